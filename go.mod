@@ -1,0 +1,3 @@
+module github.com/fullduplex-go/websocket
+
+go 1.25
