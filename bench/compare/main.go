@@ -10,7 +10,8 @@ import "time"
 
 func main() {
 	measure.Main()
-	fmt.Println(measure.Compare(context.Background(), measure.Rows[:2], peer.All(), measure.Plan{Rounds: 1, Warm: 200*time.Millisecond, Measured: time.Second}, func(r measure.Row, p peer.Peer, x measure.Result) {
-		fmt.Println(r.Name, p.Name(), x.Cost(), x.P50, x.P99, x.PerSecond(), x.LoadCPU, x.SubjectCPU, x.Wall)
-	}))
+	_, err := measure.Compare(context.Background(), measure.Rows[16:], peer.All(), measure.Plan{Rounds: 1, Warm: 200*time.Millisecond, Measured: 300*time.Millisecond}, func(r measure.Row, p peer.Peer, x measure.Result) {
+		fmt.Println(r.Name, p.Name(), x.Cost(), x.Memory, x.P50, x.P99, x.PerSecond(), x.LoadCPU, x.SubjectCPU, x.Wall)
+	})
+	fmt.Println(err)
 }

@@ -11,6 +11,7 @@ import (
 // Opcodes with the FIN bit, for messages of one frame (RFC 6455, Section 5.2).
 const (
 	binaryMessage = 0x82
+	finBit        = 0x80
 	maskBit       = 0x80
 )
 
@@ -70,10 +71,11 @@ func xor(b, key []byte) {
 // A batch is what a link sends at once, and what must come back.
 type batch struct {
 	request  []byte
-	reply    []byte // without masks
+	reply    []byte // bytes, or the payload only if masked is set
 	messages int
 	size     int // of one message's payload
-	// masked says that the replies carry masks of the subject's choice.
+	// masked says that the replies are frames of a client, which may cut
+	// them as it likes and chooses the masks.
 	masked bool
 }
 
@@ -90,10 +92,12 @@ func newBatch(size, count int, subjectIsClient, subjectIsFloor bool) *batch {
 		}
 		binary.LittleEndian.PutUint32(key, random.Uint32())
 		if subjectIsClient {
-			key = nil
+			b.request = appendFrame(b.request, payload, nil)
+			b.reply = append(b.reply, payload...)
+		} else {
+			b.request = appendFrame(b.request, payload, key)
+			b.reply = appendFrame(b.reply, payload, nil)
 		}
-		b.request = appendFrame(b.request, payload, key)
-		b.reply = appendFrame(b.reply, payload, nil)
 	}
 	if subjectIsFloor {
 		b.reply = b.request
@@ -101,32 +105,51 @@ func newBatch(size, count int, subjectIsClient, subjectIsFloor bool) *batch {
 	return b
 }
 
-// replyLen is the number of bytes that answer the whole batch.
-func (b *batch) replyLen() int {
-	if b.masked {
-		return len(b.reply) + 4*b.messages
-	}
-	return len(b.reply)
+// matches reports whether p is what must come at offset at of the reply.
+func (b *batch) matches(p []byte, at int) bool {
+	return at+len(p) <= len(b.reply) && bytes.Equal(p, b.reply[at:at+len(p)])
 }
 
-// matches reports whether p is what must come at offset at of the reply. A
-// masked reply is compared whole, and unmasked in place.
-func (b *batch) matches(p []byte, at int) bool {
-	if !b.masked {
-		return bytes.Equal(p, b.reply[at:at+len(p)])
+// A client's frame in full, as takeFrame finds it.
+type maskedFrame struct {
+	first   byte // FIN, RSV1 to RSV3 and opcode
+	payload []byte
+}
+
+// takeFrame takes a masked frame off the front of p and unmasks it in place.
+// It returns false if p does not hold a whole frame.
+func takeFrame(p []byte) (f maskedFrame, rest []byte, whole bool) {
+	if len(p) < 2 {
+		return f, p, false
 	}
-	header, want := headerLen(b.size, true), b.reply
-	for len(p) > 0 {
-		frame, rest := p[:header+b.size], p[header+b.size:]
-		if frame[1]&maskBit == 0 {
-			return false
-		}
-		frame[1] &^= maskBit
-		xor(frame[header:], frame[header-4:header])
-		if !bytes.Equal(frame[:header-4], want[:header-4]) || !bytes.Equal(frame[header:], want[header-4:header-4+b.size]) {
-			return false
-		}
-		p, want = rest, want[header-4+b.size:]
+	n, header := uint64(p[1]&^maskBit), 2
+	switch {
+	case n == 126 && len(p) >= 4:
+		n, header = uint64(binary.BigEndian.Uint16(p[2:])), 4
+	case n == 127 && len(p) >= 10:
+		n, header = binary.BigEndian.Uint64(p[2:]), 10
+	case n > 125:
+		return f, p, false
 	}
-	return true
+	if uint64(len(p)) < uint64(header)+4+n {
+		return f, p, false
+	}
+	end := header + 4 + int(n)
+	f = maskedFrame{p[0], p[header+4 : end]}
+	xor(f.payload, p[header:header+4])
+	return f, p[end:], true
+}
+
+// matchesFrame reports whether f is what must come at offset at of the
+// payload: the next piece of a message of one frame or of several
+// (RFC 6455, Section 5.4).
+func (b *batch) matchesFrame(f maskedFrame, at int) bool {
+	first := byte(0)
+	if at%b.size == 0 {
+		first = binaryMessage &^ finBit
+	}
+	if at%b.size+len(f.payload) == b.size {
+		first |= finBit
+	}
+	return f.first == first && b.matches(f.payload, at)
 }

@@ -19,9 +19,9 @@ type link struct {
 	*socket
 	stream io.ReadWriter // the socket, or TLS on it
 	index  int           // in load.links
-	pos    int           // bytes of the reply that have come
+	pos    int           // bytes of the batch's reply that have come
 	sentAt time.Time
-	reply  []byte // what has come of a masked reply
+	reply  []byte // the start of a frame of a client
 	polls  bool   // epoll watches for room to write
 }
 
@@ -156,8 +156,9 @@ func (ld *load) run(f readable) (Result, error) {
 		return Result{}, err
 	}
 	ld.messages, ld.latency = 0, new(histogram)
-	start, before, err := time.Now(), [2]time.Duration{}, error(nil)
-	if before, err = ld.cpuTimes(); err != nil {
+	start := time.Now()
+	before, err := ld.cpuTimes()
+	if err != nil {
 		return Result{}, err
 	}
 	if err := ld.turnFor(ld.spec.Measured, f); err != nil {
@@ -215,27 +216,44 @@ func (ld *load) read(l *link, take func(l *link, p []byte) error) error {
 // errEcho says that the subject is broken.
 var errEcho = errors.New("measure: what came back is not what was sent")
 
-// take compares p with what must come next, and reports whether it was the
-// last of the batch.
-func (ld *load) take(l *link, p []byte) (last bool, err error) {
-	total := ld.batch.replyLen()
-	if l.pos+len(p) > total {
-		return false, errEcho
-	}
+// take compares p with what must come next, and reports whether the batch is
+// complete with it.
+func (ld *load) take(l *link, p []byte) (complete bool, err error) {
 	if ld.batch.masked {
-		l.reply = append(l.reply, p...)
-	} else if !ld.batch.matches(p, l.pos) {
+		return ld.takeMasked(l, p)
+	}
+	if !ld.batch.matches(p, l.pos) {
 		return false, errEcho
 	}
 	l.pos += len(p)
-	if l.pos < total {
-		return false, nil
+	return ld.complete(l), nil
+}
+
+// takeMasked is take for the frames of a client.
+func (ld *load) takeMasked(l *link, p []byte) (complete bool, err error) {
+	l.reply = append(l.reply, p...)
+	rest := l.reply
+	for {
+		f, after, whole := takeFrame(rest)
+		if !whole {
+			break
+		}
+		if !ld.batch.matchesFrame(f, l.pos) {
+			return false, errEcho
+		}
+		l.pos, rest = l.pos+len(f.payload), after
 	}
-	if ld.batch.masked && !ld.batch.matches(l.reply, 0) {
-		return false, errEcho
+	l.reply = l.reply[:copy(l.reply, rest)]
+	return ld.complete(l), nil
+}
+
+// complete reports whether l has the whole reply, and starts the next if so.
+func (ld *load) complete(l *link) bool {
+	if l.pos < len(ld.batch.reply) {
+		return false
 	}
-	l.pos, l.reply = 0, l.reply[:0]
-	return true, nil
+	l.pos = 0
+	return true
 }
 
 // send sends the batch on l.
@@ -252,7 +270,7 @@ func exchange(l *link, b *batch) error {
 	if _, err := l.stream.Write(b.request); err != nil {
 		return err
 	}
-	p := make([]byte, b.replyLen())
+	p := make([]byte, len(b.reply))
 	if _, err := io.ReadFull(l.stream, p); err != nil {
 		return err
 	}

@@ -91,11 +91,14 @@ func (s *subject) acceptRaw(ln net.Listener) error {
 	return nil
 }
 
-// dial opens the row's connections as clients.
+// dial opens the row's connections as clients. That they end is the load's
+// doing; that one is never opened is told.
 func (s *subject) dial() {
 	for range s.spec.Row.Conns {
 		go func() {
-			if err := s.peer.Dial(s.spec.Addr, s.options, peer.Echo); err != nil {
+			opened, echo := false, peer.Echo
+			echo.Opened = func(peer.Conn) { opened = true }
+			if err := s.peer.Dial(s.spec.Addr, s.options, echo); !opened {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}()
