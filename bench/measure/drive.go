@@ -3,6 +3,7 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -115,8 +116,9 @@ func (ld *load) echoed(l *link, p []byte) error {
 	return ld.send(l)
 }
 
-// driveBroadcast asks for the next message when all connections have the last
-// one.
+// driveBroadcast has the row's number of broadcasts under way: when all
+// connections together have received as much as one of them brings, the next
+// connection asks for another.
 func (ld *load) driveBroadcast() (Result, error) {
 	if err := ld.open(); err != nil {
 		return Result{}, err
@@ -127,30 +129,31 @@ func (ld *load) driveBroadcast() (Result, error) {
 			return Result{}, err
 		}
 	}
-	trigger := newBatch(triggerSize, 1, false, false)
 	ld.batch = newBatch(ld.spec.Row.Size, 1, false, false)
-	missing, first := 0, ld.links[0]
-	again := func() error {
-		missing, first.sentAt = len(ld.links), time.Now()
-		_, err := first.Write(trigger.request)
+	var asked []time.Time
+	trigger, next, received := newBatch(triggerSize, 1, false, false), 0, 0
+	ask := func() error {
+		asked = append(asked, time.Now())
+		next = (next + 1) % len(ld.links)
+		_, err := ld.links[next].Write(trigger.request)
 		return err
 	}
-	if err := again(); err != nil {
-		return Result{}, err
-	}
-	received := func(l *link, p []byte) error {
-		last, err := ld.take(l, p)
-		if err != nil || !last {
-			return err
+	for range ld.spec.Row.InFlight {
+		if err := ask(); err != nil {
+			return Result{}, err
 		}
-		ld.messages++
-		if missing--; missing > 0 {
-			return nil
-		}
-		ld.latency.add(time.Since(first.sentAt))
-		return again()
 	}
-	return ld.run(func(l *link) error { return ld.read(l, received) })
+	take := func(l *link, p []byte) error {
+		n, err := ld.takeMany(l, p)
+		ld.messages += n
+		for received += n; received >= len(ld.links); received -= len(ld.links) {
+			ld.latency.add(time.Since(asked[0]))
+			asked = asked[1:]
+			err = errors.Join(err, ask())
+		}
+		return err
+	}
+	return ld.run(func(l *link) error { return ld.read(l, take) })
 }
 
 // driveHandshakes opens a connection for each one that was accepted.

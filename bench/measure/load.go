@@ -229,6 +229,23 @@ func (ld *load) take(l *link, p []byte) (complete bool, err error) {
 	return ld.complete(l), nil
 }
 
+// takeMany is take for bytes that may belong to several batches. It returns
+// how many are complete with them.
+func (ld *load) takeMany(l *link, p []byte) (complete int, err error) {
+	for len(p) > 0 {
+		piece := p[:min(len(p), len(ld.batch.reply)-l.pos)]
+		last, err := ld.take(l, piece)
+		if err != nil {
+			return complete, err
+		}
+		if last {
+			complete++
+		}
+		p = p[len(piece):]
+	}
+	return complete, nil
+}
+
 // takeMasked is take for the frames of a client.
 func (ld *load) takeMasked(l *link, p []byte) (complete bool, err error) {
 	l.reply = append(l.reply, p...)

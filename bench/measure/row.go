@@ -40,7 +40,7 @@ type Row struct {
 	Raw      bool // without net/http's server
 	TLS      bool
 	Size     int // of a message, in bytes
-	InFlight int // messages sent together on each connection
+	InFlight int // messages sent together on each connection, or broadcasts under way
 	Conns    int
 	Bar      Bar
 	Against  []string // the only libraries whose cost the bar counts; nil: all
@@ -56,6 +56,7 @@ func rows() []Row {
 	all = append(all, echoRows(EchoClient, "client ", false, clientBars)...)
 	return append(all,
 		Row{Name: "broadcast 512 B to 5000", Kind: Broadcast, Size: 512, InFlight: 1, Conns: 5000, Bar: Bar{Peer: 0.8}},
+		Row{Name: "broadcast 512 B to 5000, 4 senders", Kind: Broadcast, Size: 512, InFlight: 4, Conns: 5000, Bar: Bar{Peer: 0.8}},
 		Row{Name: "handshake net/http", Kind: Handshake, Conns: 32, Bar: Bar{Peer: 1}},
 		Row{Name: "handshake net.Conn", Kind: Handshake, Raw: true, Conns: 32, Bar: Bar{Peer: 1}, Against: []string{"gobwas"}},
 		Row{Name: "idle net/http", Kind: Idle, Size: 128, InFlight: 1, Conns: 10000, Bar: Bar{Bytes: 3.5 * 1024}},

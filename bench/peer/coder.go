@@ -94,6 +94,8 @@ func (g *coderGroup) Add(c Conn) {
 }
 
 func (g *coderGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, c := range g.conns {
 		if err := c.Write(t, data); err != nil {
 			return err

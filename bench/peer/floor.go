@@ -123,6 +123,8 @@ func (g *floorGroup) Add(c Conn) {
 }
 
 func (g *floorGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	frame := appendFrame(nil, t, data)
 	for _, c := range g.conns {
 		if err := c.Write(t, frame); err != nil {

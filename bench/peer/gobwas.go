@@ -201,6 +201,8 @@ func (g *gobwasGroup) Add(c Conn) {
 }
 
 func (g *gobwasGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	f := ws.NewFrame(ws.OpCode(t), true, data)
 	if len(g.conns) > 0 && g.conns[0].compress {
 		var err error

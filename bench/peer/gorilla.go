@@ -89,6 +89,8 @@ func (g *gorillaGroup) Add(c Conn) {
 }
 
 func (g *gorillaGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	m, err := websocket.NewPreparedMessage(int(t), data)
 	if err != nil {
 		return err

@@ -109,6 +109,8 @@ func (g *gwsGroup) Add(c Conn) {
 }
 
 func (g *gwsGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	m := lib.NewBroadcaster(lib.Opcode(t), data)
 	defer m.Close()
 	for _, c := range g.conns {

@@ -67,10 +67,10 @@ type Options struct {
 	TLS *tls.Config
 }
 
-// A Group sends the same message to many connections.
+// A Group sends the same message to many connections. It is safe for
+// concurrent use.
 type Group interface {
-	// Add puts a connection of the same library into the group. It is safe
-	// for concurrent use, but not together with Send.
+	// Add puts a connection of the same library into the group.
 	Add(c Conn)
 	// Send gives every connection the message, in the way that the library
 	// recommends for it. When it returns, the bytes may still be on their
