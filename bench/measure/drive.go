@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
 // joinSize and triggerSize are the lengths of the two messages of a row of
@@ -162,7 +164,7 @@ func (ld *load) driveHandshakes() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	hello := request(addr)
+	hello := wire.Request(ld.spec.Addr, false)
 	for range ld.spec.Row.Conns {
 		l := new(link)
 		if err := l.knock(addr, hello); err != nil {
@@ -193,7 +195,7 @@ func (ld *load) answered(l *link, addr netip.AddrPort, hello []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := checkResponse(ld.buf[:n]); err != nil {
+	if err := wire.CheckResponse(ld.buf[:n]); err != nil {
 		return err
 	}
 	ld.latency.add(time.Since(l.sentAt))

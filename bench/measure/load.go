@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
 // A link is one connection of the load.
@@ -251,14 +253,14 @@ func (ld *load) takeMasked(l *link, p []byte) (complete bool, err error) {
 	l.reply = append(l.reply, p...)
 	rest := l.reply
 	for {
-		f, after, whole := takeFrame(rest)
+		f, after, whole := wire.TakeFrame(rest)
 		if !whole {
 			break
 		}
 		if !ld.batch.matchesFrame(f, l.pos) {
 			return false, errEcho
 		}
-		l.pos, rest = l.pos+len(f.payload), after
+		l.pos, rest = l.pos+len(f.Payload), after
 	}
 	l.reply = l.reply[:copy(l.reply, rest)]
 	return ld.complete(l), nil

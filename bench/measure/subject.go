@@ -14,6 +14,7 @@ import (
 	"runtime/pprof"
 
 	"github.com/fullduplex-go/websocket/bench/peer"
+	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
 // subjectSpec is what a subject is told.
@@ -111,10 +112,10 @@ func (s *subject) behaviour() peer.Behaviour {
 		return peer.Echo
 	}
 	group := s.peer.NewGroup()
-	payload := newBatch(s.spec.Row.Size, 1, false, false).reply[headerLen(s.spec.Row.Size, false):]
+	payload := newBatch(s.spec.Row.Size, 1, false, false).reply[wire.HeaderLen(s.spec.Row.Size, false):]
 	trigger := triggerSize
 	if s.peer == peer.Floor {
-		trigger += headerLen(triggerSize, true)
+		trigger += wire.HeaderLen(triggerSize, true)
 	}
 	return peer.Behaviour{
 		Opened: group.Add,
