@@ -281,12 +281,15 @@ func (c *Conn) linger(half bool) {
 	}
 }
 
+// drainSize is the size of the buffer for what is dropped.
+const drainSize = 16 << 10
+
 // drain reads and drops what comes until the peer ends, or sends too much.
 func (c *Conn) drain() {
 	if c.nc.SetReadDeadline(c.closingDeadline()) != nil {
 		return
 	}
-	sink := borrow(maxHeld)
+	sink := borrow(drainSize)
 	defer sink.free()
 	for drained := 0; drained < maxDrained; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
