@@ -592,7 +592,7 @@ func TestWireCut(t *testing.T) {
 	}
 	eachConversation(t, func(t *testing.T, c conversation, r role) {
 		for _, end := range ends {
-			for _, cut := range cuts(len(c.input())) {
+			for _, cut := range cuts(c.steps) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: end.loop})
 					m := c.model(r)
@@ -612,16 +612,23 @@ func TestWireCut(t *testing.T) {
 	})
 }
 
-// cuts returns the offsets to cut a stream of n bytes at: all, or of a long
-// stream some.
-func cuts(n int) []int {
+// cuts returns the offsets at which to cut what the peer sends: all, or in a
+// long stream those near the borders of the lines and a few more.
+func cuts(steps []step) []int {
 	var at []int
-	for i := 0; i <= n; i++ {
-		if i < 300 || n-i < 20 || i%997 == 0 && i < 8000 {
-			at = append(at, i)
+	start, total := 0, 0
+	for _, s := range steps {
+		if s.verb != "recv" {
+			continue
+		}
+		start, total = total, total+len(s.octets.wire())
+		for i := start; i < total; i++ {
+			if total-start < 1000 || i-start < 16 || total-i < 8 || i%9973 == 0 {
+				at = append(at, i)
+			}
 		}
 	}
-	return at
+	return append(at, total)
 }
 
 // playTo plays to the endpoint and the model what comes before byte cut of
