@@ -90,7 +90,7 @@ type acceptor struct {
 	refuseCompression func(r *http.Request) bool
 	fields            []byte // the lines of AcceptOptions.Header
 	registry          *Registry
-	err               error  // what is wrong with the options
+	err               error // what is wrong with the options
 }
 
 var (
