@@ -6,38 +6,37 @@ import (
 )
 
 func TestParseTarget(t *testing.T) {
+	covers(t, "C09", "C10", "U01", "U02", "U03", "U05", "U06", "U07", "W01")
 	for _, c := range []struct {
-		ids                             []string
 		uri                             string
 		secure                          bool
 		network, addr, host, name, path string
 	}{
-		{[]string{"U01"}, "ws://h", false, "tcp", "h:80", "h", "h", "/"},
-		{[]string{"U01"}, "WSS://h/", true, "tcp", "h:443", "h", "h", "/"},
-		{[]string{"W01"}, "http://h", false, "tcp", "h:80", "h", "h", "/"},
-		{[]string{"W01"}, "https://h", true, "tcp", "h:443", "h", "h", "/"},
-		{[]string{"C10"}, "ws://h:80", false, "tcp", "h:80", "h", "h", "/"},
-		{[]string{"C10"}, "ws://h:81", false, "tcp", "h:81", "h:81", "h", "/"},
-		{[]string{"C10"}, "ws://h:443", false, "tcp", "h:443", "h:443", "h", "/"},
-		{[]string{"C10"}, "wss://h:443", true, "tcp", "h:443", "h", "h", "/"},
-		{[]string{"C10"}, "ws://h:/", false, "tcp", "h:80", "h", "h", "/"},
-		{[]string{"U03", "C09"}, "ws://h?a=1", false, "tcp", "h:80", "h", "h", "/?a=1"},
-		{[]string{"U03"}, "ws://h?", false, "tcp", "h:80", "h", "h", "/"},
-		{[]string{"U03"}, "ws://h/%2F/a", false, "tcp", "h:80", "h", "h", "/%2F/a"},
-		{[]string{"U03"}, "ws://h//a;b=c@d:e/", false, "tcp", "h:80", "h", "h", "//a;b=c@d:e/"},
-		{[]string{"U02"}, "ws://h/p%23f", false, "tcp", "h:80", "h", "h", "/p%23f"},
-		{[]string{"U05"}, "ws://h/ü?ü", false, "tcp", "h:80", "h", "h", "/%C3%BC?%C3%BC"},
-		{[]string{"U06"}, "ws://h/a b?c d", false, "tcp", "h:80", "h", "h", "/a%20b?c%20d"},
-		{[]string{"U07"}, "ws://[::1]:9/", false, "tcp", "[::1]:9", "[::1]:9", "::1", "/"},
-		{[]string{"U07"}, "wss://[2001:DB8::1]", true, "tcp", "[2001:DB8::1]:443", "[2001:db8::1]", "2001:db8::1", "/"},
-		{[]string{"U07"}, "ws://[fe80::1%25eth0]/", false, "tcp", "[fe80::1%eth0]:80", "[fe80::1]", "fe80::1", "/"},
-		{[]string{"U07"}, "ws://u:p@h:8/", false, "tcp", "h:8", "h:8", "h", "/"},
-		{nil, "ws+unix:///run/a.sock", false, "unix", "/run/a.sock", "localhost", "localhost", "/"},
-		{nil, "ws+unix:///run/a.sock:/chat?b", false, "unix", "/run/a.sock", "localhost", "localhost", "/chat?b"},
-		{nil, "wss+unix:///run/a%3Ab:/c:d", true, "unix", "/run/a:b", "localhost", "localhost", "/c:d"},
+		{"ws://h", false, "tcp", "h:80", "h", "h", "/"},
+		{"WSS://h/", true, "tcp", "h:443", "h", "h", "/"},
+		{"http://h", false, "tcp", "h:80", "h", "h", "/"},
+		{"https://h", true, "tcp", "h:443", "h", "h", "/"},
+		{"ws://h:80", false, "tcp", "h:80", "h", "h", "/"},
+		{"ws://h:81", false, "tcp", "h:81", "h:81", "h", "/"},
+		{"ws://h:443", false, "tcp", "h:443", "h:443", "h", "/"},
+		{"wss://h:443", true, "tcp", "h:443", "h", "h", "/"},
+		{"ws://h:/", false, "tcp", "h:80", "h", "h", "/"},
+		{"ws://h?a=1", false, "tcp", "h:80", "h", "h", "/?a=1"},
+		{"ws://h?", false, "tcp", "h:80", "h", "h", "/"},
+		{"ws://h/%2F/a", false, "tcp", "h:80", "h", "h", "/%2F/a"},
+		{"ws://h//a;b=c@d:e/", false, "tcp", "h:80", "h", "h", "//a;b=c@d:e/"},
+		{"ws://h/p%23f", false, "tcp", "h:80", "h", "h", "/p%23f"},
+		{"ws://h/ü?ü", false, "tcp", "h:80", "h", "h", "/%C3%BC?%C3%BC"},
+		{"ws://h/a b?c d", false, "tcp", "h:80", "h", "h", "/a%20b?c%20d"},
+		{"ws://[::1]:9/", false, "tcp", "[::1]:9", "[::1]:9", "::1", "/"},
+		{"wss://[2001:DB8::1]", true, "tcp", "[2001:DB8::1]:443", "[2001:db8::1]", "2001:db8::1", "/"},
+		{"ws://[fe80::1%25eth0]/", false, "tcp", "[fe80::1%eth0]:80", "[fe80::1]", "fe80::1", "/"},
+		{"ws://u:p@h:8/", false, "tcp", "h:8", "h:8", "h", "/"},
+		{"ws+unix:///run/a.sock", false, "unix", "/run/a.sock", "localhost", "localhost", "/"},
+		{"ws+unix:///run/a.sock:/chat?b", false, "unix", "/run/a.sock", "localhost", "localhost", "/chat?b"},
+		{"wss+unix:///run/a%3Ab:/c:d", true, "unix", "/run/a:b", "localhost", "localhost", "/c:d"},
 	} {
 		t.Run(c.uri, func(t *testing.T) {
-			covers(t, c.ids...)
 			got, err := parseTarget(c.uri)
 			if err != nil {
 				t.Fatal(err)
