@@ -29,13 +29,12 @@ var doors = []door{{"Accept", throughAccept}, {"AcceptConn", throughAcceptConn}}
 
 // throughAccept goes through net/http's server.
 func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := Accept(w, r, opts); err == nil {
 			echo(c)
 			c.CloseNow()
 		}
 	}))
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.Start()
 	t.Cleanup(s.Close)
 	nc, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -443,7 +442,7 @@ func TestConnectionSurvivesRefusal(t *testing.T) {
 }
 
 func TestConnectionEndsAfterBody(t *testing.T) {
-	covers(t, "S24", "Q.A08")
+	covers(t, "S24", "X19", "Q.A08")
 	for _, d := range doors {
 		r, nc := d.open(t, nil, request("Content-Length: 11")+maskedHello)
 		if rest, err := io.ReadAll(nc); r.StatusCode != 400 || len(rest) != 0 || err != nil {
