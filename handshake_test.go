@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -63,7 +64,7 @@ func withChanges(lines, changes []string) string {
 // parsed returns the request with the given head.
 func parsed(t testing.TB, head string) *http.Request {
 	t.Helper()
-	r, err := parseRequest(head)
+	r, err := parseRequest(context.Background(), head)
 	if err != nil {
 		t.Fatalf("parseRequest: %v", err)
 	}
@@ -327,7 +328,7 @@ func FuzzHandshakeRequest(f *testing.F) {
 		if err != nil || n == 0 {
 			return
 		}
-		r, err := parseRequest(head[:n])
+		r, err := parseRequest(context.Background(), head[:n])
 		if err != nil {
 			return
 		}

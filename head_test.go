@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"reflect"
@@ -72,7 +73,7 @@ func TestParseRequest(t *testing.T) {
 		request("GET chat HTTP/1.1"), request("GET /ch\xc3\xa4t HTTP/1.1"), request("GET /%zz HTTP/1.1"), request("G@T / HTTP/1.1"),
 		request(" / HTTP/1.1"), request("-Host"), request("+Host: other"),
 	} {
-		if _, err := parseRequest(head); err == nil {
+		if _, err := parseRequest(context.Background(), head); err == nil {
 			t.Errorf("%q is accepted", head)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -642,6 +643,30 @@ func TestAcceptConnContextEndsAfterwards(t *testing.T) {
 		t.Errorf("got %q, %v", p, err)
 	}
 	c.CloseNow()
+}
+
+func TestAcceptConnOverTLS(t *testing.T) {
+	covers(t, "E06")
+	_, s := echoServer(t)
+	near, far := tcpPair(t)
+	accepted := make(chan *http.Request, 1)
+	go func() {
+		c, r, err := AcceptConn(t.Context(), tls.Server(far, s.TLS), nil)
+		accepted <- r
+		if err == nil {
+			echo(c)
+			c.CloseNow()
+		}
+	}()
+	c, _, err := DialConn(t.Context(), near, "wss://example.com/", &DialOptions{TLS: trust(s)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if r := <-accepted; r.TLS == nil || r.TLS.ServerName != "example.com" {
+		t.Errorf("request has TLS state %+v", r.TLS)
+	}
+	mustEcho(t, c)
 }
 
 func TestAcceptConnEOF(t *testing.T) {

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -112,7 +113,7 @@ func FuzzURL(f *testing.F) {
 		if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
 			t.Fatalf("not one head: %q", wire)
 		}
-		r, err := parseRequest(wire)
+		r, err := parseRequest(context.Background(), wire)
 		if err != nil || checkRequest(r) != nil || r.RequestURI != d.target.resource || strings.ContainsAny(r.Host, "@/ %") {
 			t.Fatalf("%q: %v, %v", wire, err, r)
 		}
