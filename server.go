@@ -225,7 +225,7 @@ func receive(ctx context.Context, head *headReader) (*http.Request, error) {
 	if err != nil {
 		return nil, notReceived(err)
 	}
-	r, err := parseRequest(text)
+	r, err := parseRequest(ctx, text)
 	if err != nil {
 		return nil, notReceived(err)
 	}
@@ -236,7 +236,7 @@ func receive(ctx context.Context, head *headReader) (*http.Request, error) {
 		state := t.ConnectionState()
 		r.TLS = &state
 	}
-	return r.WithContext(ctx), nil
+	return r, nil
 }
 
 // notReceived returns the refusal of a request that could not be read.
