@@ -40,7 +40,7 @@ connections that have echoed one message of 128 bytes.
 
 The floor is a TCP server that writes back what each read brought, without looking at frames. Over net/http it hijacks
 the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
-idle rows, as it advises for many connections. The programs are in [peer](peer).
+idle and handshake rows, as it advises for many connections. The programs are in [peer](peer).
 
 A cost marked * was measured while the load, not the library, was the bottleneck.
 `
