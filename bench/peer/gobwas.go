@@ -2,6 +2,8 @@ package peer
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"io"
@@ -30,6 +32,8 @@ type gobwasConn struct {
 	payload  []byte      // the last message
 	out      appender    // a small message on its way out
 	vec      net.Buffers // a large one
+	inflated bytes.Buffer
+	deflated bytes.Buffer
 	header   [ws.MaxHeaderSize]byte
 }
 
@@ -137,23 +141,55 @@ func (c *gobwasConn) hand(h ws.Header, b Behaviour) error {
 	if !h.Rsv1() {
 		return b.Message(c, byte(h.OpCode), c.payload)
 	}
-	f, err := wsflate.DecompressFrame(ws.Frame{Header: h, Payload: c.payload})
-	if err != nil {
+	r := gobwasReaders.Get().(*wsflate.Reader)
+	defer gobwasReaders.Put(r)
+	r.Reset(bytes.NewReader(c.payload))
+	c.inflated.Reset()
+	if _, err := c.inflated.ReadFrom(r); err != nil {
 		return err
 	}
-	return b.Message(c, byte(h.OpCode), f.Payload)
+	return b.Message(c, byte(h.OpCode), c.inflated.Bytes())
+}
+
+// gobwasReaders and gobwasWriters hold what inflates and deflates one message
+// at a time.
+var (
+	gobwasReaders = sync.Pool{New: func() any {
+		return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })
+	}}
+	gobwasWriters = sync.Pool{New: func() any {
+		return wsflate.NewWriter(nil, func(w io.Writer) wsflate.Compressor {
+			// The level is valid, so there is no error.
+			f, _ := flate.NewWriter(w, flate.BestSpeed)
+			return f
+		})
+	}}
+)
+
+// deflate appends the compressed data to out.
+func deflate(out *bytes.Buffer, data []byte) error {
+	w := gobwasWriters.Get().(*wsflate.Writer)
+	defer gobwasWriters.Put(w)
+	w.Reset(out)
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 func (c *gobwasConn) Write(t byte, data []byte) error {
 	if !c.compress {
 		return c.write(ws.OpCode(t), 0, data)
 	}
-	f, err := wsflate.CompressFrame(ws.NewFrame(ws.OpCode(t), true, data))
-	if err != nil {
+	c.deflated.Reset()
+	if err := deflate(&c.deflated, data); err != nil {
 		return err
 	}
-	return c.write(f.Header.OpCode, f.Header.Rsv, f.Payload)
+	return c.write(ws.OpCode(t), gobwasCompressed, c.deflated.Bytes())
 }
+
+// gobwasCompressed is RSV1 of a compressed message.
+var gobwasCompressed = ws.Rsv(true, false, false)
 
 // write sends one frame, masked in place for a client.
 func (c *gobwasConn) write(op ws.OpCode, rsv byte, data []byte) error {
@@ -205,10 +241,12 @@ func (g *gobwasGroup) Send(t byte, data []byte) error {
 	defer g.mu.Unlock()
 	f := ws.NewFrame(ws.OpCode(t), true, data)
 	if len(g.conns) > 0 && g.conns[0].compress {
-		var err error
-		if f, err = wsflate.CompressFrame(f); err != nil {
+		var out bytes.Buffer
+		if err := deflate(&out, data); err != nil {
 			return err
 		}
+		f = ws.NewFrame(ws.OpCode(t), true, out.Bytes())
+		f.Header.Rsv = gobwasCompressed
 	}
 	frame, err := ws.CompileFrame(f)
 	if err != nil {
