@@ -72,24 +72,32 @@ func serve(t testing.TB, p peer.Peer, o peer.Options, behaviour peer.Behaviour) 
 // dial connects to a WebSocket server at addr.
 func dial(t testing.TB, addr string) net.Conn {
 	t.Helper()
+	nc, _ := dialResponse(t, addr)
+	return nc
+}
+
+// dialResponse is dial for those who look at the response.
+func dialResponse(t testing.TB, addr string) (nc net.Conn, response []byte) {
+	t.Helper()
 	nc, err := net.Dial("tcp4", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	greet(t, nc, addr)
-	return nc
+	return nc, greet(t, nc, "http", addr)
 }
 
-// greet does the client's handshake.
-func greet(t testing.TB, nc net.Conn, addr string) {
+// greet does the client's handshake and returns the response.
+func greet(t testing.TB, nc net.Conn, scheme, addr string) (response []byte) {
 	t.Helper()
 	if err := nc.SetDeadline(time.Now().Add(limit)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := wire.Greet(nc, addr, true); err != nil {
+	response, err := wire.Greet(nc, scheme, addr, true)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return response
 }
 
 // masks is the masking key of every frame that the benchmarks send.
@@ -306,14 +314,18 @@ func BenchmarkDeflate(b *testing.B) {
 		})
 		b.Run("on", func(b *testing.B) {
 			addr := serve(b, p, peer.Options{Compress: true}, peer.Echo)
-			benchDeflate(b, dial(b, addr), record)
+			benchDeflate(b, addr, record)
 		})
 	})
 }
 
 // benchDeflate exchanges compressed messages. The first reply is inflated and
 // compared; since every message stands alone, the others are the same.
-func benchDeflate(b *testing.B, nc net.Conn, record []byte) {
+func benchDeflate(b *testing.B, addr string, record []byte) {
+	nc, response := dialResponse(b, addr)
+	if !bytes.Contains(response, []byte("permessage-deflate")) {
+		b.Skip("compression was not agreed on")
+	}
 	l := load{messages: 1, request: wire.AppendFrame(nil, wire.FIN|wire.RSV1|wire.Text, deflate(b, record), masks)}
 	if _, err := nc.Write(l.request); err != nil {
 		b.Fatal(err)
@@ -474,7 +486,7 @@ func benchHandshake(b *testing.B, addr string) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := wire.Greet(nc, addr, true); err != nil {
+		if _, err := wire.Greet(nc, "http", addr, true); err != nil {
 			b.Fatal(err)
 		}
 		// A reset leaves no port behind that cannot be used for a minute.

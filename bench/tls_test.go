@@ -30,6 +30,6 @@ func dialTLS(t testing.TB, addr string, config *tls.Config) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	greet(t, nc, addr)
+	greet(t, nc, "https", addr)
 	return nc
 }
