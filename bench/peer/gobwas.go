@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -29,7 +30,8 @@ type gobwasConn struct {
 	client   bool
 	lean     bool
 	compress bool
-	payload  []byte      // the last message
+	first    ws.Header   // of the message that is read
+	payload  []byte      // of that message
 	out      appender    // a small message on its way out
 	vec      net.Buffers // a large one
 	inflated bytes.Buffer
@@ -108,32 +110,57 @@ func (c *gobwasConn) serve(br *bufio.Reader, b Behaviour) error {
 	}
 }
 
-// next reads one frame and answers it.
+// next reads one frame, and answers it if it ends a message.
 func (c *gobwasConn) next(b Behaviour) error {
 	h, err := ws.ReadHeaderBuffer(c.br, c.header[:])
 	if err != nil {
 		return err
 	}
-	c.payload = grow(c.payload, int(h.Length))
-	if _, err := io.ReadFull(c.br, c.payload); err != nil {
+	if h.OpCode.IsControl() {
+		return c.control(h)
+	}
+	start := 0
+	if h.OpCode == ws.OpContinuation {
+		start = len(c.payload)
+	} else {
+		c.first = h
+	}
+	c.payload = slices.Grow(c.payload[:start], int(h.Length))[:start+int(h.Length)]
+	if err := c.readPayload(h, c.payload[start:]); err != nil || !h.Fin {
 		return err
 	}
-	if h.Masked {
-		ws.Cipher(c.payload, h.Mask, 0)
-	}
-	switch {
-	case h.OpCode == ws.OpClose:
-		return errors.Join(errGobwasClosed, c.write(ws.OpClose, 0, c.payload))
-	case h.OpCode == ws.OpPing:
-		return c.write(ws.OpPong, 0, c.payload)
-	case h.OpCode == ws.OpPong:
-		return nil
-	}
-	err = c.hand(h, b)
+	err = c.hand(c.first, b)
 	if c.lean {
 		c.payload, c.out = nil, nil
 	}
 	return err
+}
+
+// readPayload reads and unmasks the payload of a frame.
+func (c *gobwasConn) readPayload(h ws.Header, p []byte) error {
+	if _, err := io.ReadFull(c.br, p); err != nil {
+		return err
+	}
+	if h.Masked {
+		ws.Cipher(p, h.Mask, 0)
+	}
+	return nil
+}
+
+// control answers a control frame.
+func (c *gobwasConn) control(h ws.Header) error {
+	p := make([]byte, h.Length)
+	if err := c.readPayload(h, p); err != nil {
+		return err
+	}
+	switch h.OpCode {
+	case ws.OpClose:
+		return errors.Join(errGobwasClosed, c.write(ws.OpClose, 0, p))
+	case ws.OpPing:
+		return c.write(ws.OpPong, 0, p)
+	default:
+		return nil
+	}
 }
 
 // hand gives the message, inflated if need be, to b.
