@@ -44,6 +44,8 @@ type Result struct {
 	Wall       time.Duration // the measured time
 	SubjectCPU time.Duration // CPU time of the subject in it
 	LoadCPU    time.Duration // CPU time of the load in it
+	Reads      int           // read system calls of the subject in it
+	Writes     int           // its write system calls
 	P50, P99   time.Duration // from sending a batch to having its last reply
 	Memory     Memory        // of one idle connection, in rows of kind Idle
 }
@@ -162,7 +164,7 @@ func (ld *load) run(f readable) (Result, error) {
 	}
 	ld.messages, ld.latency = 0, new(histogram)
 	start := time.Now()
-	before, err := ld.cpuTimes()
+	subject, own, err := ld.usages()
 	if err != nil {
 		return Result{}, err
 	}
@@ -175,13 +177,15 @@ func (ld *load) run(f readable) (Result, error) {
 			return Result{}, err
 		}
 	}
-	after, err := ld.cpuTimes()
+	subjectAfter, ownAfter, err := ld.usages()
 	if err == nil && ld.messages == 0 {
 		err = errors.New("measure: nothing came back in the measured time")
 	}
+	used := subjectAfter.since(subject)
 	return Result{
 		Messages: ld.messages, Wall: time.Since(start),
-		SubjectCPU: after[0] - before[0], LoadCPU: after[1] - before[1],
+		SubjectCPU: used.cpu, LoadCPU: ownAfter.since(own).cpu,
+		Reads: used.reads, Writes: used.writes,
 		P50: ld.latency.quantile(0.5), P99: ld.latency.quantile(0.99),
 	}, err
 }
@@ -196,13 +200,13 @@ func (ld *load) turnFor(d time.Duration, f readable) error {
 	return nil
 }
 
-// cpuTimes returns the CPU time of the subject and of this process.
-func (ld *load) cpuTimes() (both [2]time.Duration, err error) {
-	if both[0], err = cpuTime(ld.spec.PID); err != nil {
-		return both, err
+// usages returns what the subject and this process have used.
+func (ld *load) usages() (subject, own usage, err error) {
+	if subject, err = usageOf(ld.spec.PID); err != nil {
+		return subject, own, err
 	}
-	both[1], err = cpuTime(os.Getpid())
-	return both, err
+	own, err = usageOf(os.Getpid())
+	return subject, own, err
 }
 
 // read hands what has come for l to take, in pieces.
