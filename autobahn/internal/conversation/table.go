@@ -183,3 +183,19 @@ func parseTimer(s string) (Timer, error) {
 	}
 	return Timer{s[0] == 'K', after}, nil
 }
+
+// Description says in short what c plays.
+func (c *Conversation) Description() string {
+	if c.Compression == nil {
+		return c.Script
+	}
+	z := c.Compression
+	s := fmt.Sprintf("%d messages of %d units of %v, one frame each", c.Turns, z.Size, z.Data)
+	if z.Fragment > 0 {
+		s = fmt.Sprintf("%d messages of %d units of %v, in frames of %d octets", c.Turns, z.Size, z.Data, z.Fragment)
+	}
+	for _, offer := range z.Offers {
+		s += ", " + offer.Offer()
+	}
+	return s
+}
