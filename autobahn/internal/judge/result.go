@@ -57,6 +57,9 @@ type Options struct {
 	// Patience multiplies the time a testee is given, for a machine that is
 	// slow or busy. The waits of the scripts stay as they are. 0: 1.
 	Patience float64
+	// Longest bounds the conversations' own limits, of which some are many
+	// minutes, for a testee that may not answer. 0: no bound.
+	Longest time.Duration
 	// Chop cuts every write of the judge into pieces of so many octets. 0: as
 	// the script says.
 	Chop int
@@ -73,6 +76,14 @@ func (o *Options) limit(d time.Duration) time.Duration {
 		return d
 	}
 	return time.Duration(float64(d) * o.Patience)
+}
+
+// total returns the limit of a whole conversation for which the suite has d.
+func (o *Options) total(d time.Duration) time.Duration {
+	if o.Longest > 0 {
+		d = min(d, o.Longest)
+	}
+	return o.limit(d)
 }
 
 // turns returns how many messages of size octets are sent where the suite

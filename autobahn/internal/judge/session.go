@@ -208,7 +208,7 @@ func (s *session) waitEnded() {
 }
 
 // startTimer starts the conversation's own limit.
-func (s *session) startTimer() { s.timer = time.After(s.opts.limit(s.plan.Timer.After)) }
+func (s *session) startTimer() { s.timer = time.After(s.opts.total(s.plan.Timer.After)) }
 
 // whenWritten calls f on this goroutine when all that was sent is written.
 func (s *session) whenWritten(f func()) {
