@@ -1,0 +1,100 @@
+// Command chat serves a chat room: a page, and the WebSocket behind it.
+//
+// Open the address it prints in two tabs. Ctrl-C closes every connection with
+// 1001, and the pages reconnect when the program is started again.
+package main
+
+import (
+	"context"
+	"embed"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+func main() {
+	addr := flag.String("addr", "localhost:8080", "`host:port` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	if err := run(ctx, *addr, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "chat:", err)
+		os.Exit(1)
+	}
+}
+
+// run listens on addr, tells on out where the page is, and serves it until
+// ctx ends.
+func run(ctx context.Context, addr string, out io.Writer) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%w\nIs another program using this address? Choose one with -addr, such as -addr localhost:8081", err)
+	}
+	fmt.Fprintf(out, "Chat at %s (open it in two tabs; Ctrl-C stops)\n", pageURL(l.Addr()))
+	if err := serve(ctx, l); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "Stopped; everyone was told.")
+	return nil
+}
+
+// pageURL returns an address for a browser on this machine where a is local.
+func pageURL(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
+		return fmt.Sprintf("http://localhost:%d", tcp.Port)
+	}
+	return "http://" + a.String()
+}
+
+// serve runs a room of its own on l until ctx ends, then closes every
+// connection with 1001. It closes l.
+func serve(ctx context.Context, l net.Listener) error {
+	var lobby room
+	srv := &http.Server{Handler: routes(&lobby), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	lobby.close() // http.Server.Shutdown does not know of WebSockets
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return srv.Shutdown(grace)
+}
+
+//go:embed page
+var files embed.FS
+
+// routes returns the page at / and the room at /ws.
+func routes(lobby *room) http.Handler {
+	page, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // page is embedded above
+	}
+	static := http.FileServerFS(page)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		static.ServeHTTP(w, r)
+	})
+	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{
+		Config: websocket.Config{
+			MaxMessageSize: maxText,
+			Slow:           websocket.CloseSlow, // nobody waits for a page that does not read
+		},
+	}, lobby.serve))
+	return mux
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+const (
+	maxText   = 2048 // bytes of one message
+	maxName   = 24   // runes of a name
+	maxRecent = 50   // messages a newcomer is shown
+)
+
+// An event is what the page is told, as JSON.
+type event struct {
+	Kind   string   `json:"kind"`             // "welcome", "joined", "left" or "message"
+	Name   string   `json:"name"`             // who joined, left or wrote; in a welcome, the newcomer
+	Time   int64    `json:"time,omitempty"`   // milliseconds since 1970, unlike those of all other events; not in a welcome
+	Text   string   `json:"text,omitempty"`   // of a message
+	People []string `json:"people,omitempty"` // who is here after somebody joined or left, in order
+	Recent []event  `json:"recent,omitempty"` // of a welcome: the last messages, oldest first
+}
+
+// A room is a set of people who see the same messages. The zero value is an
+// empty room. Its methods are safe for concurrent use.
+type room struct {
+	mu      sync.Mutex
+	members map[*websocket.Conn]string // by which name each one goes
+	recent  []event                    // at most maxRecent messages
+	last    int64                      // Time of the latest event
+	closed  bool
+}
+
+// serve is the life of one connection: it joins, speaks and leaves.
+func (ro *room) serve(c *websocket.Conn, r *http.Request) error {
+	if !ro.join(c, cleanName(r.URL.Query().Get("name"))) {
+		return websocket.CloseGoingAway
+	}
+	defer ro.leave(c)
+	for m, err := range c.Messages(c.Context()) {
+		switch {
+		case err != nil:
+			return err
+		case m.Type != websocket.Text:
+			return websocket.CloseUnsupportedData
+		}
+		ro.say(c, string(m.Data))
+	}
+	return nil
+}
+
+// join welcomes c under name, or under another like it where that one is
+// taken, and tells everyone. It returns false in a closed room.
+func (ro *room) join(c *websocket.Conn, name string) bool {
+	ro.mu.Lock()
+	defer ro.mu.Unlock()
+	if ro.closed {
+		return false
+	}
+	if ro.members == nil {
+		ro.members = make(map[*websocket.Conn]string)
+	}
+	people := ro.peopleLocked()
+	for n, wanted := 2, name; slices.Contains(people, name); n++ {
+		name = fmt.Sprintf("%s %d", wanted, n)
+	}
+	ro.members[c] = name
+	c.Send(websocket.Text, encode(event{Kind: "welcome", Name: name, Recent: ro.recent}))
+	ro.tellLocked(event{Kind: "joined", Name: name, People: ro.peopleLocked()})
+	return true
+}
+
+// leave takes c out and tells the others.
+func (ro *room) leave(c *websocket.Conn) {
+	ro.mu.Lock()
+	defer ro.mu.Unlock()
+	name := ro.members[c]
+	delete(ro.members, c)
+	ro.tellLocked(event{Kind: "left", Name: name, People: ro.peopleLocked()})
+}
+
+// say tells everyone, c itself as well, that c wrote text.
+func (ro *room) say(c *websocket.Conn, text string) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return
+	}
+	ro.mu.Lock()
+	defer ro.mu.Unlock()
+	e := ro.tellLocked(event{Kind: "message", Name: ro.members[c], Text: text})
+	ro.recent = append(ro.recent, e)
+	ro.recent = ro.recent[max(0, len(ro.recent)-maxRecent):]
+}
+
+// tellLocked gives e its time and queues it for every member. Send never
+// waits here: under CloseSlow it ends a connection whose queue is full, and
+// that connection's serve takes it out of the room.
+func (ro *room) tellLocked(e event) event {
+	ro.last = max(ro.last+1, time.Now().UnixMilli())
+	e.Time = ro.last
+	data := encode(e)
+	for c := range ro.members {
+		c.Send(websocket.Text, data)
+	}
+	return e
+}
+
+// peopleLocked returns the members' names in order.
+func (ro *room) peopleLocked() []string {
+	return slices.Sorted(maps.Values(ro.members))
+}
+
+// close lets nobody in any more, closes every connection with 1001 and
+// returns when all of them are over.
+func (ro *room) close() {
+	ro.mu.Lock()
+	ro.closed = true
+	members := slices.Collect(maps.Keys(ro.members))
+	ro.mu.Unlock()
+	var all sync.WaitGroup
+	for _, c := range members {
+		all.Go(func() { c.Close(websocket.CloseGoingAway, "the server is going away") })
+	}
+	all.Wait()
+}
+
+// encode returns e as JSON.
+func encode(e event) []byte {
+	data, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // an event has nothing that JSON cannot say
+	}
+	return data
+}
+
+// cleanName returns what can be shown of s, on one line, or "Guest".
+func cleanName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsGraphic(r) {
+			return -1
+		}
+		return r
+	}, s)
+	runes := []rune(strings.Join(strings.Fields(s), " "))
+	s = strings.TrimSpace(string(runes[:min(len(runes), maxName)]))
+	if s == "" {
+		return "Guest"
+	}
+	return s
+}

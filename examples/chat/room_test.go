@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// A person is a client in a room.
+type person struct {
+	t   *testing.T
+	ctx context.Context
+	c   *websocket.Conn
+}
+
+// enter joins the room at addr.
+func enter(t *testing.T, addr, name string) *person {
+	t.Helper()
+	return enterWith(t, addr, name, nil)
+}
+
+func enterWith(t *testing.T, addr, name string, opts *websocket.DialOptions) *person {
+	t.Helper()
+	ctx := deadline(t)
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws?name="+url.QueryEscape(name), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	return &person{t, ctx, c}
+}
+
+// next returns the next event of a kind and skips all others.
+func (p *person) next(kind string) event {
+	p.t.Helper()
+	for {
+		_, data, err := p.c.Read(p.ctx)
+		if err != nil {
+			p.t.Fatalf("waiting for %q: %v", kind, err)
+		}
+		var e event
+		if err := json.Unmarshal(data, &e); err != nil {
+			p.t.Fatal(err)
+		}
+		if e.Kind == kind {
+			return e
+		}
+	}
+}
+
+// say writes a message.
+func (p *person) say(text string) {
+	p.t.Helper()
+	if err := p.c.WriteString(p.ctx, text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wantEnd reads to the end of the connection and checks its code.
+func (p *person) wantEnd(code websocket.CloseCode) {
+	p.t.Helper()
+	if err := endOf(p.ctx, p.c); !errors.Is(err, code) {
+		p.t.Errorf("ended with %v, want %v", err, code)
+	}
+}
+
+func TestEverybodyHears(t *testing.T) {
+	addr, _ := startServer(t, "localhost:0")
+	ada := enter(t, addr, "Ada")
+	ada.next("joined")
+	bob := enter(t, addr, "Bob")
+	if e := ada.next("joined"); e.Name != "Bob" || !slices.Equal(e.People, []string{"Ada", "Bob"}) {
+		t.Errorf("Ada was told %+v", e)
+	}
+	ada.say("  hello  ")
+	for _, p := range []*person{ada, bob} {
+		if e := p.next("message"); e.Name != "Ada" || e.Text != "hello" {
+			t.Errorf("got %+v", e)
+		}
+	}
+	bob.c.Close(websocket.CloseNormal, "")
+	if e := ada.next("left"); e.Name != "Bob" || !slices.Equal(e.People, []string{"Ada"}) {
+		t.Errorf("Ada was told %+v", e)
+	}
+}
+
+func TestNewcomerSeesTheLastMessages(t *testing.T) {
+	addr, _ := startServer(t, "localhost:0")
+	ada := enter(t, addr, "Ada")
+	for i := range maxRecent + 5 {
+		ada.say(fmt.Sprint(i))
+		ada.next("message")
+	}
+	ada.say(" ") // says nothing
+	recent := enter(t, addr, "Bob").next("welcome").Recent
+	if len(recent) != maxRecent {
+		t.Fatalf("got %d messages, want %d", len(recent), maxRecent)
+	}
+	for i, e := range recent {
+		if e.Text != fmt.Sprint(i+5) {
+			t.Errorf("message %d is %q", i, e.Text)
+		}
+		if i > 0 && e.Time <= recent[i-1].Time {
+			t.Errorf("message %d is not later than the one before", i)
+		}
+	}
+}
+
+func TestNamesAreUnlike(t *testing.T) {
+	addr, _ := startServer(t, "localhost:0")
+	for _, want := range []string{"Ada", "Ada 2", "Ada 3"} {
+		if got := enter(t, addr, "Ada").next("welcome").Name; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestCleanName(t *testing.T) {
+	for in, want := range map[string]string{
+		"Ada":                   "Ada",
+		" Ada \t Lovelace\n":    "Ada Lovelace",
+		"":                      "Guest",
+		"\x00\x1b\u202e":        "Guest",
+		"a\u202eb":              "ab",
+		strings.Repeat("ü", 30): strings.Repeat("ü", maxName),
+		"Zoë 😀":                 "Zoë 😀",
+	} {
+		if got := cleanName(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestRefusedMessages(t *testing.T) {
+	addr, _ := startServer(t, "localhost:0")
+	t.Run("binary", func(t *testing.T) {
+		p := enter(t, addr, "Ada")
+		if err := p.c.Write(p.ctx, websocket.Binary, []byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		p.wantEnd(websocket.CloseUnsupportedData)
+	})
+	t.Run("too long", func(t *testing.T) {
+		p := enter(t, addr, "Ada")
+		p.say(strings.Repeat("x", maxText+1))
+		p.wantEnd(websocket.CloseMessageTooBig)
+	})
+}
+
+// TestSlowPage checks that one who never reads is let go and holds up
+// nobody.
+func TestSlowPage(t *testing.T) {
+	addr, _ := startServer(t, "localhost:0")
+	ada := enter(t, addr, "Ada")
+	ada.next("joined")
+	enterWith(t, addr, "Sloth", &websocket.DialOptions{NetDial: dialNarrow})
+	ada.next("joined")
+	long := strings.Repeat("x", maxText)
+	for left := false; !left; {
+		ada.say(long)
+		_, data, err := ada.c.Read(ada.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = strings.HasPrefix(string(data), `{"kind":"left","name":"Sloth"`)
+	}
+}
+
+// dialNarrow connects with little room for what is received.
+func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return nc, nc.(*net.TCPConn).SetReadBuffer(4096)
+}
+
+func TestStop(t *testing.T) {
+	addr, stop := startServer(t, "localhost:0")
+	ada, bob := enter(t, addr, "Ada"), enter(t, addr, "Bob")
+	go stop()
+	ada.wantEnd(websocket.CloseGoingAway)
+	bob.wantEnd(websocket.CloseGoingAway)
+}

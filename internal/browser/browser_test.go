@@ -1,0 +1,299 @@
+package browser
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// The page testdata/checks.html runs these checks and posts, for each of
+// them, what is wrong.
+var checks = []string{
+	"text",
+	"binary as ArrayBuffer",
+	"0 bytes",
+	"lengths around the header's forms",
+	"1 MiB",
+	"one byte over the limit is 1009",
+	"300 kB that the browser fragments",
+	"a message in fragments from the server",
+	"many messages in order",
+	"queued messages arrive before the close",
+	"subprotocol in the server's order",
+	"no common subprotocol",
+	"ping with nobody reading",
+	"close code and reason from the server",
+	"close code and reason from the page",
+	"close without a code is 1005",
+	"a page that is left closes with 1001",
+	"how a handler ends is the close code",
+	"refused origin",
+	"refusal before the handshake",
+	"TLS",
+}
+
+// TestBrowser lets a real browser talk to a real server, and has a subtest
+// for each check of the page.
+func TestBrowser(t *testing.T) {
+	s := &pageServer{
+		results: make(chan map[string]string, 1),
+		ends:    make(chan *websocket.CloseError, 1),
+		refused: make(chan int, 1),
+	}
+	plain := httptest.NewServer(s.routes())
+	defer plain.Close()
+	secure := httptest.NewTLSServer(websocket.Handler(&websocket.AcceptOptions{
+		Origin: websocket.AllowOrigins(plain.URL),
+	}, echo))
+	defer secure.Close()
+
+	b := Start(t, "--ignore-certificate-errors-spki-list="+keyHash(secure))
+	b.Open(plain.URL + "/checks.html?secure=" + url.QueryEscape("wss"+secure.URL[len("https"):]))
+	results := s.wait(t)
+	for _, name := range checks {
+		t.Run(name, func(t *testing.T) {
+			wrong, ok := results[name]
+			if !ok {
+				t.Fatal("the page did not run this check")
+			}
+			if wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+	if len(results) != len(checks) {
+		t.Errorf("the page ran %d checks, this test knows %d", len(results), len(checks))
+	}
+}
+
+// keyHash returns the hash by which Chromium knows the server's key.
+func keyHash(s *httptest.Server) string {
+	sum := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// A pageServer is the other side of the page's checks.
+type pageServer struct {
+	results chan map[string]string     // what the page posts at its end
+	ends    chan *websocket.CloseError // of the connection to /report
+	refused chan int                   // the status of a request to /refused
+}
+
+// wait returns what the page posts.
+func (s *pageServer) wait(t *testing.T) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	select {
+	case results := <-s.results:
+		return results
+	case <-ctx.Done():
+		t.Fatal("the page posted no results in time")
+		return nil
+	}
+}
+
+func (s *pageServer) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("testdata")))
+	mux.Handle("/echo", websocket.Handler(nil, echo))
+	mux.Handle("/frames", framesHandler())
+	mux.Handle("/fragments", websocket.Handler(nil, sendFragments))
+	mux.Handle("/count", websocket.Handler(nil, sendNumbers))
+	mux.Handle("/subprotocol", websocket.Handler(&websocket.AcceptOptions{
+		Config: websocket.Config{Subprotocols: []string{"chat.v2", "chat.v1"}},
+	}, tellSubprotocol))
+	mux.Handle("/ping", websocket.Handler(nil, pingThenEcho))
+	mux.Handle("/close", http.HandlerFunc(closeAsAsked))
+	mux.Handle("/end", http.HandlerFunc(endAsAsked))
+	mux.Handle("/report", websocket.Handler(nil, s.report))
+	mux.HandleFunc("/reported", s.reported)
+	mux.HandleFunc("/refused", s.refuse)
+	mux.HandleFunc("/refusal", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, <-s.refused)
+	})
+	mux.HandleFunc("POST /results", func(_ http.ResponseWriter, r *http.Request) {
+		var results map[string]string
+		json.NewDecoder(r.Body).Decode(&results)
+		s.results <- results
+	})
+	return mux
+}
+
+// refuse answers the page's origin as one that is not allowed, and passes on
+// the status.
+func (s *pageServer) refuse(w http.ResponseWriter, r *http.Request) {
+	recorder := &statusRecorder{ResponseWriter: w}
+	websocket.Handler(&websocket.AcceptOptions{
+		Origin: websocket.AllowOrigins("https://elsewhere.example"),
+	}, echo).ServeHTTP(recorder, r)
+	s.refused <- recorder.status
+}
+
+// A statusRecorder remembers the status of a response.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusRecorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func echo(c *websocket.Conn, _ *http.Request) error {
+	for m, err := range c.Messages(c.Context()) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(c.Context(), m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// framesHandler echoes, and tells after each message of how many frames it
+// was made. It serves one connection at a time.
+func framesHandler() http.Handler {
+	var frames atomic.Int64
+	count := func(websocket.FrameTrace) { frames.Add(1) }
+	opts := &websocket.AcceptOptions{Config: websocket.Config{Trace: &websocket.Trace{FrameIn: count}}}
+	return websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
+		for m, err := range c.Messages(c.Context()) {
+			if err != nil {
+				return err
+			}
+			if err := c.Write(c.Context(), m.Type, m.Data); err != nil {
+				return err
+			}
+			if err := c.WriteString(c.Context(), strconv.FormatInt(frames.Swap(0), 10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sendFragments sends a text byte by byte, with a Ping in between.
+func sendFragments(c *websocket.Conn, r *http.Request) error {
+	w, err := c.Writer(c.Context(), websocket.Text)
+	if err != nil {
+		return err
+	}
+	for i, b := range []byte("Grüße 😀") {
+		if _, err := w.Write([]byte{b}); err != nil {
+			return err
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		if i == 3 {
+			if _, err := c.Ping(c.Context()); err != nil {
+				return err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return echo(c, r)
+}
+
+// sendNumbers queues 1000 messages and leaves.
+func sendNumbers(c *websocket.Conn, _ *http.Request) error {
+	for i := range 1000 {
+		if err := c.Send(websocket.Text, strconv.AppendInt(nil, int64(i), 10)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tellSubprotocol(c *websocket.Conn, r *http.Request) error {
+	if err := c.WriteString(c.Context(), c.Subprotocol()); err != nil {
+		return err
+	}
+	return echo(c, r)
+}
+
+// pingThenEcho pings before anybody reads.
+func pingThenEcho(c *websocket.Conn, r *http.Request) error {
+	if _, err := c.Ping(c.Context()); err != nil {
+		return err
+	}
+	if err := c.WriteString(c.Context(), "pong"); err != nil {
+		return err
+	}
+	return echo(c, r)
+}
+
+// closeAsAsked closes with the code and the reason in the query.
+func closeAsAsked(w http.ResponseWriter, r *http.Request) {
+	code, err := strconv.ParseUint(r.FormValue("code"), 10, 16)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	reason := r.FormValue("reason")
+	websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+		return c.Close(websocket.CloseCode(code), reason)
+	}).ServeHTTP(w, r)
+}
+
+// endAsAsked ends the handler in the way the query says.
+func endAsAsked(w http.ResponseWriter, r *http.Request) {
+	how := r.FormValue("how")
+	websocket.Handler(nil, func(*websocket.Conn, *http.Request) error {
+		switch how {
+		case "code":
+			return websocket.CloseCode(4321)
+		case "error":
+			return errors.New("an error of the handler")
+		case "panic":
+			panic("a panic of the handler")
+		}
+		return nil
+	}).ServeHTTP(w, r)
+}
+
+// report reads until the connection ends, and passes on how.
+func (s *pageServer) report(c *websocket.Conn, _ *http.Request) error {
+	for {
+		_, _, err := c.Read(c.Context())
+		if err == nil {
+			continue
+		}
+		var end *websocket.CloseError
+		if !errors.As(err, &end) {
+			end = &websocket.CloseError{Reason: err.Error()}
+		}
+		s.ends <- end
+		return err
+	}
+}
+
+// reported waits for the end of a connection to /report, and tells it.
+func (s *pageServer) reported(w http.ResponseWriter, r *http.Request) {
+	select {
+	case end := <-s.ends:
+		json.NewEncoder(w).Encode(map[string]any{
+			"Code": end.Code, "Reason": end.Reason, "Received": end.Received, "Sent": end.Sent,
+		})
+	case <-r.Context().Done():
+	}
+}
