@@ -49,6 +49,7 @@ type Endpoint struct {
 	held       [][]byte // pongs to be sent later
 	lastEcho   func()   // not sent yet, only with LoseEarlierEcho
 	closeSent  bool
+	piece      [1 << 16]byte // scratch of payload
 }
 
 // A failure ends the connection with a code.
@@ -164,7 +165,7 @@ func (e *Endpoint) check(h header) error {
 // shows each to see.
 func (e *Endpoint) payload(h header, see func([]byte) error) ([]byte, error) {
 	p := make([]byte, 0, min(h.length, 1<<16))
-	piece := make([]byte, 1<<16)
+	piece := e.piece[:]
 	for read := uint64(0); read < h.length; {
 		n, err := e.r.Read(piece[:min(uint64(len(piece)), h.length-read)])
 		if n == 0 && err != nil {
