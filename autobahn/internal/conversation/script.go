@@ -1,5 +1,7 @@
 package conversation
 
+import "bytes"
+
 // A Piece is a part of one frame: payload octets From up to To. The header
 // goes out before octet 0.
 type Piece struct {
@@ -58,11 +60,15 @@ func (s *Script) messages() []Event {
 	for _, f := range s.Frames() {
 		switch {
 		case f.Opcode == Text, f.Opcode == Binary:
-			events = append(events, Event{kindOf(f.Opcode), f.Payload})
+			payload := f.Payload
+			if !f.FIN {
+				payload = bytes.Clone(payload) // the rest is appended
+			}
+			events = append(events, Event{kindOf(f.Opcode), payload})
 			open = !f.FIN
 		case f.Opcode == Continuation && open:
 			last := &events[len(events)-1]
-			last.Payload = append(last.Payload[:len(last.Payload):len(last.Payload)], f.Payload...)
+			last.Payload = append(last.Payload, f.Payload...)
 			open = !f.FIN
 		}
 	}
