@@ -1,0 +1,223 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fullduplex-go/websocket/bench/measure"
+	"github.com/fullduplex-go/websocket/bench/peer"
+)
+
+// A report is what was measured, and where.
+type report struct {
+	machine string
+	choice  choice
+	lines   []measure.Line
+}
+
+// method explains the figures. The three verbs are rounds, warm-up and
+// measured time.
+const method = `Each figure is the median of %d rounds, and in a round every library has its turn before the next
+begins. The library runs in a process of its own on one core (` + "`GOMAXPROCS=1`" + `), the load in another on
+another core: one thread with epoll that sends frames made beforehand and compares every byte that
+comes back. After %v to warm up, %v are measured. The cost is the CPU time that the scheduler
+counted for the library's process, user and system, divided by the messages that came back, so it
+does not depend on how long the process had to wait.
+
+"× 16" means that 16 messages are sent in one write, and the next 16 when all of them are back;
+latency is counted from the write to the last byte. 128 B to 16 KiB are echoed on 16 connections,
+1 MiB on 4. A broadcast is asked for by a message from one of the connections. A handshake is a
+browser's request, from the accept to the loss of the connection, which the load resets. Memory
+is the growth of live heap and goroutine stacks after garbage collection, for each of 10,000
+connections that have echoed one message of 128 bytes.
+
+The floor is a TCP server that writes back what each read brought, without looking at frames. Over net/http it hijacks
+the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
+idle rows, as it advises for many connections. The programs are in [peer](peer).
+
+A cost marked * was measured while the load, not the library, was the bottleneck.
+`
+
+// save writes the report to file and its charts to the directory charts
+// beside it.
+func (r *report) save(file string) error {
+	charts := filepath.Join(filepath.Dir(file), "charts")
+	if err := os.MkdirAll(charts, 0o755); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Results\n\n`go run ./compare` in this directory measured and wrote this page.\n\nMachine: %s.\n\n", r.machine)
+	r.writeVersions(&b)
+	for _, c := range r.charts() {
+		if err := os.WriteFile(filepath.Join(charts, c.file), c.svg(), 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "![%s](charts/%s)\n\n", c.title, c.file)
+	}
+	r.writeTables(&b)
+	fmt.Fprint(&b, "## Method\n\n")
+	plan := r.choice.plan
+	fmt.Fprintf(&b, method, plan.Rounds, plan.Warm, plan.Measured)
+	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+// writeVersions lists the libraries.
+func (r *report) writeVersions(w io.Writer) {
+	for _, p := range r.choice.peers {
+		if p != peer.Floor {
+			fmt.Fprintf(w, "- %s: %s\n", p.Name(), peer.Module(p))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// writeTables writes the cost of everything, then what users see of it.
+func (r *report) writeTables(w io.Writer) {
+	if lines := r.of(false); len(lines) > 0 {
+		fmt.Fprint(w, "## CPU time\n\nMicroseconds of CPU for a message or a handshake.\n\n")
+		r.writeTable(w, lines, cpuCell)
+		fmt.Fprint(w, "## Messages per second\n\nOn one core, and the time of half of the batches and of 99 % of them.\n\n")
+		r.writeRates(w, lines)
+	}
+	if lines := r.of(true); len(lines) > 0 {
+		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack for an idle connection; in parentheses the resident set.\n\n")
+		r.writeTable(w, lines, memoryCell)
+	}
+}
+
+// of returns the lines that count memory, or those that do not.
+func (r *report) of(memory bool) []measure.Line {
+	var lines []measure.Line
+	for _, l := range r.lines {
+		if (l.Row.Kind == measure.Idle) == memory {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// cpuCell writes a cost in microseconds.
+func cpuCell(r measure.Result) string {
+	mark := ""
+	if r.LoadBound() {
+		mark = "*"
+	}
+	return digits(r.Cost()) + mark
+}
+
+// memoryCell writes a cost in bytes.
+func memoryCell(r measure.Result) string {
+	return fmt.Sprintf("%.0f (%d)", r.Cost(), r.Memory.RSS)
+}
+
+// digits writes x with three significant digits.
+func digits(x float64) string {
+	switch {
+	case x < 10:
+		return fmt.Sprintf("%.2f", x)
+	case x < 100:
+		return fmt.Sprintf("%.1f", x)
+	default:
+		return fmt.Sprintf("%.0f", x)
+	}
+}
+
+// writeHead writes the head of a table with a column for each peer.
+func (r *report) writeHead(w io.Writer, more ...string) {
+	columns := []string{""}
+	for _, p := range r.choice.peers {
+		columns = append(columns, p.Name())
+	}
+	columns = append(columns, more...)
+	fmt.Fprintf(w, "| %s |\n|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---:|", len(columns)-1))
+}
+
+// writeTable writes a line for each row: the cost of each peer, and how ours
+// compares.
+func (r *report) writeTable(w io.Writer, lines []measure.Line, cell func(measure.Result) string) {
+	r.writeHead(w, "ours / best peer", "ours / floor", "bar", "")
+	for _, l := range lines {
+		fmt.Fprintf(w, "| %s |", l.Row.Name)
+		for _, p := range r.choice.peers {
+			text := ""
+			if m, ok := l.Median(p.Name()); ok {
+				text = cell(m)
+			}
+			fmt.Fprintf(w, " %s |", text)
+		}
+		fmt.Fprintf(w, " %s | %s | %s | %s |\n",
+			ratioCell(l, l.Best()), ratioCell(l, peer.Floor.Name()), barCell(l.Row.Bar), verdict(l))
+	}
+	fmt.Fprintln(w)
+}
+
+// ratioCell writes the cost of ours as a share of that of the peer.
+func ratioCell(l measure.Line, name string) string {
+	ratio, ok := l.Ratio(name)
+	switch {
+	case !ok:
+		return ""
+	case name == peer.Floor.Name():
+		return fmt.Sprintf("%.2f", ratio)
+	default:
+		return fmt.Sprintf("%.2f (%s)", ratio, name)
+	}
+}
+
+// barCell writes what is asked.
+func barCell(b measure.Bar) string {
+	var parts []string
+	if b.Peer > 0 {
+		parts = append(parts, fmt.Sprintf("%.3g of best", b.Peer))
+	}
+	if b.Floor > 0 {
+		parts = append(parts, fmt.Sprintf("%.3g of floor", b.Floor))
+	}
+	if b.Bytes > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f", b.Bytes))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// verdict says whether ours is where it should be.
+func verdict(l measure.Line) string {
+	if _, measured := l.Median(measure.Ours); !measured {
+		return ""
+	}
+	if len(l.Misses()) > 0 {
+		return "above"
+	}
+	return "met"
+}
+
+// writeRates writes messages per second and latencies.
+func (r *report) writeRates(w io.Writer, lines []measure.Line) {
+	r.writeHead(w)
+	for _, l := range lines {
+		fmt.Fprintf(w, "| %s |", l.Row.Name)
+		for _, p := range r.choice.peers {
+			text := ""
+			if m, ok := l.Median(p.Name()); ok {
+				text = fmt.Sprintf("%.0f, %s, %s", m.PerSecond(), short(m.P50), short(m.P99))
+			}
+			fmt.Fprintf(w, " %s |", text)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w)
+}
+
+// short writes a duration with two or three digits.
+func short(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	}
+	return fmt.Sprintf("%d ms", d.Milliseconds())
+}

@@ -1,0 +1,242 @@
+//go:build linux
+
+package measure
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fullduplex-go/websocket/bench/wire"
+)
+
+// joinSize and triggerSize are the lengths of the two messages of a row of
+// kind Broadcast: one that a connection gets back once it is in the group,
+// and one that has the subject send to the group.
+const (
+	joinSize    = 8
+	triggerSize = 4
+)
+
+// drive does what the row asks. Ask is called when the load itself must be
+// told more.
+func drive(spec loadSpec, ask func(addr string) (pid int, err error)) (Result, error) {
+	ld, err := newLoad(spec)
+	if err != nil {
+		return Result{}, err
+	}
+	switch spec.Row.Kind {
+	case Echo:
+		return ld.driveEcho()
+	case EchoClient:
+		return ld.driveClients(ask)
+	case Broadcast:
+		return ld.driveBroadcast()
+	case Handshake:
+		return ld.driveHandshakes()
+	case Idle:
+		return ld.driveIdle()
+	default:
+		return Result{}, fmt.Errorf("measure: row of kind %d", spec.Row.Kind)
+	}
+}
+
+// driveEcho keeps a batch in flight on every connection.
+func (ld *load) driveEcho() (Result, error) {
+	if err := ld.open(); err != nil {
+		return Result{}, err
+	}
+	return ld.echo()
+}
+
+// driveClients is driveEcho for a subject that is a client.
+func (ld *load) driveClients(ask func(string) (int, error)) (Result, error) {
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return Result{}, err
+	}
+	defer ln.Close()
+	if ld.spec.PID, err = ask(ln.Addr().String()); err != nil {
+		return Result{}, err
+	}
+	for range ld.spec.Row.Conns {
+		if err := ld.acceptOne(ln); err != nil {
+			return Result{}, err
+		}
+	}
+	return ld.echo()
+}
+
+// acceptOne takes the next connection of a client.
+func (ld *load) acceptOne(ln *net.TCPListener) error {
+	if err := ln.SetDeadline(time.Now().Add(openingLimit)); err != nil {
+		return err
+	}
+	nc, err := ln.AcceptTCP()
+	if err != nil {
+		return err
+	}
+	s, err := takeSocket(nc)
+	if err != nil {
+		return err
+	}
+	l, err := answerLink(s)
+	if err != nil {
+		return err
+	}
+	return ld.watch(l)
+}
+
+// echo sends the batch again whenever it has come back.
+func (ld *load) echo() (Result, error) {
+	for _, l := range ld.links {
+		if err := ld.send(l); err != nil {
+			return Result{}, err
+		}
+		if err := ld.pollWrites(l); err != nil {
+			return Result{}, err
+		}
+	}
+	return ld.run(func(l *link) error {
+		return ld.read(l, ld.echoed)
+	})
+}
+
+// echoed takes p, and sends again if the batch is complete.
+func (ld *load) echoed(l *link, p []byte) error {
+	last, err := ld.take(l, p)
+	if err != nil || !last {
+		return err
+	}
+	ld.latency.add(time.Since(l.sentAt))
+	ld.messages += ld.batch.messages
+	return ld.send(l)
+}
+
+// driveBroadcast has the row's number of broadcasts under way: when all
+// connections together have received as much as one of them brings, the next
+// connection asks for another.
+func (ld *load) driveBroadcast() (Result, error) {
+	if err := ld.open(); err != nil {
+		return Result{}, err
+	}
+	join := newBatch(joinSize, 1, false, ld.spec.Floor)
+	for _, l := range ld.links {
+		if err := exchange(l, join); err != nil {
+			return Result{}, err
+		}
+	}
+	ld.batch = newBatch(ld.spec.Row.Size, 1, false, false)
+	var asked []time.Time
+	trigger, next, received := newBatch(triggerSize, 1, false, false), 0, 0
+	ask := func() error {
+		asked = append(asked, time.Now())
+		next = (next + 1) % len(ld.links)
+		_, err := ld.links[next].Write(trigger.request)
+		return err
+	}
+	for range ld.spec.Row.InFlight {
+		if err := ask(); err != nil {
+			return Result{}, err
+		}
+	}
+	take := func(l *link, p []byte) error {
+		n, err := ld.takeMany(l, p)
+		ld.messages += n
+		for received += n; received >= len(ld.links); received -= len(ld.links) {
+			ld.latency.add(time.Since(asked[0]))
+			asked = asked[1:]
+			err = errors.Join(err, ask())
+		}
+		return err
+	}
+	return ld.run(func(l *link) error { return ld.read(l, take) })
+}
+
+// driveHandshakes opens a connection for each one that was accepted.
+func (ld *load) driveHandshakes() (Result, error) {
+	addr, err := netip.ParseAddrPort(ld.spec.Addr)
+	if err != nil {
+		return Result{}, err
+	}
+	hello := wire.Request(ld.spec.Addr, false)
+	for range ld.spec.Row.Conns {
+		l := new(link)
+		if err := l.knock(addr, hello); err != nil {
+			return Result{}, err
+		}
+		if err := ld.watch(l); err != nil {
+			return Result{}, err
+		}
+	}
+	return ld.run(func(l *link) error { return ld.answered(l, addr, hello) })
+}
+
+// knock connects l and sends the request.
+func (l *link) knock(addr netip.AddrPort, hello []byte) error {
+	s, err := connect(addr, source(l.index))
+	if err != nil {
+		return err
+	}
+	s.waits = false
+	l.socket, l.stream, l.pos, l.sentAt = s, s, 0, time.Now()
+	_, err = s.Write(hello)
+	return err
+}
+
+// answered checks the response, ends the connection and opens the next.
+func (ld *load) answered(l *link, addr netip.AddrPort, hello []byte) error {
+	n, err := l.Read(ld.buf)
+	if err != nil {
+		return err
+	}
+	if err := wire.CheckResponse(ld.buf[:n]); err != nil {
+		return err
+	}
+	ld.latency.add(time.Since(l.sentAt))
+	ld.messages++
+	if err := l.Close(); err != nil {
+		return err
+	}
+	if err := l.knock(addr, hello); err != nil {
+		return err
+	}
+	return ld.control(unix.EPOLL_CTL_ADD, l, unix.EPOLLIN)
+}
+
+// driveIdle opens the connections, has one message come back on each, and
+// leaves them alone.
+func (ld *load) driveIdle() (Result, error) {
+	if err := ld.open(); err != nil {
+		return Result{}, err
+	}
+	for i, l := range ld.links {
+		if err := exchange(l, ld.batch); err != nil {
+			return Result{}, fmt.Errorf("measure: connection %d: %w", i, err)
+		}
+	}
+	return Result{}, nil
+}
+
+// takeSocket takes the descriptor of nc out of Go's hands.
+func takeSocket(nc *net.TCPConn) (*socket, error) {
+	defer nc.Close()
+	f, err := nc.File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	return &socket{fd: fd, waits: true}, nil
+}

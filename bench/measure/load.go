@@ -1,0 +1,332 @@
+//go:build linux
+
+package measure
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fullduplex-go/websocket/bench/wire"
+)
+
+// A link is one connection of the load.
+type link struct {
+	*socket
+	stream io.ReadWriter // the socket, or TLS on it
+	index  int           // in load.links
+	pos    int           // bytes of the batch's reply that have come
+	sentAt time.Time
+	reply  []byte // the start of a frame of a client
+	polls  bool   // epoll watches for room to write
+}
+
+// loadSpec is what the load is told.
+type loadSpec struct {
+	Row      Row
+	Floor    bool   // the subject is the floor
+	Addr     string // of the subject, unless it is a client
+	Cert     []byte // of the subject, in DER
+	PID      int    // of the subject
+	Warm     time.Duration
+	Measured time.Duration
+}
+
+// A Result is what one run of one subject came to.
+type Result struct {
+	Messages   int           // messages or handshakes in the measured time
+	Wall       time.Duration // the measured time
+	SubjectCPU time.Duration // CPU time of the subject in it
+	LoadCPU    time.Duration // CPU time of the load in it
+	P50, P99   time.Duration // from sending a batch to having its last reply
+	Memory     Memory        // of one idle connection, in rows of kind Idle
+}
+
+// Cost is the CPU time of one message in microseconds, or the bytes of one
+// idle connection.
+func (r Result) Cost() float64 {
+	if r.Messages == 0 {
+		return float64(r.Memory.Heap + r.Memory.Stack)
+	}
+	return r.SubjectCPU.Seconds() * 1e6 / float64(r.Messages)
+}
+
+// PerSecond is the number of messages in a second.
+func (r Result) PerSecond() float64 { return float64(r.Messages) / r.Wall.Seconds() }
+
+// LoadBound reports whether the load, not the subject, was what kept the
+// numbers down.
+func (r Result) LoadBound() bool {
+	return r.LoadCPU > r.Wall*9/10 && r.SubjectCPU < r.Wall*9/10
+}
+
+// A load drives a subject from one thread, with epoll.
+type load struct {
+	spec   loadSpec
+	batch  *batch
+	epoll  int
+	links  []*link
+	events [256]unix.EpollEvent
+	buf    []byte
+
+	messages int
+	latency  *histogram
+}
+
+// readable is called for each link that has something to read.
+type readable func(l *link) error
+
+// newLoad returns a load without connections.
+func newLoad(spec loadSpec) (*load, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	row := spec.Row
+	return &load{
+		spec:    spec,
+		batch:   newBatch(row.Size, max(row.InFlight, 1), row.Kind == EchoClient, spec.Floor),
+		epoll:   epoll,
+		buf:     make([]byte, 256<<10),
+		latency: new(histogram),
+	}, nil
+}
+
+// watch adds l to the links that epoll reports.
+func (ld *load) watch(l *link) error {
+	l.index = len(ld.links)
+	ld.links = append(ld.links, l)
+	return ld.control(unix.EPOLL_CTL_ADD, l, unix.EPOLLIN)
+}
+
+// control tells epoll which events of l are wanted.
+func (ld *load) control(op int, l *link, events uint32) error {
+	return unix.EpollCtl(ld.epoll, op, l.fd, &unix.EpollEvent{Events: events, Fd: int32(l.index)})
+}
+
+// turn waits for events once and hands them out.
+func (ld *load) turn(f readable) error {
+	n, err := unix.EpollWait(ld.epoll, ld.events[:], 100)
+	if err == unix.EINTR {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range ld.events[:max(n, 0)] {
+		l := ld.links[e.Fd]
+		if e.Events&unix.EPOLLOUT != 0 {
+			if err := l.flush(); err != nil {
+				return err
+			}
+		}
+		if e.Events&^unix.EPOLLOUT != 0 {
+			if err := f(l); err != nil {
+				return err
+			}
+		}
+		if err := ld.pollWrites(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pollWrites has epoll report l writable for as long as bytes are kept back.
+func (ld *load) pollWrites(l *link) error {
+	wanted := len(l.unsent) > 0
+	if wanted == l.polls {
+		return nil
+	}
+	l.polls = wanted
+	events := uint32(unix.EPOLLIN)
+	if wanted {
+		events |= unix.EPOLLOUT
+	}
+	return ld.control(unix.EPOLL_CTL_MOD, l, events)
+}
+
+// run turns for the time to warm up and for the time that is measured.
+func (ld *load) run(f readable) (Result, error) {
+	if err := ld.turnFor(ld.spec.Warm, f); err != nil {
+		return Result{}, err
+	}
+	ld.messages, ld.latency = 0, new(histogram)
+	start := time.Now()
+	before, err := ld.cpuTimes()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := ld.turnFor(ld.spec.Measured, f); err != nil {
+		return Result{}, err
+	}
+	after, err := ld.cpuTimes()
+	if err == nil && ld.messages == 0 {
+		err = errors.New("measure: nothing came back in the measured time")
+	}
+	return Result{
+		Messages: ld.messages, Wall: time.Since(start),
+		SubjectCPU: after[0] - before[0], LoadCPU: after[1] - before[1],
+		P50: ld.latency.quantile(0.5), P99: ld.latency.quantile(0.99),
+	}, err
+}
+
+// turnFor turns until d is over.
+func (ld *load) turnFor(d time.Duration, f readable) error {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if err := ld.turn(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cpuTimes returns the CPU time of the subject and of this process.
+func (ld *load) cpuTimes() (both [2]time.Duration, err error) {
+	if both[0], err = cpuTime(ld.spec.PID); err != nil {
+		return both, err
+	}
+	both[1], err = cpuTime(os.Getpid())
+	return both, err
+}
+
+// read hands what has come for l to take, in pieces.
+func (ld *load) read(l *link, take func(l *link, p []byte) error) error {
+	for {
+		n, err := l.stream.Read(ld.buf)
+		switch {
+		case errors.Is(err, errAgain):
+			return nil
+		case err != nil:
+			return fmt.Errorf("measure: the subject ended a connection: %w", err)
+		}
+		if err := take(l, ld.buf[:n]); err != nil {
+			return err
+		}
+		if l.stream == io.ReadWriter(l.socket) && n < len(ld.buf) {
+			return nil
+		}
+	}
+}
+
+// errEcho says that the subject is broken.
+var errEcho = errors.New("measure: what came back is not what was sent")
+
+// take compares p with what must come next, and reports whether the batch is
+// complete with it.
+func (ld *load) take(l *link, p []byte) (complete bool, err error) {
+	if ld.batch.masked {
+		return ld.takeMasked(l, p)
+	}
+	if !ld.batch.matches(p, l.pos) {
+		return false, errEcho
+	}
+	l.pos += len(p)
+	return ld.complete(l), nil
+}
+
+// takeMany is take for bytes that may belong to several batches. It returns
+// how many are complete with them.
+func (ld *load) takeMany(l *link, p []byte) (complete int, err error) {
+	for len(p) > 0 {
+		piece := p[:min(len(p), len(ld.batch.reply)-l.pos)]
+		last, err := ld.take(l, piece)
+		if err != nil {
+			return complete, err
+		}
+		if last {
+			complete++
+		}
+		p = p[len(piece):]
+	}
+	return complete, nil
+}
+
+// takeMasked is take for the frames of a client.
+func (ld *load) takeMasked(l *link, p []byte) (complete bool, err error) {
+	l.reply = append(l.reply, p...)
+	rest := l.reply
+	for {
+		f, after, whole := wire.TakeFrame(rest)
+		if !whole {
+			break
+		}
+		if !ld.batch.matchesFrame(f, l.pos) {
+			return false, errEcho
+		}
+		l.pos, rest = l.pos+len(f.Payload), after
+	}
+	l.reply = l.reply[:copy(l.reply, rest)]
+	return ld.complete(l), nil
+}
+
+// complete reports whether l has the whole reply, and starts the next if so.
+func (ld *load) complete(l *link) bool {
+	if l.pos < len(ld.batch.reply) {
+		return false
+	}
+	l.pos = 0
+	return true
+}
+
+// send sends the batch on l.
+func (ld *load) send(l *link) error {
+	l.sentAt = time.Now()
+	_, err := l.stream.Write(ld.batch.request)
+	return err
+}
+
+// exchange sends b on l and waits for the reply.
+func exchange(l *link, b *batch) error {
+	l.waits = true
+	defer func() { l.waits = false }()
+	if _, err := l.stream.Write(b.request); err != nil {
+		return err
+	}
+	p := make([]byte, len(b.reply))
+	if _, err := io.ReadFull(l.stream, p); err != nil {
+		return err
+	}
+	if !b.matches(p, 0) {
+		return errEcho
+	}
+	return nil
+}
+
+// open opens the row's connections to the subject, spread over loopback
+// addresses so that there are ports enough.
+func (ld *load) open() error {
+	addr, err := netip.ParseAddrPort(ld.spec.Addr)
+	if err != nil {
+		return err
+	}
+	config, err := trust(ld.spec.Cert)
+	if err != nil {
+		return err
+	}
+	for i := range ld.spec.Row.Conns {
+		if err := ld.openOne(addr, source(i), config); err != nil {
+			return fmt.Errorf("measure: connection %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config) error {
+	l, err := openLink(addr, from, config)
+	if err != nil {
+		return err
+	}
+	return ld.watch(l)
+}
+
+// source is the loopback address that connection i comes from.
+func source(i int) [4]byte {
+	return [4]byte{127, 0, byte(i / 250 % 250), byte(i%250 + 1)}
+}

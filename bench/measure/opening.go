@@ -1,0 +1,35 @@
+//go:build linux
+
+package measure
+
+import (
+	"crypto/tls"
+	"net/netip"
+
+	"github.com/fullduplex-go/websocket/bench/wire"
+)
+
+// openLink connects to a server and does the client's handshakes.
+func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, error) {
+	s, err := connect(addr, source)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{socket: s, stream: s}
+	if config != nil {
+		l.stream = tls.Client(s, config)
+	}
+	if _, err := wire.Greet(l.stream, addr.String(), false); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.waits = false
+	return l, nil
+}
+
+// answerLink does the server's handshake on s.
+func answerLink(s *socket) (*link, error) {
+	err := wire.Answer(s)
+	s.waits = false
+	return &link{socket: s, stream: s}, err
+}

@@ -1,0 +1,106 @@
+//go:build linux
+
+package measure
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/fullduplex-go/websocket/bench/peer"
+)
+
+// Ours is the name of the library of this repository.
+const Ours = "ours"
+
+// A Line is the results of one row, by the name of the peer.
+type Line struct {
+	Row     Row
+	Results map[string][]Result
+}
+
+// Compare measures every peer in every row, round after round, so that what
+// disturbs the machine for a while disturbs them all. Progress is told of
+// each result.
+func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, progress func(Row, peer.Peer, Result)) ([]Line, error) {
+	var lines []Line
+	for _, row := range rows {
+		line := Line{row, map[string][]Result{}}
+		for range plan.Rounds {
+			for _, p := range peers {
+				if !row.Takes(p) {
+					continue
+				}
+				result, err := Run(ctx, row, p, plan)
+				if err != nil {
+					return lines, fmt.Errorf("%s, %s: %w", row.Name, p.Name(), err)
+				}
+				progress(row, p, result)
+				line.Results[p.Name()] = append(line.Results[p.Name()], result)
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+// Median returns the result in the middle, by cost, of the peer's results.
+func (l Line) Median(name string) (Result, bool) {
+	all := slices.Clone(l.Results[name])
+	if len(all) == 0 {
+		return Result{}, false
+	}
+	slices.SortFunc(all, func(a, b Result) int {
+		switch {
+		case a.Cost() < b.Cost():
+			return -1
+		case a.Cost() > b.Cost():
+			return 1
+		default:
+			return 0
+		}
+	})
+	return all[len(all)/2], true
+}
+
+// Best returns the name of the library, other than ours, that has the lowest
+// cost and counts for the bar of the row, or "" if there is none.
+func (l Line) Best() string {
+	best, cost := "", 0.0
+	for name := range l.Results {
+		counts := l.Row.Against == nil || slices.Contains(l.Row.Against, name)
+		if name == Ours || name == peer.Floor.Name() || !counts {
+			continue
+		}
+		if r, ok := l.Median(name); ok && (best == "" || r.Cost() < cost) {
+			best, cost = name, r.Cost()
+		}
+	}
+	return best
+}
+
+// Ratio returns the cost of ours divided by that of the peer.
+func (l Line) Ratio(name string) (float64, bool) {
+	ours, ok := l.Median(Ours)
+	other, has := l.Median(name)
+	if !ok || !has || other.Cost() <= 0 {
+		return 0, false
+	}
+	return ours.Cost() / other.Cost(), true
+}
+
+// Misses lists, in words, the parts of the row's bar that ours is above.
+func (l Line) Misses() []string {
+	var missed []string
+	above := func(name string, bar float64) {
+		if ratio, ok := l.Ratio(name); ok && bar > 0 && ratio > bar {
+			missed = append(missed, fmt.Sprintf("%.2f of %s, bar %.3g", ratio, name, bar))
+		}
+	}
+	above(l.Best(), l.Row.Bar.Peer)
+	above(peer.Floor.Name(), l.Row.Bar.Floor)
+	if ours, ok := l.Median(Ours); ok && l.Row.Bar.Bytes > 0 && ours.Cost() > l.Row.Bar.Bytes {
+		missed = append(missed, fmt.Sprintf("%.0f bytes, bar %.0f", ours.Cost(), l.Row.Bar.Bytes))
+	}
+	return missed
+}

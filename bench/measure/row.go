@@ -1,0 +1,116 @@
+//go:build linux
+
+// Package measure runs a WebSocket library in a process of its own, against a
+// load in another process, and tells what a message, a handshake or an idle
+// connection costs the first of them.
+//
+//	orchestrator ── pins, starts, asks ──┬── subject  one library, one core
+//	                                     └── load     raw frames and epoll, the other core
+//
+// The cost is the CPU time that the scheduler counted for the subject's
+// process, divided by the messages that the load saw come back unharmed.
+package measure
+
+import "fmt"
+
+// A Kind is what the subject of a row does.
+type Kind uint8
+
+// The kinds of row.
+const (
+	Echo       Kind = iota // a server that sends every message back
+	EchoClient             // a client that sends every message back
+	Broadcast              // a server that sends one message to everybody
+	Handshake              // a server that accepts and loses connections
+	Idle                   // a server whose connections are silent after one echo
+)
+
+// A Bar is what is asked of the library of this repository in a row. A zero
+// field asks nothing.
+type Bar struct {
+	Peer  float64 // at most so many times the cost of the best library
+	Floor float64 // at most so many times the cost of the floor
+	Bytes float64 // at most so many bytes for a connection
+}
+
+// A Row is one line of the tables.
+type Row struct {
+	Name     string
+	Kind     Kind
+	Raw      bool // without net/http's server
+	TLS      bool
+	Size     int // of a message, in bytes
+	InFlight int // messages sent together on each connection, or broadcasts under way
+	Conns    int
+	Bar      Bar
+	Against  []string // the only libraries whose cost the bar counts; nil: all
+}
+
+// Rows are the lines of the tables, in order.
+var Rows = rows()
+
+// rows builds Rows.
+func rows() []Row {
+	all := echoRows(Echo, "", false, echoBars)
+	all = append(all, echoRows(Echo, "TLS ", true, tlsBars)...)
+	all = append(all, echoRows(EchoClient, "client ", false, clientBars)...)
+	return append(all,
+		Row{Name: "broadcast 512 B to 5000", Kind: Broadcast, Size: 512, InFlight: 1, Conns: 5000, Bar: Bar{Peer: 0.8}},
+		Row{Name: "broadcast 512 B to 5000, 4 senders", Kind: Broadcast, Size: 512, InFlight: 4, Conns: 5000, Bar: Bar{Peer: 0.8}},
+		Row{Name: "handshake net/http", Kind: Handshake, Conns: 32, Bar: Bar{Peer: 1}},
+		Row{Name: "handshake net.Conn", Kind: Handshake, Raw: true, Conns: 32, Bar: Bar{Peer: 1}, Against: []string{"gobwas"}},
+		Row{Name: "idle net/http", Kind: Idle, Size: 128, InFlight: 1, Conns: 10000, Bar: Bar{Bytes: 3.5 * 1024}},
+		Row{Name: "idle net.Conn", Kind: Idle, Raw: true, Size: 128, InFlight: 1, Conns: 10000, Bar: Bar{Bytes: 3.4 * 1024}},
+		Row{Name: "idle TLS", Kind: Idle, TLS: true, Size: 128, InFlight: 1, Conns: 10000, Bar: Bar{Bytes: 14 * 1024}},
+	)
+}
+
+// echoShapes are the sizes and depths of the rows that echo.
+var echoShapes = []struct{ size, inFlight, conns int }{
+	{128, 1, 16}, {128, 16, 16}, {1 << 10, 1, 16}, {1 << 10, 16, 16},
+	{16 << 10, 1, 16}, {16 << 10, 16, 16}, {1 << 20, 1, 4},
+}
+
+// The bars of the rows that echo, in the order of echoShapes.
+var (
+	echoBars = []Bar{
+		{Peer: 0.95, Floor: 1.05}, {Peer: 1.0 / 8, Floor: 1.6}, {Peer: 0.95, Floor: 1.05}, {Peer: 1.0 / 6},
+		{Peer: 0.9}, {Peer: 0.55}, {Peer: 1, Floor: 1.1},
+	}
+	tlsBars = []Bar{
+		{Peer: 1}, {Peer: 1.0 / 3}, {Peer: 1}, {Peer: 1.0 / 3}, {Peer: 1}, {Peer: 1.0 / 3}, {Peer: 1},
+	}
+	clientBars = []Bar{{Peer: 1}, {Peer: 1}, {Peer: 1}, {Peer: 1}, {Peer: 1}, {Peer: 1}, {Peer: 1}}
+)
+
+// echoRows returns a row for each of echoShapes.
+func echoRows(kind Kind, prefix string, tls bool, bars []Bar) []Row {
+	var all []Row
+	for i, s := range echoShapes {
+		all = append(all, Row{
+			Name: fmt.Sprintf("%s%s × %d", prefix, sizeName(s.size), s.inFlight),
+			Kind: kind, TLS: tls, Size: s.size, InFlight: s.inFlight, Conns: s.conns, Bar: bars[i],
+		})
+	}
+	return all
+}
+
+// sizeName writes a number of bytes the short way.
+func sizeName(n int) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	default:
+		return fmt.Sprintf("%d B", n)
+	}
+}
+
+// Unit is what the cost of the row is counted in.
+func (r Row) Unit() string {
+	if r.Kind == Idle {
+		return "bytes"
+	}
+	return "µs"
+}

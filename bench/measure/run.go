@@ -1,0 +1,143 @@
+//go:build linux
+
+package measure
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fullduplex-go/websocket/bench/peer"
+)
+
+// A Plan says how long runs take.
+type Plan struct {
+	Rounds   int
+	Warm     time.Duration
+	Measured time.Duration
+	// Profile, if set, returns the file for the CPU profile of a subject.
+	Profile func(Row, peer.Peer) string
+}
+
+// runLimit bounds a run beyond the time that is measured.
+const runLimit = 60 * time.Second
+
+// Takes reports whether p can be the subject of the row.
+func (r Row) Takes(p peer.Peer) bool {
+	switch {
+	case r.Raw:
+		return p.ConnServer(peer.Options{}, peer.Echo) != nil
+	case r.Kind == EchoClient:
+		return p != peer.Floor
+	default:
+		return true
+	}
+}
+
+// Run measures p in the row once.
+func Run(ctx context.Context, row Row, p peer.Peer, plan Plan) (result Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, plan.Warm+plan.Measured+runLimit)
+	defer cancel()
+	subjectCore, loadCore, err := cores()
+	if err != nil {
+		return Result{}, err
+	}
+	r := &run{ctx: ctx, row: row, peer: p, plan: plan, subjectCore: subjectCore, loadCore: loadCore}
+	defer func() {
+		// What a part says of its end matters only if all went well.
+		if ended := r.end(); err == nil {
+			err = ended
+		}
+	}()
+	if row.Kind == EchoClient {
+		return r.clients()
+	}
+	return r.server()
+}
+
+// A run is one measurement.
+type run struct {
+	ctx                   context.Context
+	row                   Row
+	peer                  peer.Peer
+	plan                  Plan
+	subjectCore, loadCore int
+	subject, load         *process
+}
+
+// end ends the processes that were started.
+func (r *run) end() error {
+	var all []error
+	for _, p := range []*process{r.load, r.subject} {
+		if p != nil {
+			all = append(all, p.end())
+		}
+	}
+	return errors.Join(all...)
+}
+
+// startSubject starts the subject; addr is that of the load if it is a client.
+func (r *run) startSubject(addr string) (door, error) {
+	spec := subjectSpec{Row: r.row, Peer: r.peer.Name(), Addr: addr}
+	if r.plan.Profile != nil {
+		spec.Profile = r.plan.Profile(r.row, r.peer)
+	}
+	var err error
+	if r.subject, err = startPart(r.ctx, subjectPart, r.subjectCore, spec); err != nil {
+		return door{}, err
+	}
+	a, err := r.subject.next()
+	return a.Door, err
+}
+
+// startLoad starts the load. At is the door of a server.
+func (r *run) startLoad(at door) (err error) {
+	spec := loadSpec{
+		Row: r.row, Floor: r.peer == peer.Floor, Addr: at.Addr, Cert: at.Cert,
+		Warm: r.plan.Warm, Measured: r.plan.Measured,
+	}
+	if r.subject != nil {
+		spec.PID = r.subject.cmd.Process.Pid
+	}
+	r.load, err = startPart(r.ctx, loadPart, r.loadCore, spec)
+	return err
+}
+
+// server measures a server: it is started first.
+func (r *run) server() (Result, error) {
+	at, err := r.startSubject("")
+	if err != nil {
+		return Result{}, err
+	}
+	before, err := r.subject.ask("memory")
+	if err != nil {
+		return Result{}, err
+	}
+	if err := r.startLoad(at); err != nil {
+		return Result{}, err
+	}
+	a, err := r.load.next()
+	if err != nil || r.row.Kind != Idle {
+		return a.Result, err
+	}
+	after, err := r.subject.ask("memory")
+	a.Result.Memory = after.Memory.perConnection(before.Memory, r.row.Conns)
+	return a.Result, err
+}
+
+// clients measures a client: the load is started first, and told of the
+// client afterwards.
+func (r *run) clients() (Result, error) {
+	if err := r.startLoad(door{}); err != nil {
+		return Result{}, err
+	}
+	a, err := r.load.next()
+	if err != nil {
+		return Result{}, err
+	}
+	if _, err := r.startSubject(a.Door.Addr); err != nil {
+		return Result{}, err
+	}
+	a, err = r.load.ask(r.subject.cmd.Process.Pid)
+	return a.Result, err
+}

@@ -1,0 +1,223 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
+)
+
+// gobwas is github.com/gobwas/ws at its lowest level: headers read through a
+// small buffer, payload into memory that the connection keeps, header and
+// payload in one write. A lean connection reads from the socket itself and
+// keeps nothing.
+type gobwas struct{}
+
+// gobwasConn is a connection and the memory it keeps. All of it belongs to
+// the goroutine that reads.
+type gobwasConn struct {
+	nc       net.Conn
+	br       io.Reader // nc, through a bufio.Reader unless lean
+	client   bool
+	lean     bool
+	compress bool
+	payload  []byte      // the last message
+	out      appender    // a small message on its way out
+	vec      net.Buffers // a large one
+	header   [ws.MaxHeaderSize]byte
+}
+
+// gobwasCopies is the length up to which copying the payload behind its header costs
+// less than a write of two parts.
+const gobwasCopies = 16 << 10
+
+// errGobwasClosed ends a connection on which a Close frame was answered.
+var errGobwasClosed = errors.New("peer: close frame received")
+
+func (gobwas) Name() string { return "gobwas" }
+
+func (gobwas) Handler(o Options, b Behaviour) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var u ws.HTTPUpgrader
+		var ext wsflate.Extension
+		if o.Compress {
+			ext.Parameters = gobwasParameters
+			u.Negotiate = ext.Negotiate
+		}
+		nc, _, _, err := u.Upgrade(r, w)
+		if err != nil {
+			return
+		}
+		_, compress := ext.Accepted()
+		c := &gobwasConn{nc: nc, lean: o.Lean, compress: compress}
+		go c.serve(nil, b)
+	})
+}
+
+// gobwasParameters are those of compression without context takeover.
+var gobwasParameters = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
+
+func (gobwas) ConnServer(o Options, b Behaviour) func(net.Conn) error {
+	return func(nc net.Conn) error {
+		if _, err := ws.Upgrade(nc); err != nil {
+			nc.Close()
+			return err
+		}
+		c := &gobwasConn{nc: nc, lean: o.Lean}
+		return c.serve(nil, b)
+	}
+}
+
+func (gobwas) Dial(addr string, o Options, b Behaviour) error {
+	d := ws.Dialer{TLSConfig: o.TLS}
+	nc, br, _, err := d.Dial(context.Background(), o.url(addr))
+	if err != nil {
+		return err
+	}
+	c := &gobwasConn{nc: nc, client: true}
+	return c.serve(br, b)
+}
+
+// serve hands every message to b. Br holds bytes that came with the
+// handshake, or is nil.
+func (c *gobwasConn) serve(br *bufio.Reader, b Behaviour) error {
+	defer c.nc.Close()
+	switch {
+	case br != nil:
+		c.br = br
+	case c.lean:
+		c.br = c.nc
+	default:
+		c.br = bufio.NewReader(c.nc)
+	}
+	b.opened(c)
+	for {
+		if err := c.next(b); err != nil {
+			return err
+		}
+	}
+}
+
+// next reads one frame and answers it.
+func (c *gobwasConn) next(b Behaviour) error {
+	h, err := ws.ReadHeaderBuffer(c.br, c.header[:])
+	if err != nil {
+		return err
+	}
+	c.payload = grow(c.payload, int(h.Length))
+	if _, err := io.ReadFull(c.br, c.payload); err != nil {
+		return err
+	}
+	if h.Masked {
+		ws.Cipher(c.payload, h.Mask, 0)
+	}
+	switch {
+	case h.OpCode == ws.OpClose:
+		return errors.Join(errGobwasClosed, c.write(ws.OpClose, 0, c.payload))
+	case h.OpCode == ws.OpPing:
+		return c.write(ws.OpPong, 0, c.payload)
+	case h.OpCode == ws.OpPong:
+		return nil
+	}
+	err = c.hand(h, b)
+	if c.lean {
+		c.payload, c.out = nil, nil
+	}
+	return err
+}
+
+// hand gives the message, inflated if need be, to b.
+func (c *gobwasConn) hand(h ws.Header, b Behaviour) error {
+	if !h.Rsv1() {
+		return b.Message(c, byte(h.OpCode), c.payload)
+	}
+	f, err := wsflate.DecompressFrame(ws.Frame{Header: h, Payload: c.payload})
+	if err != nil {
+		return err
+	}
+	return b.Message(c, byte(h.OpCode), f.Payload)
+}
+
+func (c *gobwasConn) Write(t byte, data []byte) error {
+	if !c.compress {
+		return c.write(ws.OpCode(t), 0, data)
+	}
+	f, err := wsflate.CompressFrame(ws.NewFrame(ws.OpCode(t), true, data))
+	if err != nil {
+		return err
+	}
+	return c.write(f.Header.OpCode, f.Header.Rsv, f.Payload)
+}
+
+// write sends one frame, masked in place for a client.
+func (c *gobwasConn) write(op ws.OpCode, rsv byte, data []byte) error {
+	h := ws.Header{Fin: true, Rsv: rsv, OpCode: op, Length: int64(len(data))}
+	if c.client {
+		h.Masked, h.Mask = true, ws.NewMask()
+		ws.Cipher(data, h.Mask, 0)
+	}
+	c.out = c.out[:0]
+	if err := ws.WriteHeaderBuffer(&c.out, h, c.header[:]); err != nil {
+		return err
+	}
+	if _, plain := c.nc.(*net.TCPConn); !plain || len(data) <= gobwasCopies {
+		c.out = append(c.out, data...)
+		_, err := c.nc.Write(c.out)
+		return err
+	}
+	c.vec = append(c.vec[:0], c.out, data)
+	vec := c.vec
+	_, err := c.vec.WriteTo(c.nc)
+	c.vec = vec
+	return err
+}
+
+// appender is the io.Writer through which the library hands over a header.
+type appender []byte
+
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
+}
+
+// gobwasGroup compiles one frame and writes it to each connection in turn.
+type gobwasGroup struct {
+	mu    sync.Mutex
+	conns []*gobwasConn
+}
+
+func (gobwas) NewGroup() Group { return new(gobwasGroup) }
+
+func (g *gobwasGroup) Add(c Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns = append(g.conns, c.(*gobwasConn))
+}
+
+func (g *gobwasGroup) Send(t byte, data []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := ws.NewFrame(ws.OpCode(t), true, data)
+	if len(g.conns) > 0 && g.conns[0].compress {
+		var err error
+		if f, err = wsflate.CompressFrame(f); err != nil {
+			return err
+		}
+	}
+	frame, err := ws.CompileFrame(f)
+	if err != nil {
+		return err
+	}
+	for _, c := range g.conns {
+		if _, err := c.nc.Write(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}

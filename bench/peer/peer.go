@@ -1,0 +1,181 @@
+// Package peer puts WebSocket libraries behind one small interface, so that
+// each of them serves the same traffic. Every library is used the way its own
+// documentation makes it fast: buffers are reused where it offers that, the
+// payload is lent rather than copied where it can lend, and one message is
+// one write unless the library itself gathers them.
+//
+// The floor is not a library: it is a TCP server that answers with the bytes
+// it read, one write for each read, and never looks at a frame.
+package peer
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+)
+
+// Message types, with the values of RFC 6455, Section 5.2.
+const (
+	Text   byte = 1
+	Binary byte = 2
+)
+
+// ErrNoClient is returned by Dial of a peer that has only a server.
+var ErrNoClient = errors.New("peer: no client")
+
+// A Conn is one connection of a library.
+type Conn interface {
+	// Write sends one message. It may change data while it works.
+	Write(t byte, data []byte) error
+}
+
+// A Behaviour is what a program does with its connections. Both functions may
+// be nil. They are called on the goroutine that reads the connection.
+type Behaviour struct {
+	// Opened is called once, before the first message.
+	Opened func(c Conn)
+	// Message is called with each message. The data is lent: it is valid,
+	// and may be changed, until the call returns. An error ends the
+	// connection.
+	Message func(c Conn, t byte, data []byte) error
+}
+
+// opened calls b.Opened if there is one.
+func (b Behaviour) opened(c Conn) {
+	if b.Opened != nil {
+		b.Opened(c)
+	}
+}
+
+// Echo is the behaviour of an echo server or client.
+var Echo = Behaviour{
+	Message: func(c Conn, t byte, data []byte) error { return c.Write(t, data) },
+}
+
+// Options are what a program asks of a library.
+type Options struct {
+	// Lean asks for the settings that the library's documentation gives for
+	// many connections that are mostly idle, where it has some.
+	Lean bool
+	// Compress negotiates permessage-deflate without context takeover, at
+	// the lowest level.
+	Compress bool
+	// TLS is the configuration of a client. Nil: no TLS.
+	TLS *tls.Config
+}
+
+// A Group sends the same message to many connections. It is safe for
+// concurrent use.
+type Group interface {
+	// Add puts a connection of the same library into the group.
+	Add(c Conn)
+	// Send gives every connection the message, in the way that the library
+	// recommends for it. When it returns, the bytes may still be on their
+	// way.
+	Send(t byte, data []byte) error
+}
+
+// A Peer is one library.
+type Peer interface {
+	// Name is the last part of the import path that tells it from others.
+	Name() string
+	// Handler serves WebSockets through net/http. It frees net/http's
+	// goroutine where the library allows it.
+	Handler(o Options, b Behaviour) http.Handler
+	// ConnServer returns a function that does the opening handshake on a
+	// connection without net/http's server, serves it until it ends, and
+	// closes it. It returns nil if the library cannot.
+	ConnServer(o Options, b Behaviour) func(nc net.Conn) error
+	// Dial opens a connection to addr, a host and a port, and serves it until it ends.
+	Dial(addr string, o Options, b Behaviour) error
+	// NewGroup returns an empty group.
+	NewGroup() Group
+}
+
+// readLimit is the longest message that the libraries are asked to accept.
+const readLimit = 64 << 20
+
+// Floor is the peer to which all others are compared.
+var Floor Peer = floor{}
+
+// peers holds the libraries in the order of the tables.
+var peers = []Peer{gorilla{}, coder{}, gobwas{}, gws{}, Floor}
+
+// All returns every peer: the libraries, ours last, and the floor.
+func All() []Peer { return append([]Peer(nil), peers...) }
+
+// Named returns the peer with the name.
+func Named(name string) (Peer, error) {
+	for _, p := range peers {
+		if p.Name() == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("peer: no library is named %q", name)
+}
+
+// modules holds the module path of each peer but the floor.
+var modules = map[string]string{
+	gorilla{}.Name(): "github.com/gorilla/websocket",
+	coder{}.Name():   "github.com/coder/websocket",
+	gobwas{}.Name():  "github.com/gobwas/ws",
+	gws{}.Name():     "github.com/lxzan/gws",
+}
+
+// Module returns the module path and version of p as they are built into this
+// program.
+func Module(p Peer) string {
+	path, ok := modules[p.Name()]
+	if !ok {
+		return "net"
+	}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return path
+	}
+	for _, m := range build.Deps {
+		if m.Path == path {
+			return path + " " + m.Version
+		}
+	}
+	return path
+}
+
+// url returns the URL of a WebSocket server at addr.
+func (o Options) url(addr string) string {
+	if o.TLS != nil {
+		return "wss://" + addr + "/"
+	}
+	return "ws://" + addr + "/"
+}
+
+// grow returns a slice of n bytes, in buf if it is long enough.
+func grow(buf []byte, n int) []byte {
+	if cap(buf) < n {
+		return make([]byte, n)
+	}
+	return buf[:n]
+}
+
+// readAll reads r to its end into buf, which grows as needed, and returns the
+// bytes.
+func readAll(r interface{ Read([]byte) (int, error) }, buf []byte, eof error) ([]byte, error) {
+	buf = buf[:0]
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case err == nil:
+		case errors.Is(err, eof):
+			return buf, nil
+		default:
+			return buf, err
+		}
+	}
+}

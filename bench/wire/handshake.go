@@ -1,0 +1,122 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// key is the Sec-WebSocket-Key of every request, the one of RFC 6455,
+// Section 1.3, and accept the answer to it.
+const (
+	key    = "dGhlIHNhbXBsZSBub25jZQ=="
+	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// maxHeader is the longest request or response that is read, in bytes.
+const maxHeader = 4096
+
+// Request is the opening handshake of a browser for the host. Like a browser's, it
+// offers permessage-deflate; with context takeover left out if noContext is set.
+func Request(host string, noContext bool) []byte {
+	extension := "permessage-deflate; client_max_window_bits"
+	if noContext {
+		extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	}
+	return fmt.Appendf(nil, "GET / HTTP/1.1\r\n"+
+		"Host: %[1]s\r\n"+
+		"Connection: Upgrade\r\n"+
+		"Pragma: no-cache\r\n"+
+		"Cache-Control: no-cache\r\n"+
+		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n"+
+		"Upgrade: websocket\r\n"+
+		"Origin: http://%[1]s\r\n"+
+		"Sec-WebSocket-Version: 13\r\n"+
+		"Accept-Encoding: gzip, deflate, br, zstd\r\n"+
+		"Accept-Language: en-US,en;q=0.9\r\n"+
+		"Sec-WebSocket-Key: "+key+"\r\n"+
+		"Sec-WebSocket-Extensions: %[2]s\r\n"+
+		"\r\n", host, extension)
+}
+
+// endOfHeader ends a request and a response.
+var endOfHeader = []byte("\r\n\r\n")
+
+// CheckResponse returns nil if p is a whole response that accepts Request.
+func CheckResponse(p []byte) error {
+	switch {
+	case !bytes.HasPrefix(p, []byte("HTTP/1.1 101 ")):
+		return fmt.Errorf("wire: handshake refused: %.80q", p)
+	case !bytes.Contains(p, []byte(accept)):
+		return errors.New("wire: wrong Sec-WebSocket-Accept")
+	case !bytes.HasSuffix(p, endOfHeader):
+		return errors.New("wire: response is not whole")
+	}
+	return nil
+}
+
+// ReadHeader reads up to the empty line that ends a request or a response.
+// The peer must not have sent anything after it.
+func ReadHeader(r io.Reader) ([]byte, error) {
+	p := make([]byte, 0, maxHeader)
+	for !bytes.HasSuffix(p, endOfHeader) {
+		if len(p) == cap(p) {
+			return nil, errors.New("wire: header is too long")
+		}
+		n, err := r.Read(p[len(p):cap(p)])
+		if err != nil {
+			return nil, err
+		}
+		p = p[:len(p)+n]
+	}
+	return p, nil
+}
+
+// Response is the answer that accepts the request
+// (RFC 6455, Section 4.2.2).
+func Response(request []byte) ([]byte, error) {
+	// Header names may be spelled in any case.
+	const name = "\r\nsec-websocket-key:"
+	at := bytes.Index(bytes.ToLower(request), []byte(name))
+	if at < 0 {
+		return nil, errors.New("wire: request has no key")
+	}
+	line, _, _ := bytes.Cut(request[at+len(name):], []byte("\r\n"))
+	return Switching(string(bytes.TrimSpace(line))), nil
+}
+
+// Switching is the answer that accepts a request with the key.
+func Switching(key string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+}
+
+// Greet does the client's opening handshake on rw.
+func Greet(rw io.ReadWriter, host string, noContext bool) (response []byte, err error) {
+	if _, err := rw.Write(Request(host, noContext)); err != nil {
+		return nil, err
+	}
+	p, err := ReadHeader(rw)
+	if err != nil {
+		return nil, err
+	}
+	return p, CheckResponse(p)
+}
+
+// Answer does the server's opening handshake on rw.
+func Answer(rw io.ReadWriter) error {
+	request, err := ReadHeader(rw)
+	if err != nil {
+		return err
+	}
+	response, err := Response(request)
+	if err != nil {
+		return err
+	}
+	_, err = rw.Write(response)
+	return err
+}

@@ -1,0 +1,343 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// DialOptions set a client's side of a connection. The zero value, and nil, are
+// good defaults.
+type DialOptions struct {
+	Config
+
+	// Header is added to the request. Fields of the handshake itself, Host
+	// among them, are errors.
+	Header http.Header
+
+	// Host is the value of the Host field. "": the host of the URL.
+	Host string
+
+	// TLS configures wss. Nil: the defaults of crypto/tls. It is cloned; no
+	// protocol but http/1.1 is offered, and a missing ServerName is the host
+	// of the URL.
+	TLS *tls.Config
+
+	// NetDial connects to addr on network, "tcp" or "unix". TLS is done on
+	// what it returns. Nil: a [net.Dialer]. It should honour ctx: if it does
+	// not, Dial returns without it, and closes what it returns later.
+	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Bounds on what a server may answer.
+const (
+	maxInterim   = 8    // responses before the final one
+	maxErrorBody = 1024 // bytes kept of the body of a refusal
+)
+
+// Dial connects to a server and opens a WebSocket connection. Its errors are of
+// type [*HandshakeError]. The response is returned with a connection and with a
+// refusal; its body need not be closed.
+//
+// The schemes of url are ws and wss, with the aliases http and https, and, for
+// a Unix socket, ws+unix and wss+unix as in
+//
+//	ws+unix:///path/to/socket:/request/path?query
+//
+// where a colon within the socket's path is written %3A and the host is
+// localhost. Userinfo in url is sent as Basic authentication unless Header has
+// an Authorization. A host that is not ASCII is an error: give its ASCII form.
+//
+// ctx and HandshakeTimeout bound the handshake, and nothing after it.
+func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
+	d, err := newDialer(url, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.dial(ctx, d.connect)
+}
+
+// DialConn opens a WebSocket connection to url over nc, which was connected by
+// other means. For wss and https, TLS is done first unless nc is a *[tls.Conn].
+// It takes nc over: if it returns an error, nc is closed.
+func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
+	d, err := newDialer(url, opts)
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
+		if t, ok := nc.(*tls.Conn); ok {
+			return t, d.shakeTLS(ctx, t)
+		}
+		return d.secure(ctx, nc)
+	})
+}
+
+// A dialer is one opening handshake of a client (RFC 6455, Section 4.1).
+type dialer struct {
+	opts    *DialOptions
+	cfg     *Config
+	target  *target
+	request *http.Request
+	offer   offer
+}
+
+// newDialer checks everything that the application set, before anything is
+// dialed, and makes the request.
+func newDialer(url string, opts *DialOptions) (*dialer, error) {
+	if opts == nil {
+		opts = new(DialOptions)
+	}
+	d := &dialer{opts: opts, cfg: opts.Config.settled()}
+	target, err := parseTarget(url)
+	if err == nil {
+		d.target, err = target, checkDialOptions(opts)
+	}
+	if err == nil {
+		err = d.setOffer()
+	}
+	if err != nil {
+		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+	}
+	d.setRequest()
+	return d, nil
+}
+
+// checkDialOptions returns an error if a request cannot say what o wants.
+func checkDialOptions(o *DialOptions) error {
+	if _, _, ok := splitHostPort(o.Host); o.Host != "" && !ok {
+		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
+	}
+	if err := checkSubprotocols(o.Subprotocols); err != nil {
+		return err
+	}
+	return checkFields(o.Header)
+}
+
+// setOffer makes the offer with a fresh key: "a nonce consisting of a randomly
+// selected 16-byte value" (RFC 6455, Section 4.1).
+func (d *dialer) setOffer() error {
+	var nonce [16]byte
+	if _, err := io.ReadFull(rand.Reader, nonce[:]); err != nil {
+		return err
+	}
+	d.offer = offer{
+		key:          base64.StdEncoding.EncodeToString(nonce[:]),
+		subprotocols: d.cfg.Subprotocols,
+		compression:  d.cfg.Compression,
+	}
+	return nil
+}
+
+// setRequest makes the request: what the application set, then our own fields.
+func (d *dialer) setRequest() {
+	r := &http.Request{
+		Method:     http.MethodGet,
+		URL:        d.target.url(),
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     make(http.Header, len(d.opts.Header)+len(requestFields)),
+		Body:       http.NoBody,
+		Host:       d.target.host,
+	}
+	if d.opts.Host != "" {
+		r.Host = d.opts.Host
+	}
+	for name, values := range d.opts.Header {
+		r.Header[canonicalName(name)] = append(r.Header[canonicalName(name)], values...)
+	}
+	if u := d.target.user; u != nil && r.Header["Authorization"] == nil {
+		password, _ := u.Password()
+		r.SetBasicAuth(u.Username(), password)
+	}
+	setRequestFields(r.Header, d.offer.key, d.offer.subprotocols, offerExtensions(d.offer.compression))
+	d.request = r
+}
+
+// dial connects, opens the connection over what connect returns, and traces
+// the outcome.
+func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (c *Conn, r *http.Response, err error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	defer cancel()
+	var agreed agreement
+	nc, err := connect(ctx)
+	if err == nil {
+		c, r, agreed, err = d.open(ctx, nc)
+	}
+	if err != nil {
+		if nc != nil {
+			abandon(nc)
+		}
+		err = failure(ctx, err, r)
+	}
+	d.cfg.traceHandshake(d.request, agreed, began, err)
+	return c, r, err
+}
+
+// failure returns err as the HandshakeError of a handshake that ctx bounded
+// and r answered.
+func failure(ctx context.Context, err error, r *http.Response) error {
+	var e *HandshakeError
+	if !errors.As(err, &e) {
+		e = &HandshakeError{Reason: "connection failed", Err: err}
+	}
+	if done := ctx.Err(); done != nil && !errors.Is(e, done) {
+		e.Err = done
+	}
+	e.Response = r
+	return e
+}
+
+// connect returns a connection to the server, with TLS if the URL asks for it.
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
+	nc, err := d.netDial(ctx, d.target.network, d.target.addr)
+	if err != nil {
+		return nil, err
+	}
+	return d.secure(ctx, nc)
+}
+
+// netDial connects by NetDial or a [net.Dialer].
+func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.opts.NetDial == nil {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, network, addr)
+	}
+	type result struct {
+		nc  net.Conn
+		err error
+	}
+	results := make(chan result)
+	go func() {
+		nc, err := d.opts.NetDial(ctx, network, addr)
+		select {
+		case results <- result{nc, err}:
+		case <-ctx.Done():
+			if err == nil && nc != nil {
+				nc.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-results:
+		if r.err == nil && r.nc == nil {
+			r.err = errors.New("NetDial returned neither a connection nor an error")
+		}
+		return r.nc, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// secure does TLS on nc if the URL asks for it. It always returns a connection
+// to close.
+func (d *dialer) secure(ctx context.Context, nc net.Conn) (net.Conn, error) {
+	if !d.target.secure {
+		return nc, nil
+	}
+	t := tls.Client(nc, tlsConfig(d.opts.TLS, d.target.name))
+	return t, d.shakeTLS(ctx, t)
+}
+
+// tlsConfig returns the configuration for a connection to the named host.
+func tlsConfig(c *tls.Config, name string) *tls.Config {
+	if c == nil {
+		c = new(tls.Config)
+	}
+	c = c.Clone()
+	if c.ServerName == "" {
+		c.ServerName = name
+	}
+	c.NextProtos = []string{"http/1.1"}
+	return c
+}
+
+// shakeTLS does the TLS handshake. A peer that speaks HTTP/2 afterwards would
+// not understand an upgrade.
+func (d *dialer) shakeTLS(ctx context.Context, t *tls.Conn) error {
+	if err := t.HandshakeContext(ctx); err != nil {
+		return &HandshakeError{Reason: "TLS handshake failed", Err: err}
+	}
+	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" {
+		return &HandshakeError{Reason: fmt.Sprintf("TLS peer speaks %q, not http/1.1", p)}
+	}
+	return nil
+}
+
+// open exchanges request and response over nc, under the watch of ctx.
+func (d *dialer) open(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
+	head := newHeadReader(nc, "HTTP/1.")
+	defer head.release()
+	end := watch(ctx, nc)
+	r, agreed, err = d.exchange(&head)
+	if late := end(); late != nil && err == nil {
+		err = late
+	}
+	if err != nil {
+		return nil, r, agreed, err
+	}
+	return newConn(nc, client, d.cfg, agreed, head.rest()), r, agreed, nil
+}
+
+// exchange sends the request, reads the response and judges it.
+func (d *dialer) exchange(head *headReader) (r *http.Response, agreed agreement, err error) {
+	if _, err := head.nc.Write(appendRequest(nil, d.request, d.target.resource)); err != nil {
+		return nil, agreed, &HandshakeError{Reason: "request was not sent", Err: err}
+	}
+	text, r, err := finalResponse(head)
+	if err != nil {
+		return nil, agreed, &HandshakeError{Reason: "response was not received", Err: err}
+	}
+	r.Request = d.request
+	if r.StatusCode != http.StatusSwitchingProtocols {
+		return r, agreed, refusedWith(head, text, r)
+	}
+	agreed, err = checkResponse(r, &d.offer)
+	return r, agreed, err
+}
+
+// finalResponse reads a response, and skips the interim ones before it
+// (RFC 9110, Section 15.2). It also returns the head as it was.
+func finalResponse(head *headReader) (text string, r *http.Response, err error) {
+	for range maxInterim + 1 {
+		if text, err = head.next(); err != nil {
+			return "", nil, err
+		}
+		if r, err = parseResponse(text); err != nil {
+			return "", nil, err
+		}
+		if r.StatusCode >= 200 || r.StatusCode == http.StatusSwitchingProtocols {
+			return text, r, nil
+		}
+	}
+	return "", nil, errors.New("too many interim responses")
+}
+
+// refusedWith returns the error for a response that is not 101, and reads the
+// beginning of its body into r.
+func refusedWith(head *headReader, text string, r *http.Response) error {
+	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
+	if framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request); err == nil {
+		body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
+		*r = *framed
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused"}
+	if versions := r.Header[versionField]; len(versions) > 0 {
+		e.Reason = fmt.Sprintf("server refused and speaks WebSocket version %q", strings.Join(versions, ", "))
+	}
+	return e
+}

@@ -1,0 +1,437 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Conn is a WebSocket connection. All its methods may be called by several
+// goroutines at once.
+//
+// # Reading
+//
+// One goroutine reads at a time; others wait for their turn. When a context
+// ends or a deadline passes, the call returns and the connection lives: what
+// was received is kept, and the next read goes on in the same message. Pings
+// are answered and the closing handshake is done by whoever reads.
+//
+// # Writing
+//
+// Writers that come together share a system call. A write whose context ends
+// while it waits is withdrawn, and nothing is sent. Once its bytes have begun
+// to go out they are finished in the background, within
+// Config.WriteTimeout. Over TLS an interrupted record cannot be resumed: there
+// a write that is interrupted in the middle ends the connection.
+//
+// While more whole messages wait to be read, small replies are held, so that
+// they leave together: at the latest when the reader waits for input, or after
+// Config.HoldReplies. Then a write returns before its bytes are on the
+// network, and an error shows in a later call.
+//
+// # The end
+//
+// Once a connection has ended, every call returns the same [*CloseError],
+// which is also the cause of [Conn.Context].
+type Conn struct {
+	nc     net.Conn
+	cfg    *Config
+	role   role
+	agreed agreement
+
+	// Locks are taken in this order: reading, sending, queue, mu, guard and
+	// writer. Only the two turns are held across I/O.
+
+	reading   turn         // who may use in and msg
+	readers   atomic.Int32 // calls of the application that wait for the turn
+	readGuard guard
+	in        frameReader
+	msg       inbound
+
+	sending turn // who may append data frames; a streamed message keeps it
+	out     frameWriter
+	queue   sendQueue
+
+	pings    pings
+	counters counters
+
+	mu        sync.Mutex
+	end       atomic.Pointer[CloseError] // the terminal error; set under mu
+	closing   atomic.Pointer[CloseError] // what writers are told once our Close frame is queued; set under mu
+	closeBy   time.Time                  // when the closing handshake must be over
+	shut      atomic.Bool                // the net.Conn is being closed
+	ended     event                      // end is set
+	gone      event                      // the net.Conn is closed
+	ctx       context.Context
+	cancelCtx context.CancelCauseFunc
+	onEnd     []func()
+	keepalive keepalive
+}
+
+// newConn makes a connection of nc, on which the opening handshake is over.
+// cfg must be settled. early holds what was received after the handshake; it
+// is copied.
+func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
+	c := &Conn{nc: nc, cfg: cfg, role: r, agreed: agreed}
+	raw := rawConn(nc)
+	c.readGuard.nc = nc
+	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c.in.rules = frameRules{
+		role:         r,
+		maxSize:      cfg.MaxMessageSize,
+		maxFragments: cfg.MaxFragments,
+	}
+	c.out.init(nc, raw, r, cfg, c.writeFailed)
+	c.startKeepalive()
+	return c
+}
+
+// A caller says on whose behalf the connection is read.
+type caller struct {
+	ctx context.Context
+	own bool // our own: makes room for the application, ignores its deadline
+}
+
+// beginRead takes the reading turn for the application. After it returned nil,
+// endRead must be called. What was lent to the application is taken back.
+func (c *Conn) beginRead(ctx context.Context) error {
+	if ctx.Done() != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if !c.reading.try() {
+		if err := c.awaitReading(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.terminal(); err != nil {
+		c.reading.give()
+		return err
+	}
+	c.in.unpin()
+	c.msg.takeBack()
+	return nil
+}
+
+// awaitReading waits for the reading turn. A reader of our own is asked to
+// leave it.
+func (c *Conn) awaitReading(ctx context.Context) error {
+	c.readers.Add(1)
+	defer c.readers.Add(-1)
+	c.readGuard.kick()
+	return c.awaitTurn(ctx, &c.reading, &c.readGuard)
+}
+
+// awaitTurn waits for t until ctx, the user's deadline in g, or the connection
+// ends.
+func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
+	limited := ctx
+	if user := g.deadline(); !user.IsZero() {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithDeadline(ctx, user)
+		defer cancel()
+	}
+	if t.take(limited.Done(), c.endedChan()) {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.terminal(); err != nil {
+		return err
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// endRead gives the reading turn on.
+func (c *Conn) endRead() {
+	c.reading.give()
+	if c.pings.pending.Load() > 0 {
+		c.pings.nudge()
+	}
+}
+
+// receive waits for bytes from the network, into target or, if that is nil,
+// into the read buffer. It is the only place where a connection waits for its
+// peer to send, and before it does, all that is held leaves. Errors that leave
+// the connection alive are those of the context and os.ErrDeadlineExceeded.
+func (c *Conn) receive(by caller, target []byte) (int, error) {
+	c.out.flushHeld(by.ctx)
+	if c.msg.giveWay {
+		c.msg.giveWay = false
+		runtime.Gosched()
+	}
+	if by.ctx.Done() == nil && !by.own {
+		n, err := c.in.fill(target)
+		return n, c.readFailed(err)
+	}
+	var yield func() bool
+	if by.own {
+		yield = c.readerWaits
+	}
+	if err := c.readGuard.arm(by.ctx, time.Time{}, yield); err != nil {
+		return 0, err
+	}
+	n, err := c.in.fill(target)
+	interrupted := c.readGuard.disarm()
+	if interrupted && errors.Is(err, os.ErrDeadlineExceeded) {
+		if err = by.ctx.Err(); err == nil {
+			err = os.ErrDeadlineExceeded
+		}
+		return n, err
+	}
+	return n, c.readFailed(err)
+}
+
+// readerWaits reports whether the application wants to read.
+func (c *Conn) readerWaits() bool { return c.readers.Load() > 0 }
+
+// readFailed returns the error that a read ends with when fill returned err.
+func (c *Conn) readFailed(err error) error {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return c.fail(err)
+}
+
+// writeFailed is told of errors of the network that no writer waits for.
+func (c *Conn) writeFailed(err error) { c.fail(err) }
+
+// writeError returns the error that a write ends with when the frameWriter
+// returned err.
+func (c *Conn) writeError(ctx context.Context, err error) error {
+	var ended *CloseError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ended):
+		return err
+	case ctx.Err() != nil && err == ctx.Err():
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.alive():
+		return os.ErrDeadlineExceeded
+	case !c.out.alive():
+		return c.fail(err)
+	default:
+		return err
+	}
+}
+
+// fail ends the connection at once because the network failed with err, and
+// returns the terminal error.
+func (c *Conn) fail(err error) error {
+	sent := c.closing.Load() != nil
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if c.terminate(&CloseError{Code: CloseAbnormal, Sent: sent, Err: err}, true) {
+		c.closeTransport()
+	}
+	return c.terminal()
+}
+
+// failProtocol ends the connection because of the peer's violation: the peer
+// is told, and nothing more of what it sends is looked at (RFC 6455,
+// Section 7.1.7). It returns the terminal error. The caller has the reading
+// turn.
+func (c *Conn) failProtocol(v violation) error {
+	breach := v.err()
+	end := &CloseError{Code: breach.Code, Reason: breach.Text, Sent: true, Err: breach}
+	payload := appendClosePayload(nil, breach.Code, breach.Text)
+	if _, err := c.out.finish(payload, end); err != nil {
+		return c.fail(err)
+	}
+	if c.terminate(end, false) {
+		go c.linger(true)
+	}
+	return c.terminal()
+}
+
+// terminate makes end the terminal error, unless there is one, and tells all
+// who wait. With drop set, nothing more is written. It reports whether end
+// was the first; then the caller must see to the net.Conn.
+func (c *Conn) terminate(end *CloseError, drop bool) bool {
+	c.mu.Lock()
+	if c.end.Load() != nil {
+		c.mu.Unlock()
+		return false
+	}
+	c.end.Store(end)
+	if c.closeBy.IsZero() {
+		c.closeBy = time.Now().Add(c.cfg.CloseTimeout)
+	}
+	c.ended.set()
+	c.keepalive.stop()
+	cancel, hooks := c.cancelCtx, c.onEnd
+	c.onEnd = nil
+	c.mu.Unlock()
+
+	c.out.fail(end, drop)
+	c.queue.fail(end)
+	c.readGuard.release()
+	c.out.guard.release()
+	if cancel != nil {
+		cancel(end)
+	}
+	for _, f := range hooks {
+		f()
+	}
+	c.report(end)
+	return true
+}
+
+// report tells the trace and the logger of the end.
+func (c *Conn) report(end *CloseError) {
+	if t := c.cfg.Trace; t != nil && t.Closed != nil {
+		t.Closed(end)
+	}
+	if c.cfg.Logger != nil && !end.clean() {
+		c.cfg.Logger.Info("websocket: connection failed",
+			"remote", c.nc.RemoteAddr(), "error", end)
+	}
+}
+
+// afterEnd arranges for f to be called once the connection has its terminal
+// error, at once if it has. The returned function cancels that.
+func (c *Conn) afterEnd(f func()) (cancel func()) {
+	c.mu.Lock()
+	if c.end.Load() != nil {
+		c.mu.Unlock()
+		f()
+		return func() {}
+	}
+	defer c.mu.Unlock()
+	i := len(c.onEnd)
+	c.onEnd = append(c.onEnd, f)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if i < len(c.onEnd) {
+			c.onEnd[i] = func() {}
+		}
+	}
+}
+
+// terminal returns the terminal error, or nil while there is none.
+func (c *Conn) terminal() error {
+	if end := c.end.Load(); end != nil {
+		return end
+	}
+	return nil
+}
+
+// closeTransport closes the net.Conn without waiting for anything.
+func (c *Conn) closeTransport() {
+	if c.shut.Swap(true) {
+		return
+	}
+	nc := c.nc
+	if tc, ok := nc.(*tls.Conn); ok {
+		// Its Close waits to send an alert.
+		nc = tc.NetConn()
+	}
+	nc.Close()
+	c.out.close()
+	if c.reading.try() {
+		c.in.close()
+		c.reading.give()
+	}
+	c.mu.Lock()
+	c.gone.set()
+	c.mu.Unlock()
+}
+
+// An event happens once. Its channel exists only if somebody waits. It is
+// guarded by Conn.mu.
+type event struct {
+	happened bool
+	ch       chan struct{}
+}
+
+// set makes the event happen.
+func (e *event) set() {
+	if !e.happened && e.ch != nil {
+		close(e.ch)
+	}
+	e.happened = true
+}
+
+// channel returns a channel that is closed when the event has happened.
+func (e *event) channel() <-chan struct{} {
+	if e.ch == nil {
+		e.ch = make(chan struct{})
+		if e.happened {
+			close(e.ch)
+		}
+	}
+	return e.ch
+}
+
+// endedChan returns a channel that is closed once there is a terminal error.
+func (c *Conn) endedChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended.channel()
+}
+
+// goneChan returns a channel that is closed once the net.Conn is.
+func (c *Conn) goneChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone.channel()
+}
+
+// Context returns a context that is done when the connection has ended. Its
+// cause is the terminal *CloseError. It carries no values.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx == nil {
+		c.ctx, c.cancelCtx = context.WithCancelCause(context.Background())
+		if end := c.end.Load(); end != nil {
+			c.cancelCtx(end)
+		}
+	}
+	return c.ctx
+}
+
+// SetReadDeadline sets when reads that wait return os.ErrDeadlineExceeded. The
+// connection lives on, and a later read goes on where this one stopped. The
+// zero time means never.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if err := c.terminal(); err != nil {
+		return err
+	}
+	return c.readGuard.setDeadline(t)
+}
+
+// SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
+// Bytes that have not begun to go out are withdrawn; others are finished in
+// the background. The zero time means never, but Config.WriteTimeout holds.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if err := c.terminal(); err != nil {
+		return err
+	}
+	return c.out.guard.setDeadline(t)
+}
+
+// Subprotocol returns the subprotocol that both sides agreed on, or "".
+func (c *Conn) Subprotocol() string { return c.agreed.subprotocol }
+
+// LocalAddr returns the local network address.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr returns the peer's network address.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// NetConn returns the connection underneath, to set its options. Reading,
+// writing, closing it, or setting its deadlines breaks the Conn.
+func (c *Conn) NetConn() net.Conn { return c.nc }

@@ -1,0 +1,218 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tcpPair returns the two ends of a TCP connection on loopback.
+func tcpPair(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		nc, _ := l.Accept()
+		accepted <- nc
+	}()
+	client, err = net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	server = <-accepted
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+// connPair returns two joined connections over TCP. cfg is for both; nil means
+// defaults.
+func connPair(t testing.TB, cfg *Config) (c, s *Conn) {
+	t.Helper()
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	nc, ns := tcpPair(t)
+	c = newConn(nc, client, cfg.settled(), agreement{}, nil)
+	s = newConn(ns, server, cfg.settled(), agreement{}, nil)
+	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
+	return c, s
+}
+
+// echo sends every message back until the connection ends.
+func echo(c *Conn) error {
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(context.Background(), m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestEchoOfAllSizes(t *testing.T) {
+	covers(t, "F07", "F08", "F14", "K02", "K05")
+	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
+	go echo(s)
+	ctx := t.Context()
+	for _, size := range []int{0, 1, 2, 3, 125, 126, 127, 4095, 4096, 5000, 65535, 65536, 65537, 1 << 20, 3 << 20} {
+		p := make([]byte, size)
+		rand.Read(p)
+		sent := bytes.Clone(p)
+		done := make(chan error, 1)
+		go func() { done <- c.Write(ctx, Binary, p) }()
+		typ, got, err := c.Read(ctx)
+		require.NoError(t, err)
+		require.NoError(t, <-done)
+		require.Equal(t, Binary, typ)
+		require.True(t, bytes.Equal(sent, got), "size %d", size)
+		require.True(t, bytes.Equal(sent, p))
+	}
+	require.NoError(t, c.Close(CloseNormal, "bye"))
+	_, _, err := s.Read(ctx)
+	require.ErrorIs(t, err, CloseNormal)
+	require.ErrorIs(t, err, net.ErrClosed)
+	_, _, err = c.Read(ctx)
+	require.ErrorIs(t, err, CloseNormal)
+}
+
+func TestPipelinedMessages(t *testing.T) {
+	c, s := connPair(t, nil)
+	go echo(s)
+	ctx := t.Context()
+	const n = 10000
+	go func() {
+		for i := range n {
+			c.Write(ctx, Text, []byte{byte('a' + i%26)})
+		}
+	}()
+	i := 0
+	for m, err := range c.Messages(ctx) {
+		require.NoError(t, err)
+		require.Equal(t, string(rune('a'+i%26)), string(m.Data))
+		if i++; i == n {
+			break
+		}
+	}
+}
+
+func TestReadGoesOnAfterDeadline(t *testing.T) {
+	nc, ns := tcpPair(t)
+	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	defer s.CloseNow()
+	frame := appendFrame(nil, header{first: bitFIN | byte(opText), masked: true, key: 0x01020304, length: 5}, []byte("Hello")).b
+	for _, b := range frame {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err := s.Read(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, s.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		_, _, err = s.Read(t.Context())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		nc.Write([]byte{b})
+	}
+	s.SetReadDeadline(time.Time{})
+	_, p, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "Hello", string(p))
+}
+
+func TestPingWithNobodyReading(t *testing.T) {
+	c, s := connPair(t, nil)
+	go s.Read(t.Context())
+	_, err := c.Ping(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Write(t.Context(), Text, []byte("data")))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	for err == nil {
+		_, err = c.Ping(ctx)
+	}
+	_, p, err := c.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "data", string(p))
+}
+
+func TestStreams(t *testing.T) {
+	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
+	ctx := t.Context()
+	data := make([]byte, 1<<20)
+	rand.Read(data)
+	go func() {
+		_, r, err := s.Reader(ctx)
+		if err != nil {
+			return
+		}
+		w, err := s.Writer(ctx, Binary)
+		if err != nil {
+			return
+		}
+		io.Copy(w, r)
+		w.Close()
+	}()
+	go func() {
+		w, _ := c.Writer(ctx, Binary)
+		w.ReadFrom(bytes.NewReader(data))
+		w.Close()
+	}()
+	_, got, err := c.Read(ctx)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(data, got))
+}
+
+func TestSend(t *testing.T) {
+	c, s := connPair(t, nil)
+	for range 1000 {
+		require.NoError(t, s.Send(Text, []byte("hello")))
+	}
+	go s.Drained(t.Context())
+	for range 1000 {
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(p))
+	}
+	require.NoError(t, s.Drained(t.Context()))
+	n, b := s.Queued()
+	require.Zero(t, n)
+	require.Zero(t, b)
+}
+
+func TestConcurrentWriters(t *testing.T) {
+	c, s := connPair(t, nil)
+	for range 16 {
+		go func() {
+			for range 500 {
+				s.Write(t.Context(), Binary, make([]byte, 300))
+			}
+		}()
+	}
+	for range 16 * 500 {
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Len(t, p, 300)
+	}
+	st := s.Stats()
+	t.Log(st)
+}
+
+func TestBadFrame(t *testing.T) {
+	nc, ns := tcpPair(t)
+	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	nc.Write([]byte{0x81, 0x05, 'H', 'e', 'l', 'l', 'o'})
+	_, _, err := s.Read(t.Context())
+	var pe *ProtocolError
+	require.True(t, errors.As(err, &pe))
+	require.ErrorIs(t, err, CloseProtocolError)
+	all, err := io.ReadAll(nc)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0x03, 0xea}, all[2:4])
+}

@@ -1,0 +1,148 @@
+package websocket
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A guard lets contexts and deadlines interrupt the network calls of one
+// direction. It owns that direction's deadline on the net.Conn.
+//
+// A call that is about to block arms the guard and disarms it afterwards. Only
+// while it is armed does the end of the context, or a kick, put the deadline
+// into the past; disarm puts back what the user set. A context is registered
+// once, when a call blocks under it for the first time, and stays so until
+// another one comes or the connection ends.
+type guard struct {
+	mu      sync.Mutex
+	nc      net.Conn
+	write   bool            // which direction
+	keep    bool            // every call has a limit: no need to take it back
+	armed   bool            // a call is blocked, or about to be
+	fired   bool            // the deadline on nc is in the past, or not the user's
+	ctx     bool            // the armed call listens to the registered context
+	limited bool            // the deadline on nc is an armed call's own limit
+	done    <-chan struct{} // of the registered context
+	stop    func() bool     // ends the registration
+	user    time.Time       // the deadline that the user set
+}
+
+// arm prepares for a call that may block. The call ends early when ctx does,
+// at limit unless that is zero, and at the user's deadline. A call that the
+// connection makes for itself has a yield function: the user's deadline does
+// not apply to it, and if yield, asked under the guard's lock, returns true,
+// the call must not begin, just as a kick ends it later.
+func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if yield != nil && yield() {
+		return os.ErrDeadlineExceeded
+	}
+	if done := ctx.Done(); done != nil {
+		g.register(ctx, done)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		g.ctx = true
+	}
+	own := yield != nil && !g.user.IsZero()
+	if own || !limit.IsZero() && (g.user.IsZero() || limit.Before(g.user)) {
+		g.limited = true
+		if err := g.set(limit); err != nil {
+			return err
+		}
+	}
+	g.armed = true
+	return nil
+}
+
+// disarm ends what arm began and reports whether the call was interrupted by
+// its context or a kick.
+func (g *guard) disarm() (interrupted bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	interrupted = g.fired
+	if g.fired || g.limited && !g.keep {
+		g.set(g.user)
+	}
+	g.armed, g.ctx, g.fired, g.limited = false, false, false, false
+	return interrupted
+}
+
+// register makes ctx the one whose end interrupts armed calls.
+func (g *guard) register(ctx context.Context, done <-chan struct{}) {
+	if g.done == done {
+		return
+	}
+	if g.stop != nil {
+		g.stop()
+	}
+	g.done = done
+	g.stop = context.AfterFunc(ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.ctx && g.done == done {
+			g.interrupt()
+		}
+	})
+}
+
+// kick interrupts the call that is armed, if any.
+func (g *guard) kick() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.armed {
+		g.interrupt()
+	}
+}
+
+// interrupt makes the armed call return. The caller holds g.mu.
+func (g *guard) interrupt() {
+	g.fired = true
+	g.set(time.Unix(1, 0))
+}
+
+// setDeadline sets the user's deadline. An armed call obeys it at once.
+func (g *guard) setDeadline(t time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.user = t
+	if g.fired || g.limited {
+		return nil
+	}
+	return g.set(t)
+}
+
+// deadline returns the user's deadline.
+func (g *guard) deadline() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.user
+}
+
+// expired reports whether the user's deadline has passed.
+func (g *guard) expired() bool {
+	t := g.deadline()
+	return !t.IsZero() && !time.Now().Before(t)
+}
+
+// release ends the registration of a context.
+func (g *guard) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stop != nil {
+		g.stop()
+	}
+	g.stop, g.done, g.ctx = nil, nil, false
+}
+
+// set sets the deadline on the net.Conn.
+func (g *guard) set(t time.Time) error {
+	if g.write {
+		return g.nc.SetWriteDeadline(t)
+	}
+	return g.nc.SetReadDeadline(t)
+}

@@ -1,0 +1,543 @@
+package websocket
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The example of RFC 6455, Section 1.3.
+const (
+	sampleKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// request returns the request of RFC 6455, Section 1.2, with changes. A change
+// "Name: value" replaces the field, "+Name: value" adds a line, "-Name"
+// removes the field, and anything else replaces the start line.
+func request(changes ...string) string {
+	return withChanges([]string{
+		"GET /chat HTTP/1.1",
+		"Host: server.example.com",
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Key: " + sampleKey,
+		"Sec-WebSocket-Version: 13",
+	}, changes)
+}
+
+// response returns a server's good answer to sampleKey, with changes as for
+// request.
+func response(changes ...string) string {
+	return withChanges([]string{
+		"HTTP/1.1 101 Switching Protocols",
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Accept: " + sampleAccept,
+	}, changes)
+}
+
+func withChanges(lines, changes []string) string {
+	for _, c := range changes {
+		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(c, "-"), "+"), ":")
+		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
+		switch {
+		case strings.HasPrefix(c, "-"):
+			lines = slices.Delete(lines, at, at+1)
+		case strings.HasPrefix(c, "+"):
+			lines = append(lines, c[1:])
+		case !isToken(name):
+			lines[0] = c
+		case at < 0:
+			lines = append(lines, c)
+		default:
+			lines[at] = c
+		}
+	}
+	return strings.Join(lines, "\r\n") + "\r\n\r\n"
+}
+
+// parsed returns the request with the given head.
+func parsed(t testing.TB, head string) *http.Request {
+	t.Helper()
+	r, err := parseRequest(head)
+	if err != nil {
+		t.Fatalf("parseRequest: %v", err)
+	}
+	return r
+}
+
+// statusOf returns the status in a HandshakeError, 0 for any other error.
+func statusOf(err error) int {
+	var e *HandshakeError
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+func TestAcceptKey(t *testing.T) {
+	covers(t, "C24", "S06", "S21", "E10", "Q.J07")
+	for key, want := range map[string]string{
+		sampleKey:                  sampleAccept,
+		"AQIDBAUGBwgJCgsMDQ4PEC==": "OfS0wDaT5NoxF2gqm7Zj2YtetzM=",
+	} {
+		if got := string(appendAcceptKey(nil, key)); got != want {
+			t.Errorf("key %s: got %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestIsKey(t *testing.T) {
+	covers(t, "S06", "Q.A03")
+	for key, want := range map[string]bool{
+		sampleKey:                     true,
+		"AQIDBAUGBwgJCgsMDQ4PEC==":    true,
+		"":                            false,
+		"AAAAAAAAAAAAAAAAAAAA":        false, // 15 bytes
+		"AAAAAAAAAAAAAAAAAAAAAAAA":    false, // 18 bytes
+		"AAAAAAAAAAAAAAAAAAAAAAA=":    false, // 17 bytes
+		"dGhlIHNhbXBsZSBub25jZQ":      false,
+		"dGhlIHNhbXBsZSBub25j-Q==":    false,
+		"dGhlIHNhbXBsZSBub25j_Q==":    false,
+		"dGhlIHNhb XBsZSBub25jZQ==":   false,
+		"dGhlIHNhb XBsZSBub25jZ==":    false,
+		"!!":                          false,
+		"dGhlIHNhbXBsZSBub25j\xffQ==": false,
+		strings.Repeat("A", 10<<10):   false,
+	} {
+		if got := isKey(key); got != want {
+			t.Errorf("%.40q: got %v", key, got)
+		}
+	}
+}
+
+func TestSwitchingProtocols(t *testing.T) {
+	covers(t, "S18", "S19", "S20", "E03")
+	const head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + sampleAccept + "\r\n"
+	for _, c := range []struct {
+		subprotocol string
+		answer      []extension
+		want        string
+	}{
+		{"", nil, head},
+		{"chat", nil, head + "Sec-WebSocket-Protocol: chat\r\n"},
+		{"", []extension{{name: "a"}, {name: "b", params: []param{{"x", "10", true}, {name: "y"}}}},
+			head + "Sec-WebSocket-Extensions: a, b; x=10; y\r\n"},
+	} {
+		got := string(appendSwitchingProtocols(nil, sampleKey, agreement{subprotocol: c.subprotocol}, c.answer))
+		if got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestAppendRefusal(t *testing.T) {
+	covers(t, "S09", "Q.J04")
+	for _, c := range []struct {
+		e    *HandshakeError
+		want string
+	}{
+		{refusal(400, "bad"), "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nbad\n"},
+		{refusal(426, "old", upgradeFields...), "HTTP/1.1 426 Upgrade Required\r\nSec-Websocket-Version: 13\r\n" +
+			"Upgrade: websocket\r\nConnection: Upgrade, close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nold\n"},
+		{refusal(401, "who", "WWW-Authenticate", "Basic", "Upgrade", "x", "X-Bad", "a\r\nb"), "HTTP/1.1 401 Unauthorized\r\n" +
+			"Www-Authenticate: Basic\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nwho\n"},
+	} {
+		if got := string(appendRefusal(nil, c.e)); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}
+
+func TestHandshakeErrorText(t *testing.T) {
+	cause := errors.New("websocket: why")
+	e := &HandshakeError{Status: 403, Reason: "origin is not allowed", Err: cause}
+	if got, want := e.Error(), "websocket: opening handshake: origin is not allowed (HTTP status 403): why"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !errors.Is(e, cause) {
+		t.Error("cause is lost")
+	}
+}
+
+func TestCheckResponse(t *testing.T) {
+	const fails = "\x00"
+	for _, c := range []struct {
+		ids         []string
+		name        string
+		response    string
+		subprotocol string // agreed on, or fails
+	}{
+		{[]string{"C32"}, "good", response(), ""},
+		{[]string{"C31", "Q.B05"}, "HTTP/1.0", response("HTTP/1.0 101 Switching Protocols"), fails},
+		{[]string{"C22"}, "Upgrade missing", response("-Upgrade"), fails},
+		{[]string{"C22"}, "Upgrade other", response("Upgrade: h2c"), fails},
+		{[]string{"C22"}, "Upgrade list", response("Upgrade: websocket, h2c"), fails},
+		{[]string{"C22"}, "Upgrade twice", response("+Upgrade: websocket"), fails},
+		{[]string{"C22"}, "Upgrade long s", response("Upgrade: web\u017focket"), fails},
+		{[]string{"C22"}, "Upgrade in other case", response("Upgrade: WebSocket"), ""},
+		{[]string{"C23"}, "Connection missing", response("-Connection"), fails},
+		{[]string{"C23"}, "Connection close", response("Connection: close"), fails},
+		{[]string{"C23"}, "Connection notupgrade", response("Connection: notupgrade"), fails},
+		{[]string{"C23"}, "Connection list", response("Connection: keep-alive, upgrade"), ""},
+		{[]string{"C23"}, "Connection lines", response("Connection: keep-alive", "+Connection: upgrade"), ""},
+		{[]string{"C24", "Q.B02"}, "accept missing", response("-Sec-WebSocket-Accept"), fails},
+		{[]string{"C24", "Q.B02"}, "accept of another key", response("Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM="), fails},
+		{[]string{"C24", "Q.B02"}, "accept in lower case", response("Sec-WebSocket-Accept: " + strings.ToLower(sampleAccept)), fails},
+		{[]string{"C24", "Q.B02"}, "accept without padding", response("Sec-WebSocket-Accept: " + strings.TrimSuffix(sampleAccept, "=")), fails},
+		{[]string{"C24", "Q.B02"}, "accept with spaces", response("Sec-WebSocket-Accept: \t " + sampleAccept + " \t"), ""},
+		{[]string{"C25", "Q.B02"}, "accept twice", response("+Sec-WebSocket-Accept: " + sampleAccept), fails},
+		{[]string{"C25"}, "accept right and wrong", response("+Sec-WebSocket-Accept: x"), fails},
+		{[]string{"C25"}, "accept wrong and right", response("Sec-WebSocket-Accept: x", "+Sec-WebSocket-Accept: "+sampleAccept), fails},
+		{[]string{"C26", "Q.B06", "E01"}, "extension unknown", response("Sec-WebSocket-Extensions: x-foo"), fails},
+		{[]string{"C26", "Q.B06", "E01"}, "extension not offered", response("Sec-WebSocket-Extensions: permessage-deflate"), fails},
+		{[]string{"C28"}, "extension lines", response("Sec-WebSocket-Extensions: permessage-deflate", "+Sec-WebSocket-Extensions: x-foo"), fails},
+		{[]string{"C27"}, "extension malformed", response("Sec-WebSocket-Extensions: permessage-deflate;"), fails},
+		{[]string{"C27"}, "parameter without name", response("Sec-WebSocket-Extensions: permessage-deflate; =1"), fails},
+		{[]string{"C27"}, "open quote", response(`Sec-WebSocket-Extensions: permessage-deflate; a="`), fails},
+		{[]string{"C27"}, "no name", response("Sec-WebSocket-Extensions: permessage-deflate,,,; x"), fails},
+		{[]string{"C29"}, "subprotocol", response("Sec-WebSocket-Protocol: chat"), "chat"},
+		{[]string{"C29", "Q.B06"}, "subprotocol not offered", response("Sec-WebSocket-Protocol: evil"), fails},
+		{[]string{"C29", "Q.B06"}, "subprotocol in other case", response("Sec-WebSocket-Protocol: CHAT"), fails},
+		{[]string{"C29", "Q.B06"}, "subprotocol list", response("Sec-WebSocket-Protocol: chat, superchat"), fails},
+		{[]string{"C29", "Q.B06"}, "subprotocol empty", response("Sec-WebSocket-Protocol:"), fails},
+		{[]string{"C30", "Q.B06"}, "subprotocol twice", response("Sec-WebSocket-Protocol: chat", "+Sec-WebSocket-Protocol: chat"), fails},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			covers(t, c.ids...)
+			r, err := parseResponse(c.response)
+			if err != nil {
+				t.Fatal(err)
+			}
+			agreed, err := checkResponse(r, &offer{key: sampleKey, subprotocols: []string{"superchat", "chat"}})
+			switch {
+			case c.subprotocol == fails && statusOf(err) != 101:
+				t.Errorf("got %v, want a HandshakeError", err)
+			case c.subprotocol != fails && (err != nil || agreed.subprotocol != c.subprotocol):
+				t.Errorf("got %q, %v", agreed.subprotocol, err)
+			}
+		})
+	}
+}
+
+func TestCheckSubprotocols(t *testing.T) {
+	covers(t, "C15", "W02")
+	for _, list := range [][]string{{"a", "a"}, {""}, {"a b"}, {"ü"}, {"a,b"}, {"a\r\nX: y"}, {"a", "b", "a"}} {
+		if checkSubprotocols(list) == nil {
+			t.Errorf("%q is accepted", list)
+		}
+	}
+	if err := checkSubprotocols([]string{"chat", "Chat", "v1.example.com"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckFields(t *testing.T) {
+	covers(t, "C17", "S27", "U06", "Q.B14", "Q.J05")
+	for _, name := range []string{
+		"Sec-WebSocket-Key", "sec-websocket-accept", "Sec-Websocket-Version", "SEC-WEBSOCKET-EXTENSIONS",
+		"Sec-WebSocket-Protocol", "Upgrade", "connection", "Host", "content-length", "Transfer-Encoding",
+		"", "a b", "a:b", "a\r\nb", "ü",
+	} {
+		if checkFields(http.Header{name: {"x"}}) == nil {
+			t.Errorf("name %q is accepted", name)
+		}
+	}
+	for _, value := range []string{"a\r\nX: y", "a\nb", "a\x00", "\x7f"} {
+		err := checkFields(http.Header{"X-Secret": {"fine", value}})
+		if err == nil || strings.Contains(err.Error(), value) {
+			t.Errorf("value %q: got %v", value, err)
+		}
+	}
+	if err := checkFields(http.Header{"Cookie": {"a=b"}, "X-Name": {"Zoë\t"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestContainsTokenIsLinear(t *testing.T) {
+	covers(t, "Q.A04")
+	const n = 10_000
+	seen := 0
+	for range elements([]string{strings.Repeat("x, ,", n), strings.Repeat(" ", n)}) {
+		seen++
+	}
+	if seen != n {
+		t.Errorf("got %d elements, want %d", seen, n)
+	}
+	if containsToken([]string{strings.Repeat("upgrade;", n)}, "upgrade") {
+		t.Error("part of an element is taken for it")
+	}
+}
+
+func TestOfferedSubprotocols(t *testing.T) {
+	covers(t, "S11", "S28", "Q.A11")
+	for _, c := range []struct {
+		lines []string
+		want  []string // nil: malformed
+	}{
+		{[]string{"chat"}, []string{"chat"}},
+		{[]string{"chat, superchat"}, []string{"chat", "superchat"}},
+		{[]string{"chat,,superchat, "}, []string{"chat", "superchat"}},
+		{[]string{"chat", "superchat"}, []string{"chat", "superchat"}},
+		{[]string{"chat, a b"}, nil},
+		{[]string{"chat;x"}, nil},
+		{[]string{`"chat"`}, nil},
+		{[]string{"chat, chat"}, nil},
+		{[]string{"chat", "chat"}, nil},
+		{[]string{"\xff"}, nil},
+		{[]string{strings.Repeat("x", 5) + strings.Repeat(",x", 10_000)}, nil},
+	} {
+		got, err := offeredSubprotocols(&http.Request{Header: http.Header{protocolField: c.lines}})
+		if !slices.Equal(got, c.want) || (c.want == nil) != (statusOf(err) == 400) {
+			t.Errorf("%.40q: got %q, %v", c.lines, got, err)
+		}
+	}
+	many := make([]string, maxListed+1)
+	for i := range many {
+		many[i] = strings.Repeat("x", i+1)
+	}
+	if _, err := offeredSubprotocols(&http.Request{Header: http.Header{protocolField: many}}); statusOf(err) != 400 {
+		t.Errorf("too many: got %v", err)
+	}
+	if _, err := offeredSubprotocols(&http.Request{Header: http.Header{protocolField: many[:maxListed]}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzHandshakeRequest checks that whatever is accepted obeys the rules when
+// they are looked up one by one in the bytes, that every refusal has a status
+// of its own kind, and that our client accepts the answer.
+func FuzzHandshakeRequest(f *testing.F) {
+	covers(f, "S01", "Q.A12")
+	f.Add(request())
+	f.Add(request("Sec-WebSocket-Protocol: chat, superchat", `Sec-WebSocket-Extensions: a; b="c", d`))
+	f.Add(request("POST / HTTP/1.1"))
+	f.Add(request("Connection: keep-alive, Upgrade", "Origin: http://server.example.com"))
+	f.Add(request("Content-Length: 11"))
+	a := settle(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
+	f.Fuzz(func(t *testing.T, head string) {
+		n, err := headLength([]byte(head), 0)
+		if err != nil || n == 0 {
+			return
+		}
+		r, err := parseRequest(head[:n])
+		if err != nil {
+			return
+		}
+		ans, err := a.judge(r)
+		if err != nil {
+			if s := statusOf(err); s < 400 || s > 599 {
+				t.Fatalf("refusal without status: %v", err)
+			}
+			return
+		}
+		mustObeyRequestRules(t, head[:n])
+		wire := send101(t, a, r, ans)
+		answered, err := parseResponse(wire)
+		if err != nil {
+			t.Fatalf("our response: %v", err)
+		}
+		agreed, err := checkResponse(answered, &offer{
+			key:          trimSpace(r.Header[keyField][0]),
+			subprotocols: []string{"superchat", "chat"},
+		})
+		if err != nil || agreed.subprotocol != ans.agreed.subprotocol {
+			t.Fatalf("our client: %v, %v", agreed, err)
+		}
+	})
+}
+
+// send101 returns the response to r.
+func send101(t *testing.T, a *acceptor, r *http.Request, ans answer) string {
+	wire := string(a.appendResponse(nil, r, ans)) + "\r\n"
+	if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
+		t.Fatalf("response is not one head: %q", wire)
+	}
+	return wire
+}
+
+// mustObeyRequestRules looks the rules of RFC 6455, Section 4.2.1, up in the
+// bytes of a request.
+func mustObeyRequestRules(t *testing.T, head string) {
+	t.Helper()
+	lines := strings.Split(head, "\r\n")
+	if !strings.HasPrefix(lines[0], "GET ") || !strings.Contains(lines[0], " HTTP/1.") || strings.HasSuffix(lines[0], "1.0") {
+		t.Fatalf("start line %q", lines[0])
+	}
+	fields := map[string][]string{}
+	for _, l := range lines[1 : len(lines)-2] {
+		name, value, _ := strings.Cut(l, ":")
+		name = strings.ToLower(name)
+		fields[name] = append(fields[name], strings.ToLower(strings.Trim(value, " \t")))
+	}
+	for _, name := range []string{"host", "sec-websocket-key", "sec-websocket-version"} {
+		if len(fields[name]) != 1 {
+			t.Fatalf("%s: %q", name, fields[name])
+		}
+	}
+	if fields["sec-websocket-version"][0] != "13" || len(fields["sec-websocket-key"][0]) != 24 {
+		t.Fatalf("accepted %q", head)
+	}
+	if !strings.Contains(strings.Join(fields["upgrade"], ","), "websocket") || !strings.Contains(strings.Join(fields["connection"], ","), "upgrade") {
+		t.Fatalf("accepted %q", head)
+	}
+	if fields["transfer-encoding"] != nil || fields["content-length"] != nil && fields["content-length"][0] != "0" {
+		t.Fatalf("accepted a body: %q", head)
+	}
+}
+
+// FuzzHandshakeResponse checks that no response is accepted but those that say
+// literally what they must, and that net/http reads the same fields in them.
+func FuzzHandshakeResponse(f *testing.F) {
+	covers(f, "C31", "Q.B05", "Q.B06")
+	f.Add(response())
+	f.Add(response("Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate"))
+	f.Add(response("HTTP/1.1 103 Early Hints"))
+	f.Add(response("Connection: keep-alive", "+Connection: upgrade", "Set-Cookie: a=b"))
+	f.Fuzz(func(t *testing.T, head string) {
+		n, err := headLength([]byte(head), 0)
+		if err != nil || n == 0 {
+			return
+		}
+		r, err := parseResponse(head[:n])
+		if err != nil {
+			return
+		}
+		if r.StatusCode < 100 || r.StatusCode > 999 {
+			t.Fatalf("status %d", r.StatusCode)
+		}
+		agreed, err := checkResponse(r, &offer{key: sampleKey, subprotocols: []string{"chat"}})
+		if err != nil {
+			if statusOf(err) != 101 {
+				t.Fatalf("got %v", err)
+			}
+			return
+		}
+		if strings.Count(head[:n], sampleAccept) == 0 || agreed.subprotocol != "" && agreed.subprotocol != "chat" || agreed.deflate != nil {
+			t.Fatalf("accepted %q", head[:n])
+		}
+	})
+}
+
+func TestParseHead(t *testing.T) {
+	covers(t, "C31", "S01", "Q.A03", "Q.B02", "Q.B05")
+	good := map[string]http.Header{
+		"X\r\n\r\n":                          {},
+		"X\r\nA: b\r\n\r\n":                  {"A": {"b"}},
+		"X\r\na-b:b\r\nA-B: \t c \t\r\n\r\n": {"A-B": {"b", "c"}},
+		"X\r\nA:\r\n\r\n":                    {"A": {""}},
+		"X\r\nA: \xff\r\n\r\n":               {"A": {"\xff"}},
+	}
+	for head, want := range good {
+		start, h, err := parseHead(head)
+		if err != nil || start != "X" || !reflect.DeepEqual(h, want) {
+			t.Errorf("%q: got %q, %v, %v", head, start, h, err)
+		}
+	}
+	for _, head := range []string{
+		"X\r\nA: b\r\n c\r\n\r\n", // folded
+		"X\r\n A: b\r\n\r\n",
+		"X\r\nA : b\r\n\r\n",
+		"X\r\n: b\r\n\r\n",
+		"X\r\nA\r\n\r\n",
+		"X\r\nA: b\x00\r\n\r\n",
+		"X\r\nA: b\rc\r\n\r\n",
+		"X\x00\r\nA: b\r\n\r\n",
+		"X\r\n" + strings.Repeat("A: b\r\n", maxHeadFields+1) + "\r\n",
+	} {
+		if _, _, err := parseHead(head); err == nil {
+			t.Errorf("%.40q is accepted", head)
+		}
+	}
+	if _, _, err := parseHead("X\r\n" + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeadLength(t *testing.T) {
+	covers(t, "Q.A01", "Q.B01", "Q.B05")
+	head := request()
+	for n := range len(head) {
+		for seen := range n + 1 {
+			if got, err := headLength([]byte(head[:n]), seen); got != 0 || err != nil {
+				t.Fatalf("%d bytes: got %d, %v", n, got, err)
+			}
+		}
+	}
+	for seen := range len(head) {
+		if got, err := headLength([]byte(head+"\x81\x00\r\n"), seen); got != len(head) || err != nil {
+			t.Fatalf("got %d, %v, want %d", got, err, len(head))
+		}
+	}
+	for _, bad := range []string{"\n", "GET / HTTP/1.1\n", "X\r\nA: b\n\r\n", "X\r\n\n"} {
+		if _, err := headLength([]byte(bad), 0); err == nil {
+			t.Errorf("%q: bare LF is accepted", bad)
+		}
+	}
+}
+
+func TestParseRequest(t *testing.T) {
+	covers(t, "S02", "S03", "Q.A07")
+	for _, head := range []string{
+		request("GET  /chat HTTP/1.1"), request("GET /chat  HTTP/1.1"), request("GET /chat"), request("GET /chat HTTP/11"),
+		request("GET chat HTTP/1.1"), request("GET /ch\xc3\xa4t HTTP/1.1"), request("GET /%zz HTTP/1.1"), request("G@T / HTTP/1.1"),
+		request(" / HTTP/1.1"), request("-Host"), request("+Host: other"),
+	} {
+		if _, err := parseRequest(head); err == nil {
+			t.Errorf("%q is accepted", head)
+		}
+	}
+	r := parsed(t, request("GET http://other:8/a%2Fb?q HTTP/1.1"))
+	if r.Host != "other:8" || r.URL.Path != "/a/b" || r.URL.RawQuery != "q" || r.Header["Host"] != nil {
+		t.Errorf("absolute form: %+v", r)
+	}
+	if r := parsed(t, request("CONNECT a:80 HTTP/1.1")); r.Method != "CONNECT" || r.URL.Host != "a:80" {
+		t.Errorf("CONNECT: %+v", r)
+	}
+}
+
+func TestParseStatusLine(t *testing.T) {
+	covers(t, "C31", "Q.B05", "Q.B13")
+	for _, line := range []string{
+		"HTTP/1.1 101", "HTTP/1.1 1010 X", "HTTP/1.1  101 X", "HTTP/1.1 01 X", "HTTP/1.1 1a1 X", "HTTP/1.1 ", "HTTP/1.1",
+		"HTTP/2 101 X", "HTTP/2.0 101 X", "http/1.1 101 X", "H", "", "ICY 200 OK", "HTTP/1.1 001 X", "HTTP/1.1\t101 X",
+	} {
+		if _, err := parseResponse(line + "\r\n\r\n"); err == nil {
+			t.Errorf("%q is accepted", line)
+		}
+	}
+	r, err := parseResponse("HTTP/1.1 101 \r\n\r\n")
+	if err != nil || r.StatusCode != 101 || r.ProtoMinor != 1 {
+		t.Errorf("empty reason phrase: %+v, %v", r, err)
+	}
+	if body, err := io.ReadAll(r.Body); len(body) > 0 || err != nil {
+		t.Errorf("body: %q, %v", body, err)
+	}
+}
+
+func TestAppendRequest(t *testing.T) {
+	covers(t, "C08", "C11", "C13", "C14", "C16", "C17")
+	d, err := newDialer("ws://example.com/chat?a=b", &DialOptions{
+		Config: Config{Subprotocols: []string{"chat", "superchat"}},
+		Header: http.Header{"X-B": {"2", "3"}, "cookie": {"a=b"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.request.Header.Set(keyField, sampleKey)
+	want := "GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: " + sampleKey + "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, superchat\r\n" +
+		"Cookie: a=b\r\nX-B: 2\r\nX-B: 3\r\n\r\n"
+	if got := appendRequest(nil, d.request, d.target.resource); !bytes.Equal(got, []byte(want)) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

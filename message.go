@@ -1,0 +1,645 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/utf8stream"
+)
+
+// A Message is a whole message that a Conn lends: Data is valid until the next
+// read from the connection, and may be changed until then.
+type Message struct {
+	Type MessageType
+	Data []byte
+}
+
+// Clone returns a copy of m that stays valid.
+func (m Message) Clone() Message {
+	return Message{Type: m.Type, Data: append([]byte(nil), m.Data...)}
+}
+
+// inbound is the state of the message that is being received. It belongs to
+// the connection, not to a call: that is what lets a read that was interrupted
+// go on. The reading turn guards it.
+type inbound struct {
+	open      bool // its first header was taken up, its last byte was not
+	giveWay   bool // messages were handed over since the last wait
+	streaming bool // a MessageReader reads it
+	ponged    bool // a Pong waits to be flushed
+	lent      bool // held is looked at by the application
+	typ       MessageType
+	checked   bool // text is checked
+	text      utf8stream.Validator
+	number    uint64  // of messages begun, to tell a stale MessageReader
+	held      *buffer // bytes kept from an interrupted call, or lent
+	usual     int     // size of the largest of recent messages
+}
+
+// takeBack ends the lending of the last message.
+func (m *inbound) takeBack() {
+	if m.lent {
+		m.held.free()
+		m.held, m.lent = nil, false
+	}
+}
+
+// nextData reads until the header of a data frame is current and nobody has
+// taken it up. Control frames on the way are handled. It is the one place
+// where reading causes writing. Once our Close frame is queued, data is
+// discarded until the peer's arrives.
+func (c *Conn) nextData(by caller) error {
+	for !c.in.current {
+		h, payload, ok, v := c.in.next()
+		switch {
+		case v != noViolation:
+			return c.failProtocol(v)
+		case !ok:
+			if _, err := c.receive(by, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		c.countFrame(h)
+		if h.opcode().isControl() {
+			if err := c.handleControl(h.opcode(), payload); err != nil {
+				return err
+			}
+		} else if c.isClosing() {
+			if err := c.discardFrame(by); err != nil {
+				return err
+			}
+		}
+	}
+	c.flushPong()
+	return nil
+}
+
+// flushPong lets Pongs leave before a data frame is looked at.
+func (c *Conn) flushPong() {
+	if c.msg.ponged {
+		c.msg.ponged = false
+		c.out.flushNow()
+	}
+}
+
+// handleControl does what a control frame asks for. It returns the terminal
+// error after a Close frame.
+func (c *Conn) handleControl(op opcode, payload []byte) error {
+	switch op {
+	case opPing:
+		if err := c.out.control(opPong, payload); err == nil {
+			c.msg.ponged = true
+		}
+	case opPong:
+		c.pings.answer(payload, c.cfg.Trace)
+	case opClose:
+		return c.peerCloses(payload)
+	}
+	return nil
+}
+
+// discardFrame drops the payload of the current frame.
+func (c *Conn) discardFrame(by caller) error {
+	for c.in.left > 0 {
+		if len(c.in.piece(int(min(c.in.left, maxBuffered)))) > 0 {
+			continue
+		}
+		if _, err := c.receive(by, nil); err != nil {
+			return err
+		}
+	}
+	c.in.current = false
+	return nil
+}
+
+// maxBuffered is more than any buffer holds.
+const maxBuffered = 1 << 30
+
+// begin takes up the next message. It needs the last one to be over.
+func (c *Conn) begin(by caller) error {
+	if err := c.nextData(by); err != nil {
+		return err
+	}
+	m := &c.msg
+	m.open = true
+	m.number++
+	m.typ = MessageType(c.in.frame.opcode())
+	m.checked = m.typ == Text && !c.cfg.SkipUTF8Check
+	m.text.Reset()
+	c.in.current = false
+	return nil
+}
+
+// finish ends the message that was received and decides whether its reply may
+// be held: only if the next message is here already.
+func (c *Conn) finish() error {
+	m := &c.msg
+	if m.checked && !m.text.Complete() {
+		return c.failProtocol(textNotUTF8)
+	}
+	m.open = false
+	m.giveWay = true
+	c.counters.messagesIn.Add(1)
+	c.messageHeard()
+	if more := c.in.wholeMessageWaits(); more != c.out.hold.Load() {
+		c.out.hold.Store(more)
+	}
+	return nil
+}
+
+// A placement says where a whole message goes.
+type placement uint8
+
+const (
+	placeNew    placement = iota // into a new slice
+	placeAppend                  // behind what the caller's slice holds
+	placeLend                    // where it is, until the next read
+)
+
+// readMessage returns a whole message. The caller has the reading turn.
+func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	if err := c.settleOpen(by); err != nil {
+		return 0, nil, err
+	}
+	if !c.msg.open {
+		if err := c.begin(by); err != nil {
+			return 0, nil, err
+		}
+		if c.in.frame.fin() && c.in.left <= int64(len(c.in.unread())) && !c.in.rules.compressed {
+			return c.takeWhole(where, dst)
+		}
+	}
+	return c.assemble(by, where, dst)
+}
+
+// settleOpen drops what a MessageReader left of a message. While the connection
+// is closing it drops everything, and returns when that fails.
+func (c *Conn) settleOpen(by caller) error {
+	if c.isClosing() {
+		return c.discardAll(by)
+	}
+	if c.msg.open && c.msg.streaming {
+		return c.skip(by)
+	}
+	return nil
+}
+
+// takeWhole returns a message that lies in the read buffer.
+func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, error) {
+	p := c.in.piece(maxBuffered)
+	if c.msg.checked && !utf8.Valid(p) {
+		return 0, nil, c.failProtocol(textNotUTF8)
+	}
+	switch where {
+	case placeLend:
+		c.in.pin()
+	default:
+		p = append(dst, p...)
+	}
+	if where == placeNew && p == nil {
+		p = []byte{}
+	}
+	return c.msg.typ, p, c.finish()
+}
+
+// assemble returns a message that comes in pieces. If it is interrupted, what
+// came is kept for the next call.
+func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	m := &c.msg
+	a := assembly{conn: c, by: by}
+	if where == placeAppend && m.held == nil {
+		a.direct = dst
+	} else {
+		a.scratch = m.held
+	}
+	m.held = nil
+	err := a.run()
+	if err == nil {
+		err = c.finish()
+	}
+	if err != nil {
+		m.held = a.kept()
+		return 0, nil, err
+	}
+	if a.scratch == nil {
+		return m.typ, a.direct, nil
+	}
+	m.usual = max(len(a.scratch.b), m.usual-m.usual/8)
+	if where == placeLend {
+		m.held, m.lent = a.scratch, true
+		return m.typ, a.scratch.b, nil
+	}
+	p := append(dst, a.scratch.b...)
+	a.scratch.free()
+	return m.typ, p, nil
+}
+
+// An assembly puts the pieces of a message together: in the caller's slice as
+// long as they fit there, otherwise in borrowed memory, which grows with what
+// arrived and not with what was announced.
+type assembly struct {
+	conn    *Conn
+	by      caller
+	direct  []byte
+	scratch *buffer
+}
+
+// run receives the message to its end.
+func (a *assembly) run() error {
+	for {
+		if err := a.frame(); err != nil {
+			return err
+		}
+		if a.conn.in.frame.fin() {
+			return nil
+		}
+		if err := a.conn.nextFragment(a.by); err != nil {
+			return err
+		}
+	}
+}
+
+// frame receives what is left of the current frame.
+func (a *assembly) frame() error {
+	c := a.conn
+	for c.in.left > 0 {
+		room := a.room()
+		n, err := c.readPayload(a.by, room)
+		a.add(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room returns memory for the next bytes.
+func (a *assembly) room() []byte {
+	left := a.conn.in.left
+	if a.scratch == nil {
+		if free := cap(a.direct) - len(a.direct); free > 0 && int64(free) >= min(left, minBorrowed) {
+			return a.direct[len(a.direct):cap(a.direct)]
+		}
+		a.scratch = borrow(len(a.direct) + a.step(left))
+		a.scratch.b = append(a.scratch.b, a.direct...)
+	}
+	if len(a.scratch.b) == cap(a.scratch.b) {
+		a.scratch = a.scratch.grown(a.step(left))
+	}
+	return a.scratch.b[len(a.scratch.b):cap(a.scratch.b)]
+}
+
+// minBorrowed and maxLeap bound what is borrowed before bytes arrived: never
+// more than maxLeap.
+const (
+	minBorrowed = 4 << 10
+	maxLeap     = 64 << 10
+)
+
+// step returns by how much the memory grows: by as much as has arrived, but
+// after a good start at once to the size that messages of this connection
+// usually have.
+func (a *assembly) step(left int64) int {
+	arrived := 0
+	if a.scratch != nil {
+		arrived = len(a.scratch.b)
+	}
+	step := max(arrived, minBorrowed)
+	if usual := a.conn.msg.usual; usual > minBorrowed {
+		step = max(step, min(usual, maxLeap))
+		if arrived >= maxLeap {
+			step = max(step, usual-arrived)
+		}
+	}
+	return int(min(int64(step), left))
+}
+
+// add enters n bytes that were read into room.
+func (a *assembly) add(n int) {
+	if a.scratch == nil {
+		a.direct = a.direct[:len(a.direct)+n]
+	} else {
+		a.scratch.b = a.scratch.b[:len(a.scratch.b)+n]
+	}
+}
+
+// kept returns what has arrived in memory of our own, for another call.
+func (a *assembly) kept() *buffer {
+	if a.scratch == nil && len(a.direct) > 0 {
+		a.scratch = borrow(len(a.direct))
+		a.scratch.b = append(a.scratch.b, a.direct...)
+	}
+	return a.scratch
+}
+
+// readPayload moves payload of the current frame to p, waiting if none is
+// here, and checks it if it is text. What a buffer holds takes the way through
+// the buffer, because what follows may come with it.
+func (c *Conn) readPayload(by caller, p []byte) (int, error) {
+	p = p[:min(int64(len(p)), c.in.left)]
+	if len(c.in.unread()) == 0 && len(p) < c.in.bufferSize() {
+		if _, err := c.receive(by, nil); err != nil {
+			return 0, err
+		}
+	}
+	n := c.in.read(p)
+	if n == 0 {
+		var err error
+		if n, err = c.receive(by, p); err != nil {
+			return 0, err
+		}
+	}
+	if c.msg.checked && !c.msg.text.Accept(p[:n]) {
+		return n, c.failProtocol(textNotUTF8)
+	}
+	return n, nil
+}
+
+// nextFragment takes up the next frame of the message.
+func (c *Conn) nextFragment(by caller) error {
+	if err := c.nextData(by); err != nil {
+		return err
+	}
+	c.in.current = false
+	return nil
+}
+
+// skip drops what is left of the message, but checks it.
+func (c *Conn) skip(by caller) error {
+	c.msg.held.free()
+	c.msg.held = nil
+	for {
+		for c.in.left > 0 {
+			if _, err := c.readPiece(by); err != nil {
+				return err
+			}
+		}
+		if c.in.frame.fin() {
+			c.msg.streaming = false
+			return c.finish()
+		}
+		if err := c.nextFragment(by); err != nil {
+			return err
+		}
+	}
+}
+
+// readPiece returns the payload of the current frame that is in the read
+// buffer, waiting if there is none. It is valid until the next read.
+func (c *Conn) readPiece(by caller) ([]byte, error) {
+	if len(c.in.unread()) == 0 {
+		if _, err := c.receive(by, nil); err != nil {
+			return nil, err
+		}
+	}
+	p := c.in.piece(maxBuffered)
+	if c.msg.checked && !c.msg.text.Accept(p) {
+		return nil, c.failProtocol(textNotUTF8)
+	}
+	return p, nil
+}
+
+// Read returns the next message in a new slice.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	return c.readMessage(caller{ctx: ctx}, placeNew, nil)
+}
+
+// ReadInto returns the next message, appended to buf[:0]. If buf is too small
+// the result is a new slice. After an error the content of buf is undefined.
+func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	return c.readMessage(caller{ctx: ctx}, placeAppend, buf[:0])
+}
+
+// Messages returns the messages as they come. They are lent: a message is
+// valid until the loop asks for the next. The loop ends quietly when the
+// connection ended with CloseNormal, CloseGoingAway or CloseNoStatus from the
+// peer, or with our own Close; otherwise the last turn brings the error. If
+// that is the context's or os.ErrDeadlineExceeded, another loop can go on.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		defer c.Flush()
+		for {
+			m, err := c.borrowMessage(ctx)
+			if err != nil {
+				if !endedQuietly(err) {
+					yield(Message{}, err)
+				}
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// borrowMessage returns the next message, lent.
+func (c *Conn) borrowMessage(ctx context.Context) (Message, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return Message{}, err
+	}
+	defer c.endRead()
+	t, p, err := c.readMessage(caller{ctx: ctx}, placeLend, nil)
+	return Message{t, p}, err
+}
+
+// endedQuietly reports whether err is an end that both sides agreed on.
+func endedQuietly(err error) bool {
+	var end *CloseError
+	if !errors.As(err, &end) || !end.clean() {
+		return false
+	}
+	return end.Code == CloseNormal || end.Code == CloseGoingAway || end.Code == CloseNoStatus
+}
+
+// A MessageReader reads one message as it arrives. It is good until the next
+// read of a message from its Conn, which drops what was not read.
+type MessageReader struct {
+	c      *Conn
+	ctx    context.Context
+	number uint64
+	read   int   // of the bytes that an interrupted call left behind
+	err    error // the first error that ends the message; io.EOF at its end
+}
+
+// Reader returns the type of the next message and a reader for it. ctx is for
+// all calls of the reader. A message of which an interrupted Read has a part
+// is read from its start.
+func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	by := caller{ctx: ctx}
+	if err := c.settleOpen(by); err != nil {
+		return 0, nil, err
+	}
+	if !c.msg.open {
+		if err := c.begin(by); err != nil {
+			return 0, nil, err
+		}
+	}
+	c.msg.streaming = true
+	return c.msg.typ, &MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
+}
+
+// errStaleReader answers reads of a message that was given up.
+var errStaleReader = errors.New("websocket: another message was read after this one")
+
+// Read reads up to len(p) bytes of the message. At its end it returns io.EOF,
+// and only after every byte up to the last frame arrived and was valid.
+func (r *MessageReader) Read(p []byte) (int, error) {
+	if r.err != nil || len(p) == 0 {
+		return 0, r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer r.c.endRead()
+	if kept := r.c.msg.held; kept != nil {
+		n := copy(p, kept.b[r.read:])
+		r.read += n
+		if r.read == len(kept.b) {
+			kept.free()
+			r.c.msg.held = nil
+		}
+		return n, nil
+	}
+	if more, err := r.more(by); !more {
+		return 0, err
+	}
+	n, err := r.c.readPayload(by, p)
+	return n, r.keep(err)
+}
+
+// WriteTo writes the rest of the message to w, in pieces as they arrive.
+func (r *MessageReader) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		n, err := r.writePiece(w)
+		written += int64(n)
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// writePiece writes the next piece to w. The piece is pinned meanwhile, not
+// the reading turn held: w may take its time.
+func (r *MessageReader) writePiece(w io.Writer) (int, error) {
+	p, err := r.piece()
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// piece borrows the next piece of the message.
+func (r *MessageReader) piece() ([]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer r.c.endRead()
+	if m := &r.c.msg; m.held != nil {
+		m.lent = true
+		return m.held.b[r.read:], nil
+	}
+	if more, err := r.more(by); !more {
+		return nil, err
+	}
+	p, err := r.c.readPiece(by)
+	if err != nil {
+		return nil, r.keep(err)
+	}
+	r.c.in.pin()
+	return p, nil
+}
+
+// Discard drops the rest of the message, but checks it.
+func (r *MessageReader) Discard() error {
+	if r.err != nil {
+		if r.err == io.EOF {
+			return nil
+		}
+		return r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return err
+	}
+	defer r.c.endRead()
+	if err := r.c.skip(by); err != nil {
+		return r.keep(err)
+	}
+	r.err = io.EOF
+	return nil
+}
+
+// begin takes the reading turn and looks whether the message is still there.
+func (r *MessageReader) begin() (caller, error) {
+	if err := r.c.beginRead(r.ctx); err != nil {
+		return caller{}, r.keep(err)
+	}
+	if r.c.msg.number != r.number || !r.c.msg.streaming {
+		r.c.endRead()
+		r.err = errStaleReader
+		return caller{}, r.err
+	}
+	by := caller{ctx: r.ctx}
+	if r.c.isClosing() {
+		defer r.c.endRead()
+		return by, r.keep(r.c.discardAll(by))
+	}
+	return by, nil
+}
+
+// more makes a frame with payload the current one. At the end of the message
+// it ends it and returns io.EOF.
+func (r *MessageReader) more(by caller) (bool, error) {
+	c := r.c
+	for c.in.left == 0 {
+		if c.in.frame.fin() {
+			c.msg.streaming = false
+			if err := c.finish(); err != nil {
+				return false, r.keep(err)
+			}
+			r.err = io.EOF
+			return false, io.EOF
+		}
+		if err := c.nextFragment(by); err != nil {
+			return false, r.keep(err)
+		}
+	}
+	return true, nil
+}
+
+// keep makes err permanent if it is the connection's end.
+func (r *MessageReader) keep(err error) error {
+	if r.c.terminal() != nil {
+		r.err = err
+	}
+	return err
+}

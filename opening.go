@@ -1,0 +1,156 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// This file is what both sides of the opening handshake need of a net.Conn:
+// bounded reading of heads, the watch over a context, an orderly end.
+
+// headBuffers holds the buffers that heads are read into.
+var headBuffers = sync.Pool{New: func() any { return new([4096]byte) }}
+
+// A headReader reads heads from a net.Conn and keeps what arrives behind them.
+// Its memory is borrowed: release gives it back.
+type headReader struct {
+	nc     net.Conn
+	pooled *[4096]byte
+	buf    []byte // what arrived; begins in pooled, and leaves it for a long head
+	used   int    // bytes of buf that belong to heads already returned
+	prefix string // what every head begins with
+}
+
+func newHeadReader(nc net.Conn, prefix string) headReader {
+	pooled := headBuffers.Get().(*[4096]byte)
+	return headReader{nc: nc, pooled: pooled, buf: pooled[:0], prefix: prefix}
+}
+
+// release makes rest, and every slice of it, invalid.
+func (r *headReader) release() {
+	headBuffers.Put(r.pooled)
+	r.pooled, r.buf = nil, nil
+}
+
+// next returns the next head. All heads of one reader share a budget of
+// maxHeadBytes. The error is io.ErrUnexpectedEOF if the peer stops within a
+// head and io.EOF if it sent nothing.
+func (r *headReader) next() (string, error) {
+	for seen := r.used; ; {
+		n, err := headLength(r.rest(), seen-r.used)
+		switch {
+		case err != nil:
+			return "", err
+		case n > 0:
+			head := string(r.rest()[:n])
+			r.used += n
+			return head, nil
+		case !r.begins():
+			return "", errStartLine
+		case len(r.buf) >= maxHeadBytes:
+			return "", errHeadTooLarge
+		}
+		seen = len(r.buf)
+		if err := r.fill(); err != nil {
+			return "", err
+		}
+	}
+}
+
+// begins reports whether what arrived of a head can be the beginning of one.
+// It tells a peer that speaks another protocol, and may wait for us, from one
+// that is slow.
+func (r *headReader) begins() bool {
+	b := r.rest()
+	if r.prefix == "" {
+		return len(b) == 0 || isTokenChar(b[0])
+	}
+	n := min(len(b), len(r.prefix))
+	return string(b[:n]) == r.prefix[:n]
+}
+
+// fill reads once, into room that grows with what arrived.
+func (r *headReader) fill() error {
+	if len(r.buf) == cap(r.buf) {
+		r.buf = append(make([]byte, 0, 2*cap(r.buf)), r.buf...)
+	}
+	n, err := r.nc.Read(r.buf[len(r.buf):cap(r.buf)])
+	r.buf = r.buf[:len(r.buf)+n]
+	switch {
+	case n > 0:
+		return nil
+	case err == io.EOF && len(r.rest()) > 0:
+		return io.ErrUnexpectedEOF
+	default:
+		return err
+	}
+}
+
+// rest returns what arrived behind the heads returned. It is valid until the
+// next call of next or release.
+func (r *headReader) rest() []byte { return r.buf[r.used:] }
+
+// past is a deadline that interrupts whatever waits.
+var past = time.Unix(1, 0)
+
+// watch interrupts reads and writes of nc when ctx ends. The function returned
+// ends the watch and returns the context's error if it was too late: then nc
+// is of no more use.
+func watch(ctx context.Context, nc net.Conn) (end func() error) {
+	if ctx.Done() == nil {
+		return func() error { return nil }
+	}
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past) })
+	return func() error {
+		if stop() {
+			return nil
+		}
+		return ctx.Err()
+	}
+}
+
+// hangUp ends our direction of nc and waits for the peer's end, at most half a
+// second, so that the peer can read what was sent to it last: closing at once,
+// with input unread, would reset the connection.
+func hangUp(nc net.Conn) {
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(time.Second/2)) != nil {
+		return
+	}
+	io.CopyN(io.Discard, nc, 4*maxHeadBytes)
+}
+
+// abandon closes nc without a word and without waiting, which crypto/tls would
+// do to send its own.
+func abandon(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	nc.Close()
+}
+
+// traceHandshake reports the outcome of a handshake to c.Trace.
+func (c *Config) traceHandshake(r *http.Request, agreed agreement, began time.Time, err error) {
+	if c.Trace == nil || c.Trace.Handshake == nil {
+		return
+	}
+	status := http.StatusSwitchingProtocols
+	var e *HandshakeError
+	if errors.As(err, &e) {
+		status = e.Status
+	}
+	c.Trace.Handshake(HandshakeTrace{
+		Request:     r,
+		Status:      status,
+		Subprotocol: agreed.subprotocol,
+		Compression: agreed.deflate != nil,
+		Duration:    time.Since(began),
+		Err:         err,
+	})
+}

@@ -1,0 +1,93 @@
+package websocket
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+	"sync"
+)
+
+// A buffer is memory borrowed from a pool. It has one owner, who gives it back
+// with free and must not touch it afterwards.
+type buffer struct {
+	b     []byte
+	class uint8
+}
+
+// Buffers come in powers of two, from 1<<minBufferClass bytes on. Those above
+// 1<<maxBufferClass are not pooled.
+const (
+	minBufferClass = 8
+	maxBufferClass = 24
+)
+
+var bufferPools [maxBufferClass + 1]sync.Pool
+
+// borrow returns a buffer of length 0 and a capacity of at least size bytes.
+// Its bytes hold anything.
+func borrow(size int) *buffer {
+	class := uint8(max(bits.Len(uint(max(size, 1)-1)), minBufferClass))
+	if class > maxBufferClass {
+		return &buffer{b: make([]byte, 0, size), class: class}
+	}
+	if pooled, ok := bufferPools[class].Get().(*buffer); ok {
+		return pooled
+	}
+	return &buffer{b: make([]byte, 0, 1<<class), class: class}
+}
+
+// free gives the buffer back. A nil buffer is none.
+func (b *buffer) free() {
+	if b == nil || b.class > maxBufferClass {
+		return
+	}
+	b.b = b.b[:0]
+	bufferPools[b.class].Put(b)
+}
+
+// grown returns a buffer with the content of b and room for n more bytes,
+// freeing b if it is another one. b may be nil.
+func (b *buffer) grown(n int) *buffer {
+	if b == nil {
+		return borrow(n)
+	}
+	if cap(b.b)-len(b.b) >= n {
+		return b
+	}
+	larger := borrow(max(len(b.b)+n, 2*cap(b.b)))
+	larger.b = append(larger.b, b.b...)
+	b.free()
+	return larger
+}
+
+// A keySource hands out masking keys from blocks of strong random bytes: no
+// key can be told from those before it (RFC 6455, Section 5.3).
+type keySource struct {
+	unread []byte // a part of block
+	block  [1024]byte
+}
+
+var keySources = sync.Pool{New: func() any { return new(keySource) }}
+
+// newKey returns a fresh masking key.
+func newKey() (uint32, error) {
+	s := keySources.Get().(*keySource)
+	defer keySources.Put(s)
+	return s.next(rand.Reader)
+}
+
+// next returns the next key, reading another block from entropy when the
+// last one is used up.
+func (s *keySource) next(entropy io.Reader) (uint32, error) {
+	if len(s.unread) < 4 {
+		if _, err := io.ReadFull(entropy, s.block[:]); err != nil {
+			return 0, fmt.Errorf("websocket: no random bytes for a masking key: %w", err)
+		}
+		s.unread = s.block[:]
+	}
+	key := binary.LittleEndian.Uint32(s.unread)
+	s.unread = s.unread[4:]
+	return key, nil
+}

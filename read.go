@@ -1,0 +1,359 @@
+package websocket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// A frameReader turns the bytes of a net.Conn into frames. It never waits on
+// its own account: next says when bytes are missing, and its owner calls fill,
+// the only method that reads the network. Whatever fill returns, all that was
+// received is kept, so reading goes on where it stopped.
+//
+// While nothing is unread the frameReader owns no buffer. On a raw socket fill
+// waits for readiness and borrows one only to read into it; elsewhere it waits
+// with a few bytes of its own.
+//
+// It is used by one goroutine at a time: the one that has the Conn's reading
+// turn. Only received and parked may be read by others.
+type frameReader struct {
+	nc      net.Conn
+	raw     syscall.RawConn // nil: fill uses nc.Read
+	onReady func(fd uintptr) bool
+
+	buf    *buffer // its unread bytes are b[start:len(b)]; nil when there are none
+	start  int
+	lent   *buffer // holds the bytes of a message that the application looks at
+	pinned bool    // so does buf: what was read may not be moved or overwritten
+	small  int     // size of an ordinary buffer
+	large  uint8   // above 0, fills were full: borrow busyBufferSize
+	first  [16]byte
+
+	rules   frameRules
+	frame   header // the current data frame
+	left    int64  // of its payload, not yet handed on
+	current bool   // a data frame's header was read and nobody took it up yet
+
+	target []byte // for onReady: where to read to, and what came of it
+	got    int
+	err    error // the first error of the network; permanent
+
+	received atomic.Uint64 // bytes
+	parked   atomic.Int64  // the instant when fill last began to wait
+}
+
+// busyBufferSize is the size of the buffer borrowed after reads that filled an
+// ordinary one.
+const busyBufferSize = 64 << 10
+
+// maxIdleReads is how many reads of nothing, without an error, are taken in a
+// row.
+const maxIdleReads = 100
+
+// init makes r read nc, after the bytes in early.
+func (r *frameReader) init(nc net.Conn, raw syscall.RawConn, small int, early []byte) {
+	r.nc, r.raw, r.small = nc, raw, small
+	if raw != nil {
+		r.onReady = r.ready
+	}
+	if len(early) > 0 {
+		r.buf = borrow(max(small, len(early)))
+		r.buf.b = append(r.buf.b, early...)
+		r.received.Store(uint64(len(early)))
+	}
+	r.parked.Store(int64(now()))
+}
+
+// unread returns the bytes that were received and not taken.
+func (r *frameReader) unread() []byte {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf.b[r.start:]
+}
+
+// next takes the next frame's header from what was received. For a control
+// frame it takes the whole frame and returns its payload, unmasked and valid
+// until the next call; a data frame becomes the current one. ok is false when
+// bytes are missing. A violation leaves r unchanged. The current frame's
+// payload must have been taken.
+func (r *frameReader) next() (h header, payload []byte, ok bool, v violation) {
+	b := r.unread()
+	h, size, v := parseHeader(b)
+	if v != noViolation {
+		return h, nil, false, v
+	}
+	if size == 0 {
+		if len(b) >= 2 {
+			v = r.rules.check(h)
+		}
+		return h, nil, false, v
+	}
+	if h.opcode().isControl() {
+		return r.nextControl(h, b, size)
+	}
+	if v := r.rules.accept(h); v != noViolation {
+		return h, nil, false, v
+	}
+	r.take(size)
+	r.frame, r.left, r.current = h, h.length, true
+	return h, nil, true, noViolation
+}
+
+// nextControl takes the control frame at the start of b if all of it is there.
+func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte, bool, violation) {
+	if v := r.rules.check(h); v != noViolation {
+		return h, nil, false, v
+	}
+	end := size + int(h.length)
+	if len(b) < end {
+		return h, nil, false, noViolation
+	}
+	payload := b[size:end]
+	if h.masked {
+		mask(payload, h.key)
+	}
+	r.take(end)
+	return h, payload, true, noViolation
+}
+
+// take marks n unread bytes as taken. A buffer without unread bytes stays
+// until fill or settle, because the last bytes taken may still be in use.
+func (r *frameReader) take(n int) { r.start += n }
+
+// wholeMessageWaits reports whether the unread bytes begin with a message of
+// one frame that is all there.
+func (r *frameReader) wholeMessageWaits() bool {
+	b := r.unread()
+	if len(b) < 2 {
+		return false
+	}
+	h, size, v := parseHeader(b)
+	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
+		h.length <= int64(len(b)-size)
+}
+
+// piece takes up to n bytes of the current frame's payload from what was
+// received and returns them in place, unmasked. They are valid until settle,
+// fill, or, if they are to be lent, unpin.
+func (r *frameReader) piece(n int) []byte {
+	b := r.unread()
+	b = b[:min(int64(len(b)), r.left, int64(n))]
+	if r.frame.masked {
+		r.frame.key = mask(b, r.frame.key)
+	}
+	r.take(len(b))
+	r.left -= int64(len(b))
+	return b
+}
+
+// read copies payload of the current frame that was received to p, unmasked,
+// and returns how much.
+func (r *frameReader) read(p []byte) int {
+	b := r.unread()
+	n := int(min(int64(len(b)), int64(len(p)), r.left))
+	if r.frame.masked {
+		r.frame.key = maskCopy(p[:n], b[:n], r.frame.key)
+	} else {
+		copy(p, b[:n])
+	}
+	r.take(n)
+	r.left -= int64(n)
+	return n
+}
+
+// bufferSize returns the size of the buffer that room borrows.
+func (r *frameReader) bufferSize() int {
+	if r.large > 0 {
+		return max(r.small, busyBufferSize)
+	}
+	return r.small
+}
+
+// pin keeps the bytes that piece returned valid until unpin.
+func (r *frameReader) pin() { r.pinned = true }
+
+// unpin ends what pin began.
+func (r *frameReader) unpin() {
+	r.pinned = false
+	r.lent.free()
+	r.lent = nil
+}
+
+// settle gives the buffer back if it has no unread bytes.
+func (r *frameReader) settle() {
+	if r.buf == nil || r.start < len(r.buf.b) {
+		return
+	}
+	r.retire()
+}
+
+// retire parts with the buffer: it goes back to the pool, or to lent while it
+// is pinned.
+func (r *frameReader) retire() {
+	if r.pinned {
+		r.lent.free()
+		r.lent, r.pinned = r.buf, false
+	} else {
+		r.buf.free()
+	}
+	r.buf, r.start = nil, 0
+}
+
+// fill waits for bytes from the network. They go into the buffer, or, if
+// nothing is unread, as payload of the current frame to target, which must not
+// be longer than what is left; then fill unmasks them and returns how many
+// they are. It returns an error that wraps os.ErrDeadlineExceeded, without
+// consequences, when the deadline of nc passes. Any other error is permanent.
+// The end of the stream is io.ErrUnexpectedEOF: after a Close frame nobody
+// calls fill.
+func (r *frameReader) fill(target []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if target != nil || r.raw == nil {
+		r.settle()
+	}
+	n, err := r.receive(target)
+	r.received.Add(uint64(n))
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		r.err = err
+	}
+	if n > 0 {
+		err = nil
+	}
+	if target == nil {
+		return 0, err
+	}
+	if r.frame.masked {
+		r.frame.key = mask(target[:n], r.frame.key)
+	}
+	r.left -= int64(n)
+	return n, err
+}
+
+// receive reads once from the network.
+func (r *frameReader) receive(target []byte) (n int, err error) {
+	if r.raw != nil {
+		return r.receiveRaw(target)
+	}
+	r.parked.Store(int64(now()))
+	switch {
+	case target != nil:
+		return r.readConn(target)
+	case r.buf == nil:
+		n, err = r.readConn(r.first[:])
+		if n > 0 {
+			copy(r.room(), r.first[:n])
+		}
+	default:
+		n, err = r.readConn(r.room())
+	}
+	if n > 0 {
+		r.filled(n)
+	}
+	return n, err
+}
+
+// readConn reads from nc until something comes.
+func (r *frameReader) readConn(p []byte) (int, error) {
+	for range maxIdleReads {
+		n, err := r.nc.Read(p)
+		if n < 0 || n > len(p) {
+			return 0, errors.New("websocket: net.Conn returned an invalid count from Read")
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+// receiveRaw reads when the descriptor is ready.
+func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
+	r.target, r.got = target, 0
+	err = r.raw.Read(r.onReady)
+	r.target = nil
+	if err == nil {
+		n, err = r.got, r.err
+	}
+	if target == nil && n > 0 {
+		r.filled(n)
+	}
+	return n, err
+}
+
+// ready is called with the descriptor, first at once and then each time that
+// something may have arrived. It returns false to wait on.
+//
+// The descriptor's reference is held meanwhile, and closing the net.Conn waits
+// for it: nothing else may happen here.
+func (r *frameReader) ready(fd uintptr) bool {
+	p := r.target
+	if p == nil {
+		p = r.room()
+	}
+	n, wait, err := readNow(fd, p)
+	if wait {
+		r.settle()
+		r.parked.Store(int64(now()))
+		return false
+	}
+	r.got, r.err = n, err
+	return true
+}
+
+// room returns the free part of the buffer, borrowing or moving as needed.
+func (r *frameReader) room() []byte {
+	if r.buf == nil {
+		r.buf = borrow(r.bufferSize())
+	}
+	free := cap(r.buf.b) - len(r.buf.b)
+	if r.start == len(r.buf.b) && r.start > 0 || free < cap(r.buf.b)/2 && r.start > 0 || free == 0 {
+		r.compact()
+	}
+	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
+}
+
+// compact moves the unread bytes, if any, to the start of the buffer, or of
+// another one if this one is pinned or full of them.
+func (r *frameReader) compact() {
+	old := r.unread()
+	if !r.pinned && r.start > 0 {
+		r.buf.b = r.buf.b[:copy(r.buf.b, old)]
+		r.start = 0
+		return
+	}
+	fresh := borrow(max(cap(r.buf.b), 2*len(old)))
+	fresh.b = append(fresh.b, old...)
+	r.retire()
+	r.buf = fresh
+}
+
+// filled enters n bytes that were read into room. Reads that fill an ordinary
+// buffer ask for larger ones, reads that would have fitted end that.
+func (r *frameReader) filled(n int) {
+	r.buf.b = r.buf.b[:len(r.buf.b)+n]
+	switch {
+	case len(r.buf.b) == cap(r.buf.b):
+		r.large = 8
+	case r.large > 0 && n < r.small:
+		r.large--
+	}
+}
+
+// close gives the buffer back. r must not be used afterwards. What is lent
+// stays with who looks at it.
+func (r *frameReader) close() {
+	if !r.pinned {
+		r.buf.free()
+	}
+	r.buf, r.lent, r.start, r.pinned = nil, nil, 0, false
+}

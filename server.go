@@ -1,0 +1,446 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AcceptOptions set a server's side of a connection. The zero value, and nil,
+// are safe on the open Internet.
+type AcceptOptions struct {
+	Config
+
+	// Origin decides which pages may connect. Nil: SameOrigin().
+	Origin OriginPolicy
+
+	// SelectSubprotocol picks one of the subprotocols offered, or "". Nil:
+	// the first of Config.Subprotocols that was offered. An error refuses
+	// the request, with 400 or with what a [*HandshakeError] says.
+	SelectSubprotocol func(r *http.Request, offered []string) (string, error)
+
+	// RefuseCompression reports whether a client must not be answered with
+	// compression, such as one known to get it wrong. Nil: none.
+	RefuseCompression func(r *http.Request) bool
+
+	// Header is added to the response. Fields of the handshake itself, or
+	// control characters, refuse every request with 500.
+	Header http.Header
+}
+
+// Accept answers the opening handshake in r and returns the connection. If it
+// returns an error, which is always a [*HandshakeError], the response is
+// written too: 400, 403, 405, 426, 500, 501, 505 or what a policy said. A
+// handler has nothing left to do then but return.
+//
+// Header fields that w has already, such as Set-Cookie, go out with the
+// response. The connection outlives the handler and keeps nothing of r or its
+// context. Whoever calls Accept closes the connection: defer c.CloseNow().
+func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
+	a := newAcceptor(opts)
+	return a.accept(w, r)
+}
+
+// AcceptConn reads an opening handshake from nc, without net/http's server,
+// and returns the connection and the request. It takes nc over: if it returns
+// an error, which is always a [*HandshakeError], the client has been told and
+// nc is closed. The handshake is bounded by ctx, by HandshakeTimeout, and by 64
+// KiB of header; ctx means nothing once AcceptConn has returned. A *[tls.Conn]
+// may have its TLS handshake before it.
+func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
+	a := newAcceptor(opts)
+	return a.acceptConn(ctx, nc)
+}
+
+// Handler returns the handler that accepts connections and runs h for each, on
+// a goroutine of its own. The goroutine, buffers and request of net/http are
+// free as soon as the handshake is over, r once h no longer uses it: h takes
+// what it needs from r first. r.Context() is over; c.Context() lives as long as
+// the connection and carries no values of the request.
+//
+// When h returns, the connection is closed: with 1000 for nil, with the code
+// that errors.As finds in the error as a [*CloseError] or [CloseCode], else
+// with 1011. The text of an error is not sent. A panic of h is recovered and
+// logged, and closes with 1011.
+func Handler(opts *AcceptOptions, h func(c *Conn, r *http.Request) error) http.Handler {
+	return &handler{acceptor: newAcceptor(opts), serve: h}
+}
+
+// An acceptor is AcceptOptions made ready: settled once, used for many
+// requests at a time.
+type acceptor struct {
+	cfg               *Config
+	origin            OriginPolicy
+	selectSubprotocol func(r *http.Request, offered []string) (string, error)
+	refuseCompression func(r *http.Request) bool
+	fields            []byte // the lines of AcceptOptions.Header
+	err               error  // what is wrong with the options
+}
+
+var (
+	defaultOptions  AcceptOptions
+	defaultAcceptor = settle(&defaultOptions)
+)
+
+func newAcceptor(opts *AcceptOptions) *acceptor {
+	if opts == nil {
+		return defaultAcceptor
+	}
+	return settle(opts)
+}
+
+func settle(opts *AcceptOptions) *acceptor {
+	a := &acceptor{
+		cfg:               opts.Config.settled(),
+		origin:            opts.Origin,
+		selectSubprotocol: opts.SelectSubprotocol,
+		refuseCompression: opts.RefuseCompression,
+	}
+	if a.origin == nil {
+		a.origin = sameOrigin
+	}
+	if a.err = checkFields(opts.Header); a.err == nil {
+		a.fields = appendFields(nil, opts.Header, isReservedField)
+	}
+	return a
+}
+
+// An answer is the server's part of the opening handshake.
+type answer struct {
+	agreed     agreement
+	extensions []extension
+}
+
+// accept is Accept. Everything is judged before the connection is taken from
+// net/http, so that every refusal is an ordinary response.
+func (a *acceptor) accept(w http.ResponseWriter, r *http.Request) (c *Conn, err error) {
+	began := time.Now()
+	ans, err := a.judge(r)
+	if err == nil {
+		c, err = a.upgrade(w, r, ans)
+	}
+	if e := refused(err); e != nil {
+		writeRefusal(w, e)
+	}
+	a.cfg.traceHandshake(r, ans.agreed, began, err)
+	return c, err
+}
+
+// upgrade takes the connection from net/http and opens it.
+func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (*Conn, error) {
+	response := a.appendResponse(make([]byte, 0, 256), r, ans)
+	response = appendFields(response, w.Header(), isContentOrReservedField)
+	nc, early, err := hijack(w)
+	if err != nil {
+		return nil, err
+	}
+	nc.SetDeadline(time.Now().Add(a.cfg.HandshakeTimeout))
+	if err = send(nc, response); err == nil {
+		err = clearDeadline(nc)
+	}
+	if err != nil {
+		abandon(nc)
+		return nil, err
+	}
+	return newConn(nc, server, a.cfg, ans.agreed, early), nil
+}
+
+// acceptConn is AcceptConn.
+func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
+	defer func() {
+		if c == nil && err == nil { // a policy panics
+			abandon(nc)
+		}
+	}()
+	began := time.Now()
+	nc.SetDeadline(began.Add(a.cfg.HandshakeTimeout))
+	head := newHeadReader(nc, "")
+	defer head.release()
+	r, ans, err := a.open(ctx, &head)
+	if err != nil {
+		turnAway(nc, err)
+	} else {
+		c = newConn(nc, server, a.cfg, ans.agreed, head.rest())
+	}
+	a.cfg.traceHandshake(r, ans.agreed, began, err)
+	return c, r, err
+}
+
+// open reads and judges a request and sends the answer, under the watch of
+// ctx.
+func (a *acceptor) open(ctx context.Context, head *headReader) (r *http.Request, ans answer, err error) {
+	end := watch(ctx, head.nc)
+	if r, err = receive(ctx, head); err == nil {
+		ans, err = a.judge(r)
+	}
+	if err == nil {
+		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, ans))
+	}
+	if late := end(); late != nil {
+		err = &HandshakeError{Reason: "handshake was given up", Err: late}
+	}
+	if err == nil {
+		err = clearDeadline(head.nc)
+	}
+	return r, ans, err
+}
+
+// receive reads a request.
+func receive(ctx context.Context, head *headReader) (*http.Request, error) {
+	text, err := head.next()
+	if err != nil {
+		return nil, notReceived(err)
+	}
+	r, err := parseRequest(text)
+	if err != nil {
+		return nil, notReceived(err)
+	}
+	if addr := head.nc.RemoteAddr(); addr != nil {
+		r.RemoteAddr = addr.String()
+	}
+	if t, ok := head.nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		r.TLS = &state
+	}
+	return r.WithContext(ctx), nil
+}
+
+// notReceived returns the refusal of a request that could not be read.
+func notReceived(err error) error {
+	e := &HandshakeError{Reason: "request was not received", Err: err}
+	switch {
+	case errors.Is(err, errHeadTooLarge):
+		e.Status, e.Reason = http.StatusRequestHeaderFieldsTooLarge, "request is not acceptable"
+	case errors.Is(err, errHeadMalformed), errors.Is(err, errStartLine):
+		e.Status, e.Reason = http.StatusBadRequest, "request is not acceptable"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e.Status = http.StatusRequestTimeout
+	}
+	return e
+}
+
+// turnAway tells the client of a refusal, if there is something to tell, and
+// closes nc.
+func turnAway(nc net.Conn, err error) {
+	e := refused(err)
+	defer abandon(nc)
+	if e == nil || nc.SetDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	if _, err := nc.Write(appendRefusal(nil, e)); err == nil {
+		hangUp(nc)
+	}
+}
+
+// refused returns the refusal that the client must be told of, nil if there is
+// none.
+func refused(err error) *HandshakeError {
+	if e, ok := err.(*HandshakeError); ok && e.Status != 0 {
+		return e
+	}
+	return nil
+}
+
+// writeRefusal answers a request that does not lead to a connection.
+func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
+	if e.Response != nil {
+		maps.Copy(w.Header(), e.Response.Header)
+	}
+	http.Error(w, e.Reason, e.Status)
+}
+
+// judge returns the answer to a request, or its refusal.
+func (a *acceptor) judge(r *http.Request) (ans answer, err error) {
+	if a.err != nil {
+		return ans, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: a.err}
+	}
+	if err := checkRequest(r); err != nil {
+		return ans, err
+	}
+	subprotocols, err := offeredSubprotocols(r)
+	if err != nil {
+		return ans, err
+	}
+	extensions, err := offeredExtensions(r)
+	if err != nil {
+		return ans, err
+	}
+	if err := a.origin(r); err != nil {
+		return ans, refusedBy(err, http.StatusForbidden, "origin is not allowed")
+	}
+	if ans.agreed.subprotocol, err = a.subprotocol(r, subprotocols); err != nil {
+		return ans, err
+	}
+	ans.agreed.deflate, ans.extensions = acceptExtensions(extensions, a.compression(r))
+	return ans, nil
+}
+
+// refusedBy returns the refusal by an application's policy. A HandshakeError
+// keeps its status if that refuses anything.
+func refusedBy(err error, status int, reason string) *HandshakeError {
+	e := &HandshakeError{Status: status, Reason: reason, Err: err}
+	var own *HandshakeError
+	if errors.As(err, &own) {
+		e.Response = own.Response
+		if own.Status >= 300 && own.Status <= 599 {
+			e.Status = own.Status
+		}
+		if own.Reason != "" {
+			e.Reason, e.Err = own.Reason, own.Err
+		}
+	}
+	return e
+}
+
+// subprotocol returns the subprotocol to use, "" for none.
+func (a *acceptor) subprotocol(r *http.Request, offered []string) (string, error) {
+	if a.selectSubprotocol == nil {
+		return chooseSubprotocol(a.cfg.Subprotocols, offered), nil
+	}
+	s, err := a.selectSubprotocol(r, offered)
+	switch {
+	case err != nil:
+		return "", refusedBy(err, http.StatusBadRequest, "no subprotocol is acceptable")
+	case s != "" && !slices.Contains(offered, s):
+		return "", &HandshakeError{
+			Status: http.StatusInternalServerError,
+			Reason: "no subprotocol is acceptable",
+			Err:    fmt.Errorf("SelectSubprotocol chose %q, which was not offered", s),
+		}
+	default:
+		return s, nil
+	}
+}
+
+// compression returns what may be answered to this request.
+func (a *acceptor) compression(r *http.Request) *Compression {
+	if a.cfg.Compression == nil || a.refuseCompression != nil && a.refuseCompression(r) {
+		return nil
+	}
+	return a.cfg.Compression
+}
+
+// appendResponse appends the 101 response without the blank line.
+func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
+	b = appendSwitchingProtocols(b, trimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
+	return append(b, a.fields...)
+}
+
+// isContentOrReservedField reports whether a field that a ResponseWriter has
+// already must not go out with a 101, which has no content.
+func isContentOrReservedField(name string) bool {
+	return isReservedField(name) || strings.HasPrefix(canonicalName(name), "Content-")
+}
+
+// hijack takes the connection from net/http and returns it with the bytes that
+// were read behind the request. Both buffers are emptied in place: a handler
+// that stays would keep their 8 KiB for the life of the connection.
+func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
+	nc, buffers, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, notHijackable(err)
+	}
+	if n := buffers.Reader.Buffered(); n > 0 {
+		waiting, _ := buffers.Reader.Peek(n)
+		early = slices.Clone(waiting)
+	}
+	*buffers.Reader = bufio.Reader{}
+	*buffers.Writer = bufio.Writer{}
+	return nc, early, nil
+}
+
+func notHijackable(err error) error {
+	status := http.StatusInternalServerError
+	if errors.Is(err, http.ErrNotSupported) {
+		status = http.StatusNotImplemented
+	}
+	return &HandshakeError{Status: status, Reason: "connection cannot be upgraded", Err: err}
+}
+
+// send ends the response with its blank line and writes it in one write.
+func send(nc net.Conn, response []byte) error {
+	if _, err := nc.Write(append(response, "\r\n"...)); err != nil {
+		return &HandshakeError{Reason: "response was not sent", Err: err}
+	}
+	return nil
+}
+
+// clearDeadline ends the time that the handshake, or net/http's server, had.
+func clearDeadline(nc net.Conn) error {
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return &HandshakeError{Reason: "deadline was not cleared", Err: err}
+	}
+	return nil
+}
+
+// A handler is what Handler returns.
+type handler struct {
+	acceptor *acceptor
+	serve    func(c *Conn, r *http.Request) error
+}
+
+// ServeHTTP returns when the handshake is over.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, err := h.acceptor.accept(w, r)
+	if err != nil {
+		h.log(slog.LevelInfo, "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
+		return
+	}
+	go h.run(c, r)
+}
+
+var errHandlerExit = errors.New("websocket: handler exited")
+
+// run is the goroutine of a connection for all of its life. Its frame stays
+// small, so that an idle connection does with the smallest stack.
+func (h *handler) run(c *Conn, r *http.Request) {
+	err := errHandlerExit
+	defer func() { h.finish(c, err, recover()) }()
+	err = h.serve(c, r)
+}
+
+// finish closes the connection after serve returned err or panicked.
+func (h *handler) finish(c *Conn, err error, panicked any) {
+	if panicked != nil {
+		err = errHandlerExit
+		if panicked != http.ErrAbortHandler {
+			h.log(slog.LevelError, "websocket: handler panicked", c.RemoteAddr().String(),
+				slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
+		}
+	}
+	c.Close(ending(err))
+}
+
+// ending returns the close code and reason for what a handler returned.
+func ending(err error) (CloseCode, string) {
+	var closing *CloseError
+	var code CloseCode
+	switch {
+	case err == nil:
+		return CloseNormal, ""
+	case errors.As(err, &closing) && closing.Code.onWire():
+		return closing.Code, closing.Reason
+	case errors.As(err, &code) && code.onWire():
+		return code, ""
+	default:
+		return CloseInternalError, ""
+	}
+}
+
+// log tells the Logger of an event, if there is one.
+func (h *handler) log(level slog.Level, event, peer string, attrs ...slog.Attr) {
+	if l := h.acceptor.cfg.Logger; l != nil {
+		l.LogAttrs(context.Background(), level, event, append(attrs, slog.String("peer", peer))...)
+	}
+}

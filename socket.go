@@ -1,0 +1,48 @@
+package websocket
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// rawConn returns nc's descriptor for reading and writing without waiting, or
+// nil if nc is anything but a stream socket of package net itself: what wraps
+// one to count, limit or encrypt must see every byte.
+func rawConn(nc net.Conn) syscall.RawConn {
+	if !rawIO {
+		return nil
+	}
+	var sc syscall.Conn
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		sc = nc
+	case *net.UnixConn:
+		if nc.LocalAddr().Network() != "unix" {
+			return nil
+		}
+		sc = nc
+	default:
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// epoch is when instants are counted from.
+var epoch = time.Now()
+
+// An instant is a time on the monotonic clock, in nanoseconds since epoch.
+type instant int64
+
+// now returns the current instant. It is never 0.
+func now() instant { return instant(time.Since(epoch)) | 1 }
+
+// add returns the instant d later.
+func (i instant) add(d time.Duration) instant { return i + instant(d) }
+
+// until returns how long after now i comes.
+func (i instant) until() time.Duration { return time.Duration(i - now()) }

@@ -1,0 +1,48 @@
+//go:build unix
+
+package websocket
+
+import (
+	"io"
+	"syscall"
+)
+
+// rawIO says whether this system lets a descriptor be read and written
+// without waiting.
+const rawIO = true
+
+// readNow reads what has arrived on fd. wait is true when nothing has. The end
+// of the stream is io.EOF.
+func readNow(fd uintptr, p []byte) (n int, wait bool, err error) {
+	for {
+		n, err = syscall.Read(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return 0, true, nil
+		case err != nil:
+			return 0, false, err
+		case n == 0:
+			return 0, false, io.EOF
+		}
+		return n, false, nil
+	}
+}
+
+// writeNow writes as much of p to fd as it takes without waiting.
+func writeNow(fd uintptr, p []byte) (written int, err error) {
+	for written < len(p) {
+		n, err := syscall.Write(int(fd), p[written:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return written, nil
+		case err != nil:
+			return written, err
+		}
+		written += n
+	}
+	return written, nil
+}

@@ -1,0 +1,192 @@
+package websocket
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// A target is what a WebSocket URI says (RFC 6455, Section 3): where to
+// connect and what to ask for.
+type target struct {
+	secure   bool          // TLS
+	network  string        // "tcp" or "unix"
+	addr     string        // host:port, or the path of a socket
+	name     string        // the host to verify in TLS
+	host     string        // of the Host field, without a default port
+	resource string        // path and query: the request target
+	user     *url.Userinfo // nil if there is none
+}
+
+// parseTarget reads a URI. Its errors never quote userinfo, path or query,
+// which may hold secrets.
+func parseTarget(uri string) (*target, error) {
+	if strings.Contains(uri, "#") {
+		return nil, errors.New("a fragment is not allowed in a WebSocket URI")
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return nil, withoutURI(err)
+	}
+	t := &target{user: u.User}
+	scheme, unix := strings.CutSuffix(u.Scheme, "+unix")
+	switch scheme {
+	case "ws", "http":
+	case "wss", "https":
+		t.secure = true
+	default:
+		return nil, errors.New("scheme is not ws, wss, http, https, ws+unix or wss+unix")
+	}
+	switch {
+	case u.Opaque != "":
+		return nil, errors.New("URI has no // before its host")
+	case !unix:
+		return t, t.setHost(u)
+	case strings.HasPrefix(scheme, "ws"):
+		return t, t.setSocket(u)
+	default:
+		return nil, errors.New("scheme of a Unix socket is not ws+unix or wss+unix")
+	}
+}
+
+// withoutURI returns what is wrong with a URI without the URI, which
+// [url.Error] quotes whole.
+func withoutURI(err error) error {
+	var e *url.Error
+	if !errors.As(err, &e) || strings.Contains(e.URL, "@") {
+		return errors.New("malformed URI")
+	}
+	return e.Err
+}
+
+// setHost takes host, port and resource from u.
+func (t *target) setHost(u *url.URL) error {
+	host, port := u.Hostname(), u.Port()
+	bare, err := checkHost(host)
+	if err != nil {
+		return err
+	}
+	if port == "" {
+		port = t.defaultPort()
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return errors.New("port is not between 1 and 65535")
+	}
+	t.network, t.addr = "tcp", joinHostPort(host, port)
+	t.name, t.host = bare, joinHostPort(bare, port)
+	if port == t.defaultPort() {
+		t.host = strings.TrimSuffix(t.host, ":"+port)
+	}
+	t.resource = resource(u.EscapedPath(), u.RawQuery)
+	return nil
+}
+
+// setSocket takes the path of a Unix socket and, after the first colon, the
+// resource from u.
+func (t *target) setSocket(u *url.URL) error {
+	socket, path, _ := strings.Cut(u.EscapedPath(), ":")
+	socket, err := url.PathUnescape(socket)
+	if err != nil || socket == "" || u.Host != "" || strings.Contains(socket, "\x00") {
+		return errors.New("URI is not of the form ws+unix:///path/to/socket:/resource")
+	}
+	if path != "" && path[0] != '/' {
+		return errors.New("resource after the path of the socket does not begin with a slash")
+	}
+	t.network, t.addr = "unix", socket
+	t.name, t.host = "localhost", "localhost"
+	t.resource = resource(path, u.RawQuery)
+	return nil
+}
+
+// defaultPort returns the port of a URI that names none.
+func (t *target) defaultPort() string {
+	if t.secure {
+		return "443"
+	}
+	return "80"
+}
+
+// url returns the target as a URL of HTTP, without userinfo, for the parts of
+// net/http that want one.
+func (t *target) url() *url.URL {
+	u := &url.URL{Scheme: "http", Host: t.host}
+	if t.secure {
+		u.Scheme = "https"
+	}
+	path, query, _ := strings.Cut(t.resource, "?")
+	u.RawQuery = query
+	u.RawPath = path
+	u.Path, _ = url.PathUnescape(path)
+	return u
+}
+
+// checkHost returns host without the zone that an IPv6 address may have: the
+// zone means nothing to others (RFC 6874, Section 1).
+func checkHost(host string) (string, error) {
+	if host == "" {
+		return "", errors.New("URI has no host")
+	}
+	if strings.Contains(host, ":") {
+		ip, err := netip.ParseAddr(host)
+		if err != nil {
+			return "", errors.New("host is not an IPv6 address")
+		}
+		return ip.WithZone("").String(), nil
+	}
+	for i := range len(host) {
+		switch c := host[i]; {
+		case c >= 0x80:
+			return "", errors.New("host is not ASCII: give its ASCII form, which begins with xn--")
+		case !isHostChar(c):
+			return "", errors.New("host has a character that no host name has")
+		}
+	}
+	return host, nil
+}
+
+// isHostChar reports whether c can be part of a host name or IPv4 address. The
+// underscore is in no standard and in many names.
+func isHostChar(c byte) bool {
+	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_'
+}
+
+// joinHostPort returns host:port, with brackets around an IPv6 address.
+func joinHostPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]:" + port
+	}
+	return host + ":" + port
+}
+
+// resource returns the request target for an escaped path and a query: "/" if
+// the path is empty, the question mark only before a query (RFC 6455, Section
+// 3).
+func resource(path, query string) string {
+	if path == "" {
+		path = "/"
+	}
+	if query == "" {
+		return path
+	}
+	return path + "?" + escapeQuery(query)
+}
+
+// escapeQuery percent-encodes the bytes of a query that may not stand in a
+// request target. What is encoded stays as it is.
+func escapeQuery(q string) string {
+	if isVisibleASCII(q) {
+		return q
+	}
+	const hex = "0123456789ABCDEF"
+	b := make([]byte, 0, 3*len(q))
+	for i := range len(q) {
+		if c := q[i]; c <= ' ' || c >= 0x7f {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
