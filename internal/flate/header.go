@@ -33,7 +33,8 @@ func (z *inflater) header() fault {
 	return badBlockType
 }
 
-// storedHeader reads the length of a stored block.
+// storedHeader reads the length of a stored block. An empty one that ends
+// with the input is what every message ends with (RFC 7692, Section 7.2.1).
 func (z *inflater) storedHeader() fault {
 	z.drop(z.nbits & 7)
 	z.refill()
@@ -45,6 +46,9 @@ func (z *inflater) storedHeader() fault {
 	}
 	z.stored = int(length)
 	z.state = inStored
+	if length == 0 && z.last && z.pos == z.end {
+		z.state = atEnd
+	}
 	return noFault
 }
 
@@ -138,13 +142,14 @@ func (t *preTable) fill(lengths *[preCodeSyms]uint8, count *[8]uint8) bool {
 
 // readLengths reads the lengths of the codes of total symbols, of which the
 // first nlit are literals and lengths and the others distances.
-func (z *inflater) readLengths(pre *preTable, nlit, total int) fault {
+func (z *inflater) readLengths(pre *preTable, nlit, total int) (f fault) {
 	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
 	last, known := uint(0), false
-	for i := 0; i < total; {
+	for i := 0; i < total && f == noFault; {
 		if nbits < maxPreCodeLen+7 {
 			if pos > z.end+8 {
-				return cutShort
+				f = cutShort
+				break
 			}
 			bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
 			pos += int((63 - nbits) >> 3)
@@ -155,7 +160,8 @@ func (z *inflater) readLengths(pre *preTable, nlit, total int) fault {
 		nbits -= e & 7
 		if e>>3 < 16 {
 			if e == 0 {
-				return badCode
+				f = badCode
+				break
 			}
 			if last = e >> 3; last != 0 {
 				z.addCode(i, nlit, last)
@@ -170,14 +176,15 @@ func (z *inflater) readLengths(pre *preTable, nlit, total int) fault {
 		} else if e>>3 == 18 {
 			extra, repeat, last = 7, 11, 0
 		} else if !known {
-			return badRepeat
+			f = badRepeat
 		}
 		known = true
 		repeat += int(bits & (1<<extra - 1))
 		bits >>= extra
 		nbits -= extra
 		if i+repeat > total {
-			return badRepeat
+			f = badRepeat
+			break
 		}
 		if last != 0 {
 			for j := range repeat {
@@ -187,7 +194,7 @@ func (z *inflater) readLengths(pre *preTable, nlit, total int) fault {
 		i += repeat
 	}
 	z.pos, z.bits, z.nbits = pos, bits, nbits
-	return noFault
+	return f
 }
 
 // addCode gives a code to symbol i of the sequence in which the nlit literals

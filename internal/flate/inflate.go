@@ -62,8 +62,7 @@ func (z *inflater) endBlock() {
 	}
 }
 
-// copyStored copies the bytes of a stored block. An empty one that ends with
-// the input is what every message ends with (RFC 7692, Section 7.2.1).
+// copyStored copies the bytes of a stored block.
 func (z *inflater) copyStored() (p pause, pausing bool) {
 	if z.stored == 0 {
 		z.endBlock()

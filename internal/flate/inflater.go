@@ -189,7 +189,10 @@ func (z *inflater) bridge(part []byte) (int, pause) {
 	n := copy(z.pad[carried:2*maxHeader], part)
 	z.carried += n
 	p := z.padded(false)
-	if p == failed || z.pos < carried || n == len(part) && p == wantInput {
+	if p == failed {
+		return n, p
+	}
+	if z.pos < carried || n == len(part) && p == wantInput {
 		z.carried = copy(z.pad[:], z.pad[z.pos:z.end])
 		return n, p
 	}
@@ -203,12 +206,15 @@ func (z *inflater) finish() pause {
 	if !z.last {
 		z.carried += copy(z.pad[z.carried:], tail[:])
 	}
-	p := z.padded(true)
-	z.carried = copy(z.pad[:], z.pad[z.pos:z.end])
-	if p == wantInput {
+	switch p := z.padded(true); p {
+	case wantInput:
 		return z.fail(cutShort)
+	case wantRoom:
+		z.carried = copy(z.pad[:], z.pad[z.pos:z.end])
+		return p
+	default:
+		return p
 	}
-	return p
 }
 
 // padded inflates the bytes that pad carries.
