@@ -149,13 +149,6 @@ func (r *reference) block(window int) {
 	}
 }
 
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func (r *reference) stored() {
 	r.bit = (r.bit + 7) &^ 7
 	n, check := r.bits(16), r.bits(16)
