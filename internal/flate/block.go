@@ -8,6 +8,17 @@ import (
 // blockSize is how many bytes of a message one block covers at most.
 const blockSize = 1 << 15
 
+// survey lists the symbols from lo to hi that occur.
+func survey(list, freq []uint16, n, lo, hi int) int {
+	for i, f := range freq[lo:hi] {
+		list[n] = uint16(lo + i)
+		if f != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // An encoder is the scratch in which a message is compressed: the sequences
 // of one block, how often each symbol occurs and the codes made from that. It
 // belongs to one call, and nothing of one call is read by another.
@@ -17,14 +28,17 @@ type encoder struct {
 	litFreq  [maxLitLenSyms]uint16
 	distFreq [maxDistSyms]uint16
 	preFreq  [preCodeSyms]uint16
-	extra    int // extra bits of all matches
-	lit      [maxLitLenSyms]huffmanCode
+	litList  [maxLitLenSyms + 1]uint16
+	distList [maxDistSyms + 2]uint16
+	preList  [preCodeSyms + 2]uint16
+	litUsed  []uint16 // symbols that occur, ascending
+	distUsed []uint16
+	extra    int                        // extra bits of all matches
+	lit      [maxLitLenSyms]huffmanCode // of the symbols that occur; the others are stale
 	dist     [maxDistSyms]huffmanCode
 	pre      [preCodeSyms]huffmanCode
 	builder  codeBuilder
 	lengths  []uint16 // code lengths as they are sent: symbol | extra bits<<5
-	nlit     int
-	ndist    int
 	npre     int
 }
 
@@ -94,16 +108,17 @@ func (e *encoder) block(text []byte) {
 	}
 }
 
-// histogram counts the symbols of a block.
+// histogram counts and lists the symbols of a block.
 func (e *encoder) histogram(text []byte) {
 	clear(e.litFreq[:])
 	clear(e.distFreq[:])
 	e.litFreq[endOfBlock] = 1
-	extra := 0
+	extra, all := 0, byte(0)
 	for _, s := range e.seqs {
 		n := s.literals()
 		for _, c := range text[:n] {
 			e.litFreq[c]++
+			all |= c
 		}
 		if length := s.length(); length != 0 {
 			l, d := lengthSym(length), distSym(s.dist())
@@ -115,16 +130,23 @@ func (e *encoder) histogram(text []byte) {
 		text = text[n:]
 	}
 	e.extra = extra
+	n := survey(e.litList[:], e.litFreq[:], 0, 0, 128)
+	if all >= 128 {
+		n = survey(e.litList[:], e.litFreq[:], n, 128, 256)
+	}
+	n = survey(e.litList[:], e.litFreq[:], n, 256, maxLitLenSyms)
+	e.litUsed = e.litList[:n]
+	e.distUsed = e.distList[:survey(e.distList[:], e.distFreq[:], 0, 0, maxDistSyms)]
 }
 
 // cost returns the bits of the block's symbols in the given codes.
 func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffmanCode) int {
 	n := e.extra
-	for i, f := range e.litFreq {
-		n += int(f) * int(lit[i].size())
+	for _, i := range e.litUsed {
+		n += int(e.litFreq[i]) * int(lit[i].size())
 	}
-	for i, f := range e.distFreq {
-		n += int(f) * int(dist[i].size())
+	for _, i := range e.distUsed {
+		n += int(e.distFreq[i]) * int(dist[i].size())
 	}
 	return n
 }
@@ -132,57 +154,45 @@ func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffm
 // dynamicEstimate returns about the bits of the block with codes of its own,
 // from the entropy of its symbols.
 func (e *encoder) dynamicEstimate() int {
-	total, sum, used := 0, 0, 0
-	for _, f := range e.litFreq {
-		if f != 0 {
-			total += int(f)
-			sum += nlogn(int(f))
-			used++
-		}
-	}
-	sum = nlogn(total) - sum
-	total = 0
-	for _, f := range e.distFreq {
-		if f != 0 {
-			total += int(f)
-			sum -= nlogn(int(f))
-			used++
-		}
+	total, sum := 0, 0
+	for _, i := range e.litUsed {
+		total += int(e.litFreq[i])
+		sum -= nlogn(int(e.litFreq[i]))
 	}
 	sum += nlogn(total)
-	return sum>>8 + e.extra + 3*used + 40
+	total = 0
+	for _, i := range e.distUsed {
+		total += int(e.distFreq[i])
+		sum -= nlogn(int(e.distFreq[i]))
+	}
+	sum += nlogn(total)
+	return sum>>8 + e.extra + 3*(len(e.litUsed)+len(e.distUsed)) + 40
 }
 
 // buildCodes makes the codes of the block and returns its cost in bits.
 func (e *encoder) buildCodes() int {
-	atLeastTwo(e.distFreq[:])
-	e.builder.build(e.lit[:], e.litFreq[:], maxCodeLen)
-	e.builder.build(e.dist[:], e.distFreq[:], maxCodeLen)
-	e.nlit, e.ndist = maxLitLenSyms, maxDistSyms
-	for e.lit[e.nlit-1] == 0 {
-		e.nlit--
-	}
-	for e.dist[e.ndist-1] == 0 {
-		e.ndist--
-	}
-	header := e.buildPreCodes()
-	return header + e.cost(&e.lit, &e.dist)
+	e.distUsed = atLeastTwo(e.distFreq[:], e.distUsed)
+	e.builder.build(e.lit[:], e.litFreq[:], e.litUsed, maxCodeLen)
+	e.builder.build(e.dist[:], e.distFreq[:], e.distUsed, maxCodeLen)
+	return e.buildPreCodes() + e.cost(&e.lit, &e.dist)
 }
 
-// atLeastTwo sees to it that two symbols occur, so that the code is complete.
-func atLeastTwo(freq []uint16) {
-	n := 0
-	for _, f := range freq {
-		if f != 0 {
-			n++
-		}
+// atLeastTwo returns used with symbols added, if need be, so that it has two
+// and their code is complete.
+func atLeastTwo(freq, used []uint16) []uint16 {
+	if len(used) >= 2 {
+		return used
 	}
-	for i := 0; n < 2; i++ {
+	for i := 0; len(used) < 2; i++ {
 		if freq[i] == 0 {
 			freq[i] = 1
-			n++
+			used = append(used, uint16(i))
 		}
 	}
+	if used[0] > used[1] {
+		used[0], used[1] = used[1], used[0]
+	}
+	return used
 }
 
 // buildPreCodes turns the lengths of the codes into the symbols of
@@ -191,33 +201,49 @@ func atLeastTwo(freq []uint16) {
 func (e *encoder) buildPreCodes() int {
 	clear(e.preFreq[:])
 	e.lengths = e.lengths[:0]
-	last, run := -1, 0
-	for i := range e.nlit + e.ndist {
-		l := 0
-		if i < e.nlit {
-			l = int(e.lit[i].size())
-		} else {
-			l = int(e.dist[i-e.nlit].size())
-		}
-		if l == last {
-			run++
-			continue
-		}
-		e.addRun(last, run)
-		last, run = l, 1
+	last, run, next := 0, 0, 0
+	for _, sym := range e.litUsed {
+		last, run = e.addCodes(last, run, int(sym)-next, int(e.lit[sym].size()))
+		next = int(sym) + 1
+	}
+	next = 0
+	for _, sym := range e.distUsed {
+		last, run = e.addCodes(last, run, int(sym)-next, int(e.dist[sym].size()))
+		next = int(sym) + 1
 	}
 	e.addRun(last, run)
-	atLeastTwo(e.preFreq[:])
-	e.builder.build(e.pre[:], e.preFreq[:], maxPreCodeLen)
+	used := e.preList[:survey(e.preList[:], e.preFreq[:], 0, 0, preCodeSyms)]
+	used = atLeastTwo(e.preFreq[:], used)
+	clear(e.pre[:])
+	e.builder.build(e.pre[:], e.preFreq[:], used, maxPreCodeLen)
 	e.npre = preCodeSyms
 	for e.pre[preCodeOrder[e.npre-1]] == 0 {
 		e.npre--
 	}
 	n := 14 + 3*e.npre + int(e.preFreq[16])*2 + int(e.preFreq[17])*3 + int(e.preFreq[18])*7
-	for i, f := range e.preFreq {
-		n += int(f) * int(e.pre[i].size())
+	for _, i := range used {
+		n += int(e.preFreq[i]) * int(e.pre[i].size())
 	}
 	return n
+}
+
+// addCodes adds the lengths of gap symbols without a code and of one with a
+// code of length bits to a sequence that ends with run times last. It returns
+// what the sequence ends with then.
+func (e *encoder) addCodes(last, run, gap, length int) (int, int) {
+	if gap > 0 {
+		if last != 0 {
+			e.addRun(last, run)
+			run = 0
+		}
+		last = 0
+		run += gap
+	}
+	if length != last {
+		e.addRun(last, run)
+		run = 0
+	}
+	return length, run + 1
 }
 
 // addRun adds run equal code lengths to those to be sent.
@@ -248,7 +274,8 @@ func (e *encoder) addLength(sym, extra int) {
 
 // writeCodes writes the header that buildCodes has made.
 func (e *encoder) writeCodes() {
-	e.add(uint64(e.nlit-257|(e.ndist-1)<<5|(e.npre-4)<<10), 14)
+	nlit, ndist := int(e.litUsed[len(e.litUsed)-1])+1, int(e.distUsed[len(e.distUsed)-1])+1
+	e.add(uint64(nlit-257|(ndist-1)<<5|(e.npre-4)<<10), 14)
 	e.flush()
 	for _, sym := range preCodeOrder[:e.npre] {
 		e.add(uint64(e.pre[sym].size()), 3)

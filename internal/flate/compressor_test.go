@@ -297,8 +297,12 @@ func TestSkewedCode(t *testing.T) {
 	for i, x, y := 0, 1, 1; i < len(freq); i, x, y = i+1, y, x+y {
 		freq[i] = uint16(x)
 	}
+	used := make([]uint16, len(freq))
+	for i := range used {
+		used[i] = uint16(i)
+	}
 	for _, limit := range []int{15, 7} {
-		b.build(codes, freq, limit)
+		b.build(codes, freq, used, limit)
 		space := 0
 		for _, c := range codes {
 			if c.size() < 1 || int(c.size()) > limit {

@@ -18,27 +18,19 @@ type codeBuilder struct {
 	work [maxLitLenSyms]uint32
 }
 
-// build sets the codes of all symbols of freq, none longer than limit bits,
-// and the number of symbols of each length is kept so that codes are
-// canonical (RFC 1951, Section 3.2.2). At least two symbols must occur.
-func (b *codeBuilder) build(codes []huffmanCode, freq []uint16, limit int) {
-	n := 0
-	for sym, f := range freq {
-		codes[sym] = 0
-		if f != 0 {
-			b.keys[n] = uint32(f)<<9 | uint32(sym)
-			n++
-		}
-	}
-	keys := b.keys[:n]
-	slices.Sort(keys)
+// build sets the codes of the used symbols, given in ascending order, none
+// longer than limit bits. Codes are canonical (RFC 1951, Section 3.2.2). At
+// least two symbols must be used.
+func (b *codeBuilder) build(codes []huffmanCode, freq, used []uint16, limit int) {
+	keys := b.sort(freq, used)
+	work := b.work[:len(keys)]
 	for i, k := range keys {
-		b.work[i] = k >> 9
+		work[i] = k >> 9
 	}
 	var count [32]int
-	minimumRedundancy(b.work[:n])
-	for _, l := range b.work[:n] {
-		count[min(l, 31)]++
+	minimumRedundancy(work)
+	for _, l := range work {
+		count[l&31]++
 	}
 	limitLengths(&count, limit)
 	i := 0
@@ -48,7 +40,32 @@ func (b *codeBuilder) build(codes []huffmanCode, freq []uint16, limit int) {
 			i++
 		}
 	}
-	assignCodes(codes[:len(freq)], &count, limit)
+	assignCodes(codes, used, &count, limit)
+}
+
+// sort returns the keys of the used symbols. Most frequencies are small and
+// are sorted by counting; the few others follow.
+func (b *codeBuilder) sort(freq, used []uint16) []uint32 {
+	const frequent = 64
+	var at [frequent + 1]uint16
+	for _, sym := range used {
+		at[min(freq[sym], frequent)]++
+	}
+	next := uint16(0)
+	for i, n := range at {
+		at[i] = next
+		next += n
+	}
+	keys := b.keys[:len(used)]
+	first := int(at[frequent])
+	for _, sym := range used {
+		f := freq[sym]
+		i := at[min(f, frequent)]
+		at[min(f, frequent)]++
+		keys[i] = uint32(f)<<9 | uint32(sym)
+	}
+	slices.Sort(keys[first:])
+	return keys
 }
 
 // minimumRedundancy replaces ascending frequencies by the lengths of their
@@ -117,18 +134,17 @@ func limitLengths(count *[32]int, limit int) {
 	}
 }
 
-// assignCodes gives each symbol with a length its canonical code.
-func assignCodes(codes []huffmanCode, count *[32]int, limit int) {
+// assignCodes gives each used symbol its canonical code.
+func assignCodes(codes []huffmanCode, used []uint16, count *[32]int, limit int) {
 	var next [16]uint16
 	code := 0
 	for l := 1; l <= limit; l++ {
 		next[l] = uint16(code)
 		code = (code + count[l]) << 1
 	}
-	for i, c := range codes {
-		if l := c >> 16; l != 0 {
-			codes[i] = c | huffmanCode(bits.Reverse16(next[l&15])>>(16-l))
-			next[l&15]++
-		}
+	for _, sym := range used {
+		l := codes[sym] >> 16
+		codes[sym] |= huffmanCode(bits.Reverse16(next[l&15]) >> (16 - l))
+		next[l&15]++
 	}
 }
