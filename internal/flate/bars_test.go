@@ -227,6 +227,8 @@ func TestBars(t *testing.T) {
 		inflateBar("inflate, context, against a persistent reader", 2.5, small, Takeover),
 		deflateBar("deflate 1, no context", 2.7, 1, small, 15, 1, 1, NoTakeover),
 		deflateBar("deflate 1, context, window 12, against level 1", 1.9, 1.5, small, 12, 1, 1, Takeover),
+		deflateBar("deflate 2, context, window 12, against level 1", 1.9, 1.5, small, 12, 2, 1, Takeover),
+		deflateBar("deflate 3, context, window 12, against level 1", 1.9, 1.5, small, 12, 3, 1, Takeover),
 		deflateBar("deflate 4, context, window 12, against level 1", 1.9, 1.5, small, 12, 4, 1, Takeover),
 		deflateBar("deflate 4, context, window 15, against level 6", 2.5, 0.95, small, 15, 4, 6, Takeover),
 		deflateBar("deflate 6, context, window 15, against level 6", 2.5, 0.95, small, 15, 6, 6, Takeover),

@@ -100,10 +100,14 @@ func (c *Compressor) appendOpen(dst, part []byte) []byte {
 // compress writes the blocks of text.
 func (c *Compressor) compress(e *encoder, m *matcher, text []byte) {
 	m.begin(len(text))
+	step := 1
+	if len(text) > smallMessage {
+		step = 8
+	}
 	for from := 0; from < len(text); from += blockSize {
 		to := min(from+blockSize, len(text))
 		if c.level == 1 {
-			e.seqs = m.fast(e.seqs[:0], text, from, to)
+			e.seqs = m.fast(e.seqs[:0], text, from, to, step)
 		} else {
 			e.seqs = m.lazy(e.seqs[:0], text, from, to, efforts[c.level])
 		}

@@ -52,8 +52,9 @@ func (h *history) grow(n int) {
 func (h *history) copyOut(dst []byte, back int) int {
 	dst = dst[:min(len(dst), back)]
 	from := (h.next - back) & (len(h.buf) - 1)
-	n := copy(dst, h.buf[from:])
-	copy(dst[n:], h.buf)
+	if n := copy(dst, h.buf[from:]); n < len(dst) {
+		copy(dst[n:], h.buf)
+	}
 	return len(dst)
 }
 

@@ -233,7 +233,7 @@ func (z *inflater) fastCodes(limit int) fault {
 	full := min(len(out), z.max) - slack
 	lit, dists := &z.lit.entries, &z.dists.entries
 	litMask, distMask := uint64(1)<<z.lit.bits-1, uint64(1)<<z.dists.bits-1
-	window := uint(z.recent.window)
+	window, ring, next := uint(z.recent.window), z.recent.buf, z.recent.next
 	f := noFault
 	for pos <= limit && op <= full {
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
@@ -287,9 +287,11 @@ func (z *inflater) fastCodes(limit int) fault {
 		length := int(e>>16) + int(bits&(1<<(e&63)-1)>>(e>>8&31))
 		bits >>= e & 63
 		nbits -= uint(e & 63)
-		bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
-		pos += int((63 - nbits) >> 3)
-		nbits |= 56
+		if nbits < maxCodeLen+13 {
+			bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
+			pos += int((63 - nbits) >> 3)
+			nbits |= 56
+		}
 		e = dists[bits&distMask&(distTableSize-1)]
 		if e&exceptionEntry != 0 {
 			if e&subtableEntry == 0 {
@@ -316,9 +318,21 @@ func (z *inflater) fastCodes(limit int) fault {
 				f = badDistance
 				break
 			}
-			z.op = op
-			z.copyMatch(int(dist), length)
-			op = z.op
+			from := (next + op - start - int(dist)) & (len(ring) - 1)
+			if int(dist)-(op-start) < length || from+length+16 > len(ring) {
+				z.op = op
+				z.copyMatch(int(dist), length)
+				op = z.op
+				continue
+			}
+			for end := op + length; ; from += 16 {
+				binary.LittleEndian.PutUint64(out[op:], binary.LittleEndian.Uint64(ring[from:]))
+				binary.LittleEndian.PutUint64(out[op+8:], binary.LittleEndian.Uint64(ring[from+8:]))
+				if op += 16; op >= end {
+					op = end
+					break
+				}
+			}
 			continue
 		}
 		from := op - int(dist)

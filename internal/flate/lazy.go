@@ -18,30 +18,26 @@ var efforts = [10]effort{2: {2, 8}, 3: {3, 16}, 4: {4, 32}, 5: {4, 48}, 6: {4, 6
 // each position, and one at the next before a match is taken.
 func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) []sequence {
 	i, anchor := from, from
-	for i < to-margin {
+	last := to - margin
+	for i < last {
 		length, dist := m.find(message, i, to, 3, e.looks)
 		if length == 0 {
 			i += 1 + (i-anchor)>>6
 			continue
 		}
-		i++
-		for length < e.lazy && i < to-margin {
-			l, d := m.find(message, i, to, length, e.looks)
+		entered := i + 1 // positions before it are in the table
+		for length < e.lazy && i+1 < last {
+			l, d := m.find(message, i+1, to, length, e.looks)
+			entered = i + 2
 			if l == 0 {
 				break
 			}
 			length, dist = l, d
 			i++
 		}
-		start := i - 1
-		if length >= e.lazy || i >= to-margin {
-			// The position after the start was not looked at.
-		} else {
-			i++
-		}
-		seqs = append(seqs, makeSequence(start-anchor, length, dist))
-		anchor = start + length
-		for ; i < anchor && i < to-margin; i++ {
+		seqs = append(seqs, makeSequence(i-anchor, length, dist))
+		anchor = i + length
+		for i = entered; i < min(anchor, last); i++ {
 			m.insert4(message, i)
 		}
 		i = anchor

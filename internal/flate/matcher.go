@@ -122,7 +122,7 @@ func (m *matcher) learn(message []byte) {
 	m.begin(len(message))
 	for i := max(0, len(message)-m.window); i < len(message)-margin; i++ {
 		if m.ways == 1 {
-			m.insert(m.slab[m.ring:], message, i)
+			m.insert(message, i)
 		} else {
 			m.insert4(message, i)
 		}
