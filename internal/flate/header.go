@@ -78,11 +78,7 @@ func (z *inflater) buildTables() fault {
 	if !z.litCodes.has(endOfBlock) {
 		return noEndOfBlock
 	}
-	var ok bool
-	if z.ownLit.bits, ok = z.litCodes.build(z.ownLit.entries[:], litEntries[:], litTableBits); !ok {
-		return badCode
-	}
-	if z.ownDist.bits, ok = z.distCodes.build(z.ownDist.entries[:], distEntries[:], distTableBits); !ok {
+	if !z.litCodes.build(z.ownLit[:], litEntries[:], litTableBits) || !z.distCodes.build(z.ownDist[:], distEntries[:], distTableBits) {
 		return badCode
 	}
 	z.lit, z.dists = &z.ownLit, &z.ownDist

@@ -150,22 +150,25 @@ func (z *inflater) code() pause {
 // litEntry returns the entry of the next literal or length, which stays in
 // the input.
 func (z *inflater) litEntry() uint32 {
-	t := z.lit
-	e := t.entries[z.bits&(1<<t.bits-1)]
-	if e&subtableEntry != 0 {
-		e = t.entries[int(e>>16&0x7fff)+int(z.bits>>(e&63)&(1<<(e>>8&15)-1))] + uint32(t.bits)*codeLenUnit
+	e := z.lit[z.bits&(1<<litTableBits-1)]
+	if e&(exceptionEntry|subtableEntry) == exceptionEntry|subtableEntry {
+		e = z.lit[z.subtableIndex(e)&(litTableSize-1)] + litTableBits*codeLenUnit
 	}
 	return e
 }
 
 // distEntry returns the entry of the next distance, which stays in the input.
 func (z *inflater) distEntry() uint32 {
-	t := z.dists
-	e := t.entries[z.bits&(1<<t.bits-1)]
-	if e&exceptionEntry != 0 && e&subtableEntry != 0 {
-		e = t.entries[int(e>>16&0x7fff)+int(z.bits>>(e&63)&(1<<(e>>8&15)-1))] + uint32(t.bits)*codeLenUnit
+	e := z.dists[z.bits&(1<<distTableBits-1)]
+	if e&(exceptionEntry|subtableEntry) == exceptionEntry|subtableEntry {
+		e = z.dists[z.subtableIndex(e)&(distTableSize-1)] + distTableBits*codeLenUnit
 	}
 	return e
+}
+
+// subtableIndex returns the index that the input has in e's subtable.
+func (z *inflater) subtableIndex(e uint32) uint64 {
+	return uint64(e>>16&0x7fff) + z.bits>>(e&63)&(1<<(e>>8&15)-1)
 }
 
 // value uses up the code and the extra bits of an entry and returns what they
@@ -231,27 +234,26 @@ func (z *inflater) fastCodes(limit int) fault {
 	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
 	out, op, start := z.out, z.op, z.start
 	full := min(len(out), z.max) - slack
-	lit, dists := &z.lit.entries, &z.dists.entries
-	litMask, distMask := uint64(1)<<z.lit.bits-1, uint64(1)<<z.dists.bits-1
+	lit, dists := z.lit, z.dists
 	window, ring, next := uint(z.recent.window), z.recent.buf, z.recent.next
 	f := noFault
 	for pos <= limit && op <= full {
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
 		pos += int((63 - nbits) >> 3)
 		nbits |= 56
-		e := lit[bits&litMask&(litTableSize-1)]
+		e := lit[bits&(1<<litTableBits-1)]
 		if e&literalEntry != 0 {
 			bits >>= e & 63
 			nbits -= uint(e & 63)
 			out[op] = byte(e >> 16)
 			op++
-			e = lit[bits&litMask&(litTableSize-1)]
+			e = lit[bits&(1<<litTableBits-1)]
 			if e&literalEntry != 0 {
 				bits >>= e & 63
 				nbits -= uint(e & 63)
 				out[op] = byte(e >> 16)
 				op++
-				e = lit[bits&litMask&(litTableSize-1)]
+				e = lit[bits&(1<<litTableBits-1)]
 				if e&literalEntry != 0 {
 					bits >>= e & 63
 					nbits -= uint(e & 63)
@@ -292,7 +294,7 @@ func (z *inflater) fastCodes(limit int) fault {
 			pos += int((63 - nbits) >> 3)
 			nbits |= 56
 		}
-		e = dists[bits&distMask&(distTableSize-1)]
+		e = dists[bits&(1<<distTableBits-1)]
 		if e&exceptionEntry != 0 {
 			if e&subtableEntry == 0 {
 				f = badSymbol

@@ -30,7 +30,7 @@ const (
 	codeLenUnit = 1<<8 | 1 // a bit of code in an entry's two counts
 )
 
-// The first tables' sizes in bits at most, and the room for them and their
+// The first tables' sizes in bits, and the room for them and their
 // subtables: more than the 1334 and 402 entries that the worst codes need,
 // and powers of two, so that a masked index needs no bounds check.
 const (
@@ -41,16 +41,10 @@ const (
 )
 
 // A litTable decodes literals, lengths and the end of a block.
-type litTable struct {
-	bits    uint8 // index bits of the first table
-	entries [litTableSize]uint32
-}
+type litTable [litTableSize]uint32
 
 // A distTable decodes distances.
-type distTable struct {
-	bits    uint8
-	entries [distTableSize]uint32
-}
+type distTable [distTableSize]uint32
 
 // litEntries and distEntries hold the entries of all symbols without the
 // lengths of their codes.
@@ -98,12 +92,12 @@ func makeFixedTables() (*litTable, *distTable) {
 			c.add(i, 8)
 		}
 	}
-	lit.bits, _ = c.build(lit.entries[:], litEntries[:], litTableBits)
+	c.build(lit[:], litEntries[:], litTableBits)
 	c.reset()
 	for i := range 32 {
 		c.add(i, 5)
 	}
-	dist.bits, _ = c.build(dist.entries[:], distEntries[:], distTableBits)
+	c.build(dist[:], distEntries[:], distTableBits)
 	return lit, dist
 }
 
@@ -149,33 +143,32 @@ func (c *codeLengths) space() (used, longest int) {
 	return used, longest
 }
 
-// build fills table, whose first part has at most maxBits index bits, and
-// returns the index bits chosen. A set of lengths must be complete; as in
-// zlib a single code of one bit, and for distances none at all, is accepted,
-// and what it leaves free is invalid.
-func (c *codeLengths) build(table, entries []uint32, maxBits int) (tableBits uint8, ok bool) {
+// build fills table, whose first part is indexed with tableBits bits. A set of
+// lengths must be complete; as in zlib a single code of one bit, and for
+// distances none at all, is accepted, and what it leaves free is invalid.
+func (c *codeLengths) build(table, entries []uint32, tableBits int) (ok bool) {
 	used, longest := c.space()
 	if used != 1<<maxCodeLen {
-		return c.buildIncomplete(table, entries, used)
+		return c.buildIncomplete(table[:1<<tableBits], entries, used)
 	}
-	b := min(longest, maxBits)
 	var sorted [320]uint32
 	c.sort(&sorted, entries)
-	fillTable(table, sorted[:c.n], &c.count, b, longest)
-	return uint8(b), true
+	fillTable(table, sorted[:c.n], &c.count, tableBits, longest)
+	return true
 }
 
 // buildIncomplete builds the table of no code or of one code of one bit.
-func (c *codeLengths) buildIncomplete(table, entries []uint32, used int) (uint8, bool) {
-	table[0], table[1] = invalidEntry, invalidEntry
-	switch {
-	case used == 0:
-		return 1, true
-	case c.n == 1 && c.count[1] == 1:
-		table[0] = entries[c.used[0]>>4] + codeLenUnit
-		return 1, true
+func (c *codeLengths) buildIncomplete(table, entries []uint32, used int) (ok bool) {
+	only := uint32(invalidEntry)
+	if c.n == 1 && c.count[1] == 1 {
+		only = entries[c.used[0]>>4] + codeLenUnit
+	} else if used != 0 {
+		return false
 	}
-	return 0, false
+	for i := 0; i < len(table); i += 2 {
+		table[i], table[i+1] = only, invalidEntry
+	}
+	return true
 }
 
 // sort puts the entries of the used symbols, complete with the lengths of
