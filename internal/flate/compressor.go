@@ -76,7 +76,8 @@ func (c *Compressor) AppendLast(dst, part []byte) []byte {
 	out := c.appendOpen(dst, part)
 	c.open = false
 	if c.context == NoTakeover {
-		c.Drop()
+		partMatchers[c.window].Put(c.m)
+		c.m = nil
 	}
 	return out
 }
@@ -132,10 +133,23 @@ func (c *Compressor) matcher(e *encoder, n int) *matcher {
 	if c.context == NoTakeover && !c.open {
 		return c.shared(n)
 	}
-	c.m = new(matcher)
-	ring := 1 << c.window
-	c.m.setup(make([]byte, ring+tableBytes(int(c.window))), ring, int(c.window), c.ways())
+	c.m = c.fresh()
 	return c.m
+}
+
+// partMatchers holds, by window, matchers of messages in parts that were sent
+// without context.
+var partMatchers [16]sync.Pool
+
+// fresh returns an empty matcher with a ring.
+func (c *Compressor) fresh() *matcher {
+	m, _ := partMatchers[c.window].Get().(*matcher)
+	ring := 1 << c.window
+	if m == nil {
+		m = &matcher{slab: make([]byte, ring+tableBytes(int(c.window)))}
+	}
+	m.setup(m.slab, ring, int(c.window), c.ways())
+	return m
 }
 
 // Messages without context share pooled matchers, which have no ring: small
@@ -174,7 +188,8 @@ func (c *Compressor) give(e *encoder, m *matcher) {
 }
 
 // Remember enters a message into the window that the peer received compressed
-// by another Compressor.
+// by another Compressor. A Compressor that holds nothing remembers nothing:
+// what it does not know it does not refer to.
 func (c *Compressor) Remember(message []byte) {
 	if c.m != nil {
 		c.m.learn(message)
@@ -190,6 +205,7 @@ func (c *Compressor) Forget() {
 }
 
 // Drop empties the window and gives its memory back, until it is needed again.
+// It also ends the use of a message in parts that is given up.
 func (c *Compressor) Drop() { c.m = nil }
 
 // Size returns the bytes of memory that c holds between messages.

@@ -274,6 +274,9 @@ func TestDeflateAllocs(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() { c.Append(buf, m) }); n >= 1 && !raceEnabled {
 				t.Errorf("level %d: %v allocations", level, n)
 			}
+			if n := testing.AllocsPerRun(100, func() { c.AppendLast(c.AppendPart(buf, m), m) }); n >= 1 && !raceEnabled {
+				t.Errorf("level %d: %v allocations in parts", level, n)
+			}
 		}
 	}
 }

@@ -25,8 +25,8 @@ func checkWindow(bits int) {
 // while a message is inflated. It must be created with [NewDecompressor], is
 // not safe for concurrent use, and must not be copied after its first use.
 //
-// The first error other than ErrTooLong of AppendPart and Finish is returned
-// by every later call: a history with a message missing is of no use.
+// The first error is returned by every later call, except an ErrTooLong of
+// AppendPart or Finish: a history with a message missing is of no use.
 type Decompressor struct {
 	recent  history
 	context Context
@@ -47,6 +47,7 @@ func NewDecompressor(window int, context Context) Decompressor {
 // if it has more, the error is [ErrTooLong]. If it is wrong or cut short the
 // error is a [*CorruptError]. With an error dst is returned as it was, though
 // bytes behind its end may have changed. An empty payload is an empty message.
+// Append must not be called while a message in parts is under way.
 func (d *Decompressor) Append(dst, payload []byte, limit int) ([]byte, error) {
 	if d.err != nil || len(payload) == 0 {
 		return dst, d.err
@@ -66,7 +67,7 @@ func (d *Decompressor) Append(dst, payload []byte, limit int) ([]byte, error) {
 
 // AppendPart appends to dst what part, the next bytes of a message's payload,
 // inflates to, at most room bytes. Parts may be cut anywhere. All that part
-// completes is appended: n is its length. If there is no room for more, the
+// completes is appended, and n is len(part). If there is no room for more, the
 // error is [ErrTooLong], and the call is to be repeated with part[n:], also if
 // that is empty. With another error dst is returned as it was.
 //

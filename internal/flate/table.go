@@ -2,9 +2,10 @@ package flate
 
 import "math/bits"
 
-// A decoding table is indexed with the next bits of the input. Its first
-// 1<<bits entries are for the codes of up to bits bits; longer codes share an
-// entry that leads to a subtable behind them.
+// A decoding table is indexed with the next bits of the input, as many as its
+// size constant says; each shorter code fills all entries that begin with it,
+// and longer codes share an entry that leads to a subtable behind the first
+// table.
 //
 // An entry for a literal, a length or a distance:
 //
