@@ -78,8 +78,8 @@ func TestCompressor(t *testing.T) {
 	covers(t, "Z05", "Z06", "Z07", "Z08", "Z16")
 	r := rand.New(rand.NewPCG(21, 22))
 	rounds := 1500
-	if testing.Short() {
-		rounds = 150
+	if testing.Short() || raceEnabled {
+		rounds = 100
 	}
 	for range rounds {
 		window, level, context := 8+r.IntN(8), 1+r.IntN(9), Context(r.IntN(2))
@@ -216,7 +216,11 @@ func TestSecretMarker(t *testing.T) {
 			fresh[string(m)], _ = c.Append(nil, m)
 		}
 		clearPools()
-		for range 300 {
+		rounds := 300
+		if testing.Short() || raceEnabled {
+			rounds = 15
+		}
+		for range rounds {
 			secret := append([]byte("SECRET-MARKER-"), randomMessage(r, 70000)...)
 			noise := NewCompressor(12, level, NoTakeover)
 			noise.Append(nil, secret)
