@@ -24,7 +24,8 @@ type guard struct {
 	armed   bool            // a call is blocked, or about to be
 	fired   bool            // the deadline on nc is in the past, or not the user's
 	ctx     bool            // the armed call listens to the registered context
-	limited bool            // the deadline on nc is an armed call's own limit
+	own     bool            // the armed call is our own: the user's deadline is not for it
+	limit   time.Time       // the armed call's own limit
 	done    <-chan struct{} // of the registered context
 	stop    func() bool     // ends the registration
 	user    time.Time       // the deadline that the user set
@@ -48,15 +49,22 @@ func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) err
 		}
 		g.ctx = true
 	}
-	own := yield != nil && !g.user.IsZero()
-	if own || !limit.IsZero() && (g.user.IsZero() || limit.Before(g.user)) {
-		g.limited = true
-		if err := g.set(limit); err != nil {
+	g.own, g.limit = yield != nil, limit
+	if g.own && !g.user.IsZero() || !limit.IsZero() {
+		if err := g.set(g.due()); err != nil {
 			return err
 		}
 	}
 	g.armed = true
 	return nil
+}
+
+// due returns the deadline of a call that is armed.
+func (g *guard) due() time.Time {
+	if g.own || g.user.IsZero() || !g.limit.IsZero() && g.limit.Before(g.user) {
+		return g.limit
+	}
+	return g.user
 }
 
 // disarm ends what arm began and reports whether the call was interrupted by
@@ -65,10 +73,11 @@ func (g *guard) disarm() (interrupted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	interrupted = g.fired
-	if g.fired || g.limited && !g.keep {
+	limited := !g.due().Equal(g.user)
+	if g.fired || limited && !g.keep {
 		g.set(g.user)
 	}
-	g.armed, g.ctx, g.fired, g.limited = false, false, false, false
+	g.armed, g.ctx, g.fired = false, false, false
 	return interrupted
 }
 
@@ -110,10 +119,14 @@ func (g *guard) setDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.user = t
-	if g.fired || g.limited {
+	switch {
+	case g.fired:
 		return nil
+	case g.armed:
+		return g.set(g.due())
+	default:
+		return g.set(t)
 	}
-	return g.set(t)
 }
 
 // deadline returns the user's deadline.
