@@ -91,6 +91,9 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if !utf8.ValidString(reason) {
 		return errors.New("websocket: close reason is not valid UTF-8")
 	}
+	if err := checkClose(c.nc, code); err != nil {
+		return err
+	}
 	return c.close(code, reason, nil)
 }
 
