@@ -118,13 +118,13 @@ type browserConn struct {
 // RemoteAddr returns the address in the URL. What it resolves to is not known.
 func (c browserConn) RemoteAddr() net.Addr { return c.remote }
 
-// checkPing is limitedConn.checkPing.
-func (browserConn) checkPing() error {
+// mayPing is limitedConn.mayPing.
+func (browserConn) mayPing() error {
 	return errors.New("websocket: a browser sends no Pings")
 }
 
-// checkClose is limitedConn.checkClose.
-func (browserConn) checkClose(code CloseCode) error {
+// mayClose is limitedConn.mayClose.
+func (browserConn) mayClose(code CloseCode) error {
 	if code == 0 || browserSends(code) {
 		return nil
 	}

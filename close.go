@@ -91,7 +91,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if !utf8.ValidString(reason) {
 		return errors.New("websocket: close reason is not valid UTF-8")
 	}
-	if err := checkClose(c.nc, code); err != nil {
+	if err := mayClose(c.nc, code); err != nil {
 		return err
 	}
 	return c.close(code, reason, nil)

@@ -109,7 +109,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
-	if err := checkPing(c.nc); err != nil {
+	if err := mayPing(c.nc); err != nil {
 		return 0, err
 	}
 	p := c.pings.add()

@@ -34,22 +34,22 @@ func rawConn(nc net.Conn) syscall.RawConn {
 
 // A limitedConn is a net.Conn that cannot carry every frame: a browser's.
 type limitedConn interface {
-	checkPing() error                // may a Ping be sent?
-	checkClose(code CloseCode) error // may a Close frame with this code?
+	mayPing() error                // may a Ping be sent?
+	mayClose(code CloseCode) error // may a Close frame with this code?
 }
 
-// checkPing returns an error if no Ping can be sent on nc.
-func checkPing(nc net.Conn) error {
+// mayPing returns an error if no Ping can be sent on nc.
+func mayPing(nc net.Conn) error {
 	if l, ok := nc.(limitedConn); ok {
-		return l.checkPing()
+		return l.mayPing()
 	}
 	return nil
 }
 
-// checkClose returns an error if code cannot be sent on nc.
-func checkClose(nc net.Conn, code CloseCode) error {
+// mayClose returns an error if code cannot be sent on nc.
+func mayClose(nc net.Conn, code CloseCode) error {
 	if l, ok := nc.(limitedConn); ok {
-		return l.checkClose(code)
+		return l.mayClose(code)
 	}
 	return nil
 }
