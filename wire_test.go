@@ -623,7 +623,7 @@ func cuts(steps []step) []int {
 		}
 		start, total = total, total+len(s.octets.wire())
 		for i := start; i < total; i++ {
-			if total-start < 1000 || i-start < 16 || total-i < 8 || i%9973 == 0 {
+			if total-start < 1000 || i-start < 16 || total-i < 2 || i%20011 == 0 {
 				at = append(at, i)
 			}
 		}
