@@ -59,13 +59,23 @@ const (
 // an Authorization. A host that is not ASCII is an error: give its ASCII form.
 //
 // ctx and HandshakeTimeout bound the handshake, and nothing after it.
+//
+// On js/wasm the browser connects, and its limits hold: see the package
+// documentation.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
 	if err != nil {
 		return nil, nil, err
 	}
+	if dialBrowser != nil {
+		return dialBrowser(d, ctx)
+	}
 	return d.dial(ctx, d.connect)
 }
+
+// dialBrowser opens a connection by the browser that the program runs in. It
+// is nil everywhere else.
+var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, error)
 
 // DialConn opens a WebSocket connection to url over nc, which was connected by
 // other means. For wss and https, TLS is done first unless nc is a *[tls.Conn].

@@ -88,6 +88,9 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
+	if err := mayClose(c.nc, code); err != nil {
+		return err
+	}
 	return c.close(code, reason, nil)
 }
 

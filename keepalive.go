@@ -109,6 +109,9 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
+	if err := mayPing(c.nc); err != nil {
+		return 0, err
+	}
 	p := c.pings.add()
 	defer c.pings.remove(p)
 	if err := c.out.control(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
