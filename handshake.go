@@ -35,8 +35,8 @@ const maxListed = 100
 // return one to decide how a request is refused: Status, Reason as the text of
 // the body, and the fields of Response.Header, such as WWW-Authenticate.
 type HandshakeError struct {
-	// Status is the HTTP status that the server answered. 0: none was sent
-	// or received.
+	// Status is the HTTP status that the server, or a proxy before it,
+	// answered. 0: none was sent or received.
 	Status int
 	// Reason is what was wrong, in words that may be shown to the peer.
 	Reason string
@@ -410,9 +410,10 @@ func isReservedField(name string) bool {
 
 // An offer is what a client asked for; the response is judged by it.
 type offer struct {
-	key          string
-	subprotocols []string
-	compression  *Compression
+	key                string
+	subprotocols       []string
+	requireSubprotocol bool // fail if the server picks none of them
+	compression        *Compression
 }
 
 // offerExtensions returns what to offer for c, in order of preference.
@@ -429,7 +430,7 @@ func checkResponse(r *http.Response, o *offer) (agreed agreement, err error) {
 	if agreed.deflate, err = checkExtensions(r, o.compression); err != nil {
 		return agreement{}, err
 	}
-	agreed.subprotocol, err = checkSubprotocol(r, o.subprotocols)
+	agreed.subprotocol, err = checkSubprotocol(r, o)
 	return agreed, err
 }
 
@@ -492,14 +493,16 @@ func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error
 
 // checkSubprotocol returns the subprotocol in the response, "" if there is
 // none. It must be one of those offered, letter by letter.
-func checkSubprotocol(r *http.Response, offered []string) (string, error) {
+func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 	lines := r.Header[protocolField]
 	switch {
+	case len(lines) == 0 && o.requireSubprotocol && len(o.subprotocols) > 0:
+		return "", badResponse("server picked none of our subprotocols")
 	case len(lines) == 0:
 		return "", nil
 	case len(lines) > 1:
 		return "", badResponse("Sec-WebSocket-Protocol appears twice in the response")
-	case !slices.Contains(offered, lines[0]):
+	case !slices.Contains(o.subprotocols, lines[0]):
 		return "", badResponse("response uses a subprotocol that was not offered")
 	default:
 		return lines[0], nil
