@@ -158,7 +158,7 @@ func prepare(t *target, opts *DialOptions) (*dialer, error) {
 }
 
 func invalidRequest(err error) error {
-	return &HandshakeError{Reason: "request is not valid", Err: err}
+	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
 // checkDialOptions returns an error if a request cannot say what o wants.

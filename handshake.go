@@ -48,6 +48,8 @@ type HandshakeError struct {
 	// Err is the cause, if it is not the peer's answer alone: an error of
 	// the network or of TLS, or the context's.
 	Err error
+
+	invalid bool // the request cannot be made
 }
 
 // Error returns the reason, the status and the cause.
@@ -57,13 +59,16 @@ func (e *HandshakeError) Error() string {
 		s += " (HTTP status " + strconv.Itoa(e.Status) + ")"
 	}
 	if e.Err != nil {
-		s += ": " + strings.TrimPrefix(e.Err.Error(), "websocket: ")
+		s += ": " + withoutPrefix(e.Err)
 	}
 	return s
 }
 
 // Unwrap returns the cause.
 func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// withoutPrefix returns the text of err for use within one of our errors.
+func withoutPrefix(err error) string { return strings.TrimPrefix(err.Error(), "websocket: ") }
 
 // refusal returns the error of a server that answers status. The fields come
 // in pairs of name and value.
