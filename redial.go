@@ -32,7 +32,7 @@ const maxRetryAfter = 10 * time.Minute
 func (b Backoff) bound(failures int) time.Duration {
 	low, high := orDefault(b.Min, time.Second, time.Second), b.max()
 	for range failures - 1 {
-		if low >= high/2 {
+		if low > high/2 {
 			return high
 		}
 		low *= 2
@@ -139,7 +139,7 @@ func (r *redialer) failed(err error) bool {
 	r.failures++
 	e := &RedialError{Attempt: r.failures, Closed: r.closed, Err: err}
 	if e.Final = r.isFinal(err); !e.Final {
-		e.Wait = max(rand.N(r.backoff.bound(r.failures)+1), retryAfter(err))
+		e.Wait = max(rand.N(r.backoff.bound(r.failures)), retryAfter(err))
 	}
 	if _, known := err.(*CloseError); !known || e.Final {
 		if !r.yield(nil, e) || e.Final {

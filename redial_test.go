@@ -16,7 +16,7 @@ import (
 
 // redialScripts returns options with which the n-th dial meets the n-th script;
 // a nil script refuses the connection, and so does the end of the list.
-func redialScripts(dials *[]time.Time, scripts ...serverScript) *DialOptions {
+func redialScripts(dials *[]time.Time, scripts ...answering) *DialOptions {
 	return &DialOptions{NetDial: func(context.Context, string, string) (net.Conn, error) {
 		n := len(*dials)
 		*dials = append(*dials, time.Now())
@@ -36,7 +36,7 @@ func redialScripts(dials *[]time.Time, scripts ...serverScript) *DialOptions {
 
 // closing returns the script that opens a connection and closes it after a
 // while with a code, or without a word if that is 0.
-func closing(after time.Duration, code CloseCode) serverScript {
+func closing(after time.Duration, code CloseCode) answering {
 	return func(nc net.Conn, r *http.Request) {
 		io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r)))
 		go io.Copy(io.Discard, nc)
@@ -57,8 +57,8 @@ func drain(c *Conn) {
 	}
 }
 
-// describe runs Redial to its end and says what happened.
-func describe(ctx context.Context, opts *DialOptions, b Backoff) (events []string) {
+// redialEvents runs Redial to its end and says what happened.
+func redialEvents(ctx context.Context, opts *DialOptions, b Backoff) (events []string) {
 	for c, err := range Redial(ctx, "ws://example.com/", opts, b) {
 		var e *RedialError
 		switch {
@@ -78,35 +78,35 @@ func describe(ctx context.Context, opts *DialOptions, b Backoff) (events []strin
 
 func TestRedial(t *testing.T) {
 	covers(t, "X20")
-	status := func(s string) serverScript { return reply("HTTP/1.1 " + s + "\r\nContent-Length: 0\r\n\r\n") }
+	status := func(s string) answering { return reply("HTTP/1.1 " + s + "\r\nContent-Length: 0\r\n\r\n") }
 	for _, c := range []struct {
 		name    string
-		scripts []serverScript
+		scripts []answering
 		want    string
 	}{
-		{"ends normally", []serverScript{closing(time.Second, CloseNormal)}, "connection"},
-		{"goes away", []serverScript{closing(time.Second, CloseGoingAway), closing(0, CloseNormal)}, "connection, connection"},
-		{"is cut", []serverScript{closing(0, 0), nil, closing(0, CloseNormal)}, "connection, failure 2, connection"},
-		{"long life starts anew", []serverScript{nil, nil, closing(time.Minute, CloseServiceRestart), nil, closing(0, CloseNormal)},
+		{"ends normally", []answering{closing(time.Second, CloseNormal)}, "connection"},
+		{"goes away", []answering{closing(time.Second, CloseGoingAway), closing(0, CloseNormal)}, "connection, connection"},
+		{"is cut", []answering{closing(0, 0), nil, closing(0, CloseNormal)}, "connection, failure 2, connection"},
+		{"long life starts anew", []answering{nil, nil, closing(time.Minute, CloseServiceRestart), nil, closing(0, CloseNormal)},
 			"failure 1, failure 2, connection, failure 2, connection"},
-		{"policy", []serverScript{closing(0, ClosePolicyViolation)}, "connection, final after 1"},
-		{"private code", []serverScript{closing(0, 4000), closing(0, CloseNormal)}, "connection, connection"},
-		{"403", []serverScript{status("403 No")}, "final after 1"},
-		{"401 later", []serverScript{nil, status("401 No")}, "failure 1, final after 2"},
-		{"301", []serverScript{status("301 No")}, "final after 1"},
-		{"200", []serverScript{status("200 OK")}, "final after 1"},
-		{"501", []serverScript{status("501 No")}, "final after 1"},
-		{"503", []serverScript{status("503 Busy"), closing(0, CloseNormal)}, "failure 1, connection"},
-		{"429", []serverScript{status("429 Busy"), closing(0, CloseNormal)}, "failure 1, connection"},
-		{"wrong answer", []serverScript{reply(response("Sec-WebSocket-Accept: x"))}, "final after 1"},
-		{"attempts", []serverScript{nil, nil, nil, nil}, "failure 1, failure 2, failure 3, final after 4"},
-		{"attempts with connections", []serverScript{closing(0, 0), closing(0, 0), closing(0, 0), closing(0, 0)},
+		{"policy", []answering{closing(0, ClosePolicyViolation)}, "connection, final after 1"},
+		{"private code", []answering{closing(0, 4000), closing(0, CloseNormal)}, "connection, connection"},
+		{"403", []answering{status("403 No")}, "final after 1"},
+		{"401 later", []answering{nil, status("401 No")}, "failure 1, final after 2"},
+		{"301", []answering{status("301 No")}, "final after 1"},
+		{"200", []answering{status("200 OK")}, "final after 1"},
+		{"501", []answering{status("501 No")}, "final after 1"},
+		{"503", []answering{status("503 Busy"), closing(0, CloseNormal)}, "failure 1, connection"},
+		{"429", []answering{status("429 Busy"), closing(0, CloseNormal)}, "failure 1, connection"},
+		{"wrong answer", []answering{reply(response("Sec-WebSocket-Accept: x"))}, "final after 1"},
+		{"attempts", []answering{nil, nil, nil, nil}, "failure 1, failure 2, failure 3, final after 4"},
+		{"attempts with connections", []answering{closing(0, 0), closing(0, 0), closing(0, 0), closing(0, 0)},
 			"connection, connection, connection, connection, final after 4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var dials []time.Time
-				got := describe(t.Context(), redialScripts(&dials, c.scripts...), Backoff{Attempts: 4})
+				got := redialEvents(t.Context(), redialScripts(&dials, c.scripts...), Backoff{Attempts: 4})
 				if strings.Join(got, ", ") != c.want || len(dials) != len(c.scripts) {
 					t.Errorf("got %q after %d dials, want %q", got, len(dials), c.want)
 				}
@@ -187,7 +187,7 @@ func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials []time.Time
 		busy := reply("HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n")
-		describe(t.Context(), redialScripts(&dials, busy, closing(0, CloseNormal)), Backoff{})
+		redialEvents(t.Context(), redialScripts(&dials, busy, closing(0, CloseNormal)), Backoff{})
 		if d := dials[1].Sub(dials[0]); d != 2*time.Minute {
 			t.Errorf("waited %v", d)
 		}
