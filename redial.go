@@ -2,9 +2,10 @@ package websocket
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"iter"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -139,7 +140,7 @@ func (r *redialer) failed(err error) bool {
 	r.failures++
 	e := &RedialError{Attempt: r.failures, Closed: r.closed, Err: err}
 	if e.Final = r.isFinal(err); !e.Final {
-		e.Wait = max(rand.N(r.backoff.bound(r.failures)), retryAfter(err))
+		e.Wait = max(randomBelow(r.backoff.bound(r.failures)), retryAfter(err))
 	}
 	if _, known := err.(*CloseError); !known || e.Final {
 		if !r.yield(nil, e) || e.Final {
@@ -147,6 +148,13 @@ func (r *redialer) failed(err error) bool {
 		}
 	}
 	return r.wait(e.Wait)
+}
+
+// randomBelow returns a random duration below d, which is positive.
+func randomBelow(d time.Duration) time.Duration {
+	var b [8]byte
+	rand.Read(b[:])
+	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d))
 }
 
 // wait waits for d. If the context ends first, that is the final failure.
