@@ -85,13 +85,21 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 // Close returns nil if the handshake was complete, otherwise the terminal
 // error. Calls after the first wait for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	return c.close(code, reason, nil)
+}
+
+// checkClose returns an error if a Close frame must not say this.
+func checkClose(code CloseCode, reason string) error {
 	if code != 0 && !code.onWire() {
 		return fmt.Errorf("websocket: close code %d must not be sent", uint16(code))
 	}
 	if !utf8.ValidString(reason) {
 		return errors.New("websocket: close reason is not valid UTF-8")
 	}
-	return c.close(code, reason, nil)
+	return nil
 }
 
 // close is Close for a code that may be sent, with a cause of our own.

@@ -513,17 +513,26 @@ type MessageReader struct {
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	if err := c.beginRead(ctx); err != nil {
+	t, r, err := c.openReader(ctx)
+	if err != nil {
 		return 0, nil, err
+	}
+	return t, &r, nil
+}
+
+// openReader is Reader without the allocation.
+func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, MessageReader{}, err
 	}
 	defer c.endRead()
 	by := caller{ctx: ctx}
 	if err := c.settleOpen(by); err != nil {
-		return 0, nil, err
+		return 0, MessageReader{}, err
 	}
 	if !c.msg.open {
 		if err := c.begin(by); err != nil {
-			return 0, nil, err
+			return 0, MessageReader{}, err
 		}
 	}
 	if c.msg.inPlace {
@@ -531,7 +540,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) 
 		c.msg.text.Reset()
 	}
 	c.msg.streaming = true
-	return c.msg.typ, &MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
+	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
 
 // errStaleReader answers reads of a message that was given up.

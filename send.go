@@ -33,6 +33,11 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
+	return c.writeChecked(ctx, t, p)
+}
+
+// writeChecked is Write for what may be sent.
+func (c *Conn) writeChecked(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.takeSending(ctx); err != nil {
 		return err
 	}

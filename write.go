@@ -193,21 +193,6 @@ func (w *frameWriter) header(first byte, payload []byte) (h header, err error) {
 	return h, err
 }
 
-// appendEncoded adds a data frame that is already bytes, with the given header
-// at their start. The ticket is as that of append.
-func (w *frameWriter) appendEncoded(frame []byte, h header) (*ticket, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return nil, w.err
-	}
-	start := w.appended
-	w.data = w.data.grown(len(frame))
-	w.data.b = append(w.data.b, frame...)
-	w.count(h)
-	return w.joinLocked(start, len(frame)), nil
-}
-
 // count enters a frame into the statistics. The caller holds w.mu.
 func (w *frameWriter) count(h header) {
 	w.frames++
