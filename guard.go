@@ -22,6 +22,7 @@ type guard struct {
 	write   bool            // which direction
 	keep    bool            // every call has a limit: no need to take it back
 	armed   bool            // a call is blocked, or about to be
+	yields  bool            // the armed call is one that a kick ends
 	fired   bool            // the deadline on nc is in the past, or not the user's
 	ctx     bool            // the armed call listens to the registered context
 	limited bool            // the deadline on nc is an armed call's own limit
@@ -55,7 +56,7 @@ func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) err
 			return err
 		}
 	}
-	g.armed = true
+	g.armed, g.yields = true, yield != nil
 	return nil
 }
 
@@ -90,11 +91,12 @@ func (g *guard) register(ctx context.Context, done <-chan struct{}) {
 	})
 }
 
-// kick interrupts the call that is armed, if any.
+// kick interrupts the armed call if it is one that the connection makes for
+// itself.
 func (g *guard) kick() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.armed {
+	if g.armed && g.yields {
 		g.interrupt()
 	}
 }

@@ -96,8 +96,8 @@ type deflateAgreement struct {
 // requestChecks are the rules for a request, in the order of their answers: a
 // browser that just visits the address learns that it should upgrade.
 var requestChecks = [...]func(*http.Request) error{
-	checkMethod,
 	checkHTTPVersion,
+	checkMethod,
 	checkHostField,
 	checkUpgrade,
 	checkConnection,
@@ -117,18 +117,18 @@ func checkRequest(r *http.Request) error {
 	return nil
 }
 
-func checkMethod(r *http.Request) error {
-	if r.Method != http.MethodGet {
-		return refusal(http.StatusMethodNotAllowed, "method is not GET", "Allow", http.MethodGet)
-	}
-	return nil
-}
-
 // checkHTTPVersion refuses HTTP/1.0, where Upgrade means nothing (RFC 9110,
 // Section 7.8), and HTTP/2, where it does not exist.
 func checkHTTPVersion(r *http.Request) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return refusal(http.StatusHTTPVersionNotSupported, "WebSocket needs HTTP/1.1")
+	}
+	return nil
+}
+
+func checkMethod(r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return refusal(http.StatusMethodNotAllowed, "method is not GET", "Allow", http.MethodGet)
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func (ld *load) driveHandshakes() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	hello := wire.Request(ld.spec.Addr, false)
+	hello := wire.Request("http", ld.spec.Addr, false)
 	for range ld.spec.Row.Conns {
 		l := new(link)
 		if err := l.knock(addr, hello); err != nil {

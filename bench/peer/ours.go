@@ -1,17 +1,15 @@
-//go:build ours
-
 package peer
 
 import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/fullduplex-go/websocket"
 )
 
-// ours is the library of this repository: Messages, which lends what it read, Write, and
-// Group with prepared messages.
+// ours is the library of this repository: Messages, which lends what it read, and Write.
 type ours struct{}
 
 func init() {
@@ -81,14 +79,27 @@ func serveOurs(c *websocket.Conn, b Behaviour) error {
 	return nil
 }
 
-// oursGroup is the library's Group.
-type oursGroup struct{ websocket.Group }
+// oursGroup sends the message to each connection in turn.
+type oursGroup struct {
+	mu    sync.Mutex
+	conns []*websocket.Conn
+}
 
 func (ours) NewGroup() Group { return new(oursGroup) }
 
-func (g *oursGroup) Add(c Conn) { g.Group.Add(c.(oursConn).Conn) }
+func (g *oursGroup) Add(c Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns = append(g.conns, c.(oursConn).Conn)
+}
 
 func (g *oursGroup) Send(t byte, data []byte) error {
-	g.Group.Send(websocket.Prepare(websocket.MessageType(t), data))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.conns {
+		if err := c.Send(websocket.MessageType(t), data); err != nil {
+			return err
+		}
+	}
 	return nil
 }

@@ -1,0 +1,81 @@
+package judge
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/fullduplex-go/websocket/autobahn/internal/conversation"
+	"github.com/fullduplex-go/websocket/autobahn/internal/deflate"
+	"github.com/fullduplex-go/websocket/autobahn/internal/peer"
+)
+
+// readBuffer is the size of the judge's read buffers in octets.
+const readBuffer = 1 << 15
+
+// JudgeServer plays a conversation as the client of the server at a ws or wss
+// URL. ctx bounds the connection's opening.
+func JudgeServer(ctx context.Context, address string, c *conversation.Conversation, opts *Options) *Result {
+	u, err := url.Parse(address)
+	if err != nil {
+		return refused(c, err)
+	}
+	conn, err := dial(ctx, u, opts)
+	if err != nil {
+		return refused(c, err)
+	}
+	out, in := peer.NewOutbox(conn, opts.Chop), bufio.NewReaderSize(conn, readBuffer)
+	var offers []deflate.Params
+	if c.Compression != nil {
+		offers = c.Compression.Offers
+	}
+	conn.SetDeadline(time.Now().Add(opts.limit(handshakeLimit)))
+	answer, err := peer.Connect(out, in, u, offers)
+	conn.SetDeadline(time.Time{})
+	if err != nil {
+		conn.Close()
+		out.Close()
+		return refused(c, err)
+	}
+	s := newSession(c, peer.Client, opts, conn, out, in, answer.Compression)
+	if answer.Compression != nil {
+		s.checkAnswer(*answer.Compression)
+	}
+	r := s.run()
+	r.Software = answer.Software
+	if answer.Compression != nil {
+		r.Extension = answer.Compression.Answer()
+	}
+	return r
+}
+
+// checkAnswer notes an answer that does not honour what was offered.
+func (s *session) checkAnswer(answer deflate.Params) {
+	if err := answer.HonoursOne(s.plan.Compression.Offers); err != nil {
+		s.fault("%v", err)
+	}
+}
+
+// dial connects to the host of a ws or wss URL.
+func dial(ctx context.Context, u *url.URL, opts *Options) (net.Conn, error) {
+	port := u.Port()
+	switch {
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return nil, fmt.Errorf("judge: URL %q is not ws or wss", u)
+	case port == "" && u.Scheme == "ws":
+		port = "80"
+	case port == "":
+		port = "443"
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	if u.Scheme == "wss" {
+		d := tls.Dialer{Config: opts.TLS}
+		return d.DialContext(ctx, "tcp", address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}

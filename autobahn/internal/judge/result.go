@@ -1,0 +1,96 @@
+// Package judge plays conversations with a testee and gives verdicts, as the
+// Autobahn|Testsuite does. It is the client of a server, or the server of a
+// client.
+//
+// A session is one conversation. Its single goroutine owns all state and
+// selects over what happens: something received, something written, a timer.
+// One goroutine reads and checks frames, another writes.
+package judge
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// A Verdict is the suite's word for how something went.
+type Verdict string
+
+// The verdicts on the behavior, and those on the end of the connection.
+const (
+	OK             Verdict = "OK"
+	NonStrict      Verdict = "NON-STRICT"
+	Informational  Verdict = "INFORMATIONAL"
+	Unimplemented  Verdict = "UNIMPLEMENTED"
+	Failed         Verdict = "FAILED"
+	Unclean        Verdict = "UNCLEAN"
+	WrongCode      Verdict = "WRONG CODE"
+	FailedByClient Verdict = "FAILED BY CLIENT"
+)
+
+// A Result is the outcome of one conversation.
+type Result struct {
+	ID            string
+	Behavior      Verdict
+	BehaviorClose Verdict
+	CloseCode     int // of the testee; 0: none
+	CloseReason   string
+	Duration      time.Duration // from the end of the opening handshake
+	Software      string        // how the testee names itself
+	Extension     string        // what was agreed; empty: nothing
+	Farthest      int           // longest distance of a match in the testee's compressed messages
+	Expected      string        // events, in the notation of conversations.txt
+	Received      string
+	Notes         []string // what was wrong, one sentence each
+}
+
+// Strict reports whether r is what a faultless testee gets: OK, or
+// INFORMATIONAL where the suite gives nothing else.
+func (r *Result) Strict() bool {
+	return good(r.Behavior) && good(r.BehaviorClose)
+}
+
+func good(v Verdict) bool { return v == OK || v == Informational }
+
+// Options change how conversations are played. The zero value plays them as
+// the suite does.
+type Options struct {
+	// Patience multiplies the time a testee is given, for a machine that is
+	// slow or busy. The waits of the scripts stay as they are. 0: 1.
+	Patience float64
+	// Longest bounds the conversations' own limits, of which some are many
+	// minutes, for a testee that may not answer. 0: no bound.
+	Longest time.Duration
+	// Chop cuts every write of the judge into pieces of so many octets. 0: as
+	// the script says.
+	Chop int
+	// Volume bounds the octets sent in a conversation of categories 12 and 13,
+	// by sending fewer than its 1000 messages, but at least 3. 0: no bound.
+	Volume int
+	// TLS is how the judge reaches a wss server, or serves as one.
+	TLS *tls.Config
+}
+
+// limit returns d with patience.
+func (o *Options) limit(d time.Duration) time.Duration {
+	if o.Patience == 0 {
+		return d
+	}
+	return time.Duration(float64(d) * o.Patience)
+}
+
+// total returns the limit of a whole conversation for which the suite has d.
+func (o *Options) total(d time.Duration) time.Duration {
+	if o.Longest > 0 {
+		d = min(d, o.Longest)
+	}
+	return o.limit(d)
+}
+
+// turns returns how many messages of size octets are sent where the suite
+// sends n.
+func (o *Options) turns(n, size int) int {
+	if o.Volume == 0 {
+		return n
+	}
+	return min(n, max(3, o.Volume/size))
+}

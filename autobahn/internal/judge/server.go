@@ -1,0 +1,257 @@
+package judge
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fullduplex-go/websocket/autobahn/internal/conversation"
+	"github.com/fullduplex-go/websocket/autobahn/internal/deflate"
+	"github.com/fullduplex-go/websocket/autobahn/internal/peer"
+)
+
+// A Server is the judge of clients. It speaks the suite's URL protocol:
+// /getCaseCount, /runCase, /getCaseStatus, /getCaseInfo, /updateReports and
+// /stopServer. Its methods may be called from any goroutine.
+type Server struct {
+	opts  *Options
+	cases []*conversation.Conversation
+
+	// Update is called with an agent's name when the client asks for reports.
+	// Set it before Serve.
+	Update func(agent string)
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced when a result is stored
+	results  map[string]map[string]*Result
+	listener net.Listener
+	conns    sync.WaitGroup
+	stopped  chan struct{}
+	stop     sync.Once
+}
+
+// NewServer returns a server that plays these conversations.
+func NewServer(cases []*conversation.Conversation, opts *Options) *Server {
+	return &Server{
+		opts: opts, cases: cases,
+		changed: make(chan struct{}),
+		results: map[string]map[string]*Result{},
+		stopped: make(chan struct{}),
+	}
+}
+
+// Serve accepts connections until Stop, and returns when the last has ended.
+func (s *Server) Serve(l net.Listener) error {
+	if s.opts.TLS != nil {
+		l = tls.NewListener(l, s.opts.TLS)
+	}
+	go func() {
+		<-s.stopped
+		l.Close()
+	}()
+	defer s.conns.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			select {
+			case <-s.stopped:
+				return nil
+			default:
+				return err
+			}
+		}
+		s.conns.Add(1)
+		go func() {
+			defer s.conns.Done()
+			s.serveConn(conn)
+		}()
+	}
+}
+
+// Stop makes Serve return.
+func (s *Server) Stop() { s.stop.Do(func() { close(s.stopped) }) }
+
+// Results returns what is known of an agent, by conversation. The results are
+// shared and read only.
+func (s *Server) Results(agent string) map[string]*Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results := map[string]*Result{}
+	for id, r := range s.results[agent] {
+		results[id] = r
+	}
+	return results
+}
+
+// Result waits for the result of one conversation with an agent.
+func (s *Server) Result(ctx context.Context, agent, id string) (*Result, error) {
+	for {
+		s.mu.Lock()
+		r, changed := s.results[agent][id], s.changed
+		s.mu.Unlock()
+		if r != nil {
+			return r, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// store keeps a result.
+func (s *Server) store(agent string, r *Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.results[agent] == nil {
+		s.results[agent] = map[string]*Result{}
+	}
+	s.results[agent][r.ID] = r
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// serveConn serves one connection.
+func (s *Server) serveConn(conn net.Conn) {
+	out, in := peer.NewOutbox(conn, s.opts.Chop), bufio.NewReaderSize(conn, readBuffer)
+	defer out.Close()
+	defer conn.Close()
+	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
+	conn.SetDeadline(time.Now().Add(s.opts.limit(handshakeLimit)))
+	request, err := peer.ReadRequest(in, port)
+	if err != nil {
+		refuse(conn, out, http.StatusBadRequest, err)
+		return
+	}
+	conn.SetDeadline(time.Time{})
+	s.route(request, conn, out, in)
+}
+
+// refuse answers with an error status and ends the connection.
+func refuse(conn net.Conn, out *peer.Outbox, status int, err error) {
+	out.Write(peer.Refusal(status, err), 0)
+	written := make(chan struct{})
+	out.Then(func() { close(written) })
+	<-written
+	closeWrite(conn)
+}
+
+// route serves a request by its path.
+func (s *Server) route(request *peer.Request, conn net.Conn, out *peer.Outbox, in *bufio.Reader) {
+	query := request.URL.Query()
+	agent := query.Get("agent")
+	reply := func(text []byte) { s.reply(request, conn, out, in, text) }
+	switch request.URL.Path {
+	case "/getCaseCount":
+		reply([]byte(strconv.Itoa(len(s.cases))))
+	case "/runCase":
+		c := s.find(query)
+		if c == nil || agent == "" {
+			refuse(conn, out, http.StatusInternalServerError, errors.New("judge: runCase needs a case and an agent"))
+			return
+		}
+		s.judge(c, agent, request, conn, out, in)
+	case "/getCaseStatus", "/getCaseInfo":
+		c := s.find(query)
+		if c == nil {
+			refuse(conn, out, http.StatusInternalServerError, errors.New("judge: no such case"))
+			return
+		}
+		reply(s.describe(request.URL.Path, c, agent))
+	case "/updateReports":
+		if s.Update != nil {
+			s.Update(agent)
+		}
+		reply(nil)
+		if query.Get("shutdownOnComplete") == "true" {
+			s.Stop()
+		}
+	case "/stopServer":
+		reply(nil)
+		s.Stop()
+	default:
+		refuse(conn, out, http.StatusNotFound, fmt.Errorf("judge: no path %s", request.URL.Path))
+	}
+}
+
+// describe returns the JSON that tells a case's status or what it is.
+func (s *Server) describe(path string, c *conversation.Conversation, agent string) []byte {
+	if path == "/getCaseInfo" {
+		p, _ := json.Marshal(map[string]string{"id": c.ID, "description": c.Description()})
+		return p
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.limit(time.Minute))
+	defer cancel()
+	behavior := Failed
+	if r, err := s.Result(ctx, agent, c.ID); err == nil {
+		behavior = r.Behavior
+	}
+	p, _ := json.Marshal(map[string]Verdict{"behavior": behavior})
+	return p
+}
+
+// find returns the conversation that a query names by number or ID, or nil.
+func (s *Server) find(query url.Values) *conversation.Conversation {
+	if id := query.Get("casetuple"); id != "" {
+		for _, c := range s.cases {
+			if c.ID == id {
+				return c
+			}
+		}
+		return nil
+	}
+	n, err := strconv.Atoi(query.Get("case"))
+	if err != nil || n < 1 || n > len(s.cases) {
+		return nil
+	}
+	return s.cases[n-1]
+}
+
+// reply sends text as a message, unless it is nil, and an empty Close, and
+// waits a moment for the client's.
+func (s *Server) reply(request *peer.Request, conn net.Conn, out *peer.Outbox, in *bufio.Reader, text []byte) {
+	out.Write(request.Response(nil), 0)
+	frames := []*conversation.Frame{{FIN: true, Opcode: conversation.Close}}
+	if text != nil {
+		frames = append([]*conversation.Frame{{FIN: true, Opcode: conversation.Text, Payload: text}}, frames...)
+	}
+	for _, f := range frames {
+		out.Write(peer.AppendPayload(peer.AppendHeader(nil, f, nil), f.Payload, nil, 0), 0)
+	}
+	conn.SetReadDeadline(time.Now().Add(s.opts.limit(closeLimit)))
+	r := peer.NewReader(in, peer.Server, nil)
+	for {
+		m, err := r.Next()
+		if err != nil || m.Opcode == conversation.Close {
+			return
+		}
+	}
+}
+
+// judge plays a conversation with a client.
+func (s *Server) judge(c *conversation.Conversation, agent string, request *peer.Request, conn net.Conn, out *peer.Outbox, in *bufio.Reader) {
+	var agreed *deflate.Params
+	if c.Compression != nil {
+		if answer, ok := c.Compression.Accept(request.Offers); ok {
+			agreed = &answer
+		}
+	}
+	session := newSession(c, peer.Server, s.opts, conn, out, in, agreed)
+	session.prefix = request.Response(agreed)
+	r := session.run()
+	r.Software = request.Agent
+	if agreed != nil {
+		r.Extension = agreed.Answer()
+	}
+	s.store(agent, r)
+}

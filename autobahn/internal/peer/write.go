@@ -1,0 +1,104 @@
+package peer
+
+import (
+	"net"
+	"runtime"
+	"sync"
+)
+
+// An Outbox writes to a connection in the order of its calls and never makes
+// the caller wait, so that reading goes on while a testee does not read. After
+// a failed write the rest is dropped: the connection's reader learns of the end.
+type Outbox struct {
+	conn net.Conn
+	chop int // no write is longer than so many octets; 0: any
+
+	mu     sync.Mutex
+	filled sync.Cond
+	queue  []job
+	closed bool
+	broken bool
+	done   chan struct{}
+}
+
+// A job is octets to write in pieces of chop octets, and then a call.
+type job struct {
+	p     []byte
+	chop  int
+	after func()
+}
+
+// NewOutbox starts writing to conn. No write has more than chop octets unless
+// that is 0.
+func NewOutbox(conn net.Conn, chop int) *Outbox {
+	o := &Outbox{conn: conn, chop: chop, done: make(chan struct{})}
+	o.filled.L = &o.mu
+	go o.write()
+	return o
+}
+
+// Write queues p, to be written in pieces of chop octets, or whole if chop is
+// 0. It keeps p.
+func (o *Outbox) Write(p []byte, chop int) { o.push(job{p: p, chop: chop}) }
+
+// Then calls f when all that was queued before has been written or dropped. f
+// runs on the outbox's goroutine.
+func (o *Outbox) Then(f func()) { o.push(job{after: f}) }
+
+// Close stops the outbox after what is queued, and waits. If the connection
+// blocks, close it first.
+func (o *Outbox) Close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.filled.Signal()
+	<-o.done
+}
+
+func (o *Outbox) push(j job) {
+	o.mu.Lock()
+	o.queue = append(o.queue, j)
+	o.mu.Unlock()
+	o.filled.Signal()
+}
+
+// write is the outbox's goroutine.
+func (o *Outbox) write() {
+	defer close(o.done)
+	for {
+		o.mu.Lock()
+		for len(o.queue) == 0 && !o.closed {
+			o.filled.Wait()
+		}
+		jobs := o.queue
+		o.queue = nil
+		o.mu.Unlock()
+		if len(jobs) == 0 {
+			return
+		}
+		for _, j := range jobs {
+			o.run(j)
+		}
+	}
+}
+
+// run does one job.
+func (o *Outbox) run(j job) {
+	size := len(j.p)
+	if j.chop > 0 {
+		size = min(size, j.chop)
+	}
+	if o.chop > 0 {
+		size = min(size, o.chop)
+	}
+	for rest := j.p; len(rest) > 0 && !o.broken; rest = rest[min(size, len(rest)):] {
+		_, err := o.conn.Write(rest[:min(size, len(rest))])
+		o.broken = err != nil
+		if size < len(j.p) {
+			runtime.Gosched() // a pause of some microseconds, so that the testee sees the cut
+		}
+	}
+	if j.after != nil {
+		j.after()
+	}
+}

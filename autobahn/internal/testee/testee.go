@@ -1,0 +1,140 @@
+// Package testee holds the echo server and the echo client of the library, as
+// the Autobahn|Testsuite and the judge of this directory want them.
+package testee
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// maxMessageSize is above the longest message of the suite, 16 MiB.
+const maxMessageSize = 32 << 20
+
+// Config returns the settings of both testees: the defaults, but for longer
+// messages, and compression of every message in as large a window as the peer
+// allows.
+func Config() websocket.Config {
+	return websocket.Config{
+		MaxMessageSize: maxMessageSize,
+		Compression:    &websocket.Compression{Threshold: -1, Window: 15},
+	}
+}
+
+// An Echo answers every message of a connection with itself, until the
+// connection ends.
+type Echo func(c *websocket.Conn) error
+
+// Messages echoes each message when it is there as a whole.
+func Messages(c *websocket.Conn) error {
+	ctx := c.Context()
+	for m, err := range c.Messages(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(ctx, m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Streams echoes each message while it comes in, in fragments of its own.
+func Streams(c *websocket.Conn) error {
+	ctx := c.Context()
+	for {
+		t, r, err := c.Reader(ctx)
+		if err != nil {
+			return err
+		}
+		w, err := c.Writer(ctx, t)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+	}
+}
+
+// Handler returns the echo server.
+func Handler(config websocket.Config, echo Echo) http.Handler {
+	return websocket.Handler(&websocket.AcceptOptions{Config: config},
+		func(c *websocket.Conn, _ *http.Request) error { return echo(c) })
+}
+
+// A Client is the echo client. It follows the suite's URL protocol.
+type Client struct {
+	URL   string // of the judge, such as ws://127.0.0.1:9001
+	Agent string // its name in the reports
+	Dial  websocket.DialOptions
+	Echo  Echo
+}
+
+// Run echoes in all cases of the judge, and then has it write its reports.
+// progress is called before each case; it may be nil.
+func (c *Client) Run(ctx context.Context, progress func(number, count int)) error {
+	count, err := c.CaseCount(ctx)
+	if err != nil {
+		return err
+	}
+	for number := 1; number <= count; number++ {
+		if progress != nil {
+			progress(number, count)
+		}
+		if err := c.RunCase(ctx, "case", strconv.Itoa(number)); err != nil {
+			return err
+		}
+	}
+	return c.UpdateReports(ctx)
+}
+
+// CaseCount asks how many cases there are.
+func (c *Client) CaseCount(ctx context.Context) (int, error) {
+	conn, err := c.dial(ctx, "/getCaseCount", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(websocket.CloseNormal, "")
+	_, text, err := conn.Read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(text))
+}
+
+// RunCase echoes in one case, which key says how to name: case by number,
+// casetuple by ID. How the connection ends is for the judge to judge: only a
+// failed handshake is an error.
+func (c *Client) RunCase(ctx context.Context, key, value string) error {
+	conn, err := c.dial(ctx, "/runCase", url.Values{key: {value}, "agent": {c.Agent}})
+	if err != nil {
+		return fmt.Errorf("testee: %s %s: %w", key, value, err)
+	}
+	c.Echo(conn)
+	conn.Close(websocket.CloseNormal, "")
+	return nil
+}
+
+// UpdateReports has the judge write its reports.
+func (c *Client) UpdateReports(ctx context.Context) error {
+	conn, err := c.dial(ctx, "/updateReports", url.Values{"agent": {c.Agent}})
+	if err != nil {
+		return err
+	}
+	return conn.Close(websocket.CloseNormal, "")
+}
+
+// dial connects to a path of the judge.
+func (c *Client) dial(ctx context.Context, path string, query url.Values) (*websocket.Conn, error) {
+	conn, _, err := websocket.Dial(ctx, c.URL+path+"?"+query.Encode(), &c.Dial)
+	return conn, err
+}
