@@ -25,13 +25,13 @@ import (
 	"time"
 )
 
-// A script plays a server on nc: it is given the request and writes what it
+// An answering server on nc: it is given the request and writes what it
 // likes.
-type script func(nc net.Conn, r *http.Request)
+type answering func(nc net.Conn, r *http.Request)
 
-// reply returns the script that answers with wire, in which ACCEPT stands for
+// reply returns the server that answers with wire, in which ACCEPT stands for
 // the right Sec-WebSocket-Accept, and then waits for the client to go.
-func reply(wire string) script {
+func reply(wire string) answering {
 	return func(nc net.Conn, r *http.Request) {
 		io.WriteString(nc, strings.ReplaceAll(wire, sampleAccept, acceptFor(r)))
 		io.Copy(io.Discard, nc)
@@ -43,7 +43,7 @@ func acceptFor(r *http.Request) string {
 }
 
 // play runs s on the far end of a pipe and returns the near end.
-func play(t testing.TB, s script) net.Conn {
+func play(t testing.TB, s answering) net.Conn {
 	near, far := net.Pipe()
 	done := make(chan bool)
 	go func() {
@@ -59,7 +59,7 @@ func play(t testing.TB, s script) net.Conn {
 }
 
 // dialScript opens a connection to a scripted server.
-func dialScript(t testing.TB, s script, opts *DialOptions) (*Conn, *http.Response, error) {
+func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return DialConn(ctx, play(t, s), "ws://example.com/chat", opts)

@@ -267,7 +267,7 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 		c.sending.give()
 		return messages, bytes, c.out.flushAll(ctx)
 	}
-	ticket, err := c.out.append(bitFIN|byte(m.typ), m.payload(), true)
+	ticket, err := c.out.append(bitFIN|byte(m.typ), m.payload())
 	c.sending.give()
 	if err == nil {
 		err = c.out.flush(ctx, ticket, false)

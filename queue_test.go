@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fill queues messages of 10 bytes to a peer that does not read, until the
+// fillQueue queues messages of 10 bytes to a peer that does not read, until the
 // queue of 100 bytes is full: one is with the writer, ten wait.
-func fill(t *testing.T, c *Conn) {
+func fillQueue(t *testing.T, c *Conn) {
 	t.Helper()
 	require.NoError(t, c.Send(Text, []byte("blocks....")))
 	synctest.Wait()
@@ -39,7 +39,7 @@ func TestSlowPolicies(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: tt.policy})
 				far.SetWindow(0)
-				fill(t, c)
+				fillQueue(t, c)
 				n, bytes := c.Queued()
 				require.Equal(t, 10, n)
 				require.Equal(t, 100, bytes)
@@ -73,7 +73,7 @@ func TestCloseSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: CloseSlow})
 		far.SetWindow(0)
-		fill(t, c)
+		fillQueue(t, c)
 		require.ErrorIs(t, c.Send(Text, []byte("the newest")), ErrSlowConsumer)
 		require.Error(t, c.Send(Text, []byte("the newest")))
 		<-c.Context().Done()
@@ -132,7 +132,7 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100})
 		far.SetWindow(0)
-		fill(t, c)
+		fillQueue(t, c)
 		errs := make(chan error, 2)
 		go func() { errs <- c.Send(Text, []byte("the newest")) }()
 		go func() { errs <- c.Drained(context.Background()) }()
