@@ -124,7 +124,7 @@ func explain(t *testing.T, c *conversation.Conversation, r *judge.Result, want s
 
 // TestFaultless plays all conversations with the correct endpoint.
 func TestFaultless(t *testing.T) {
-	opts := &judge.Options{Patience: 10, Volume: 1 << 17}
+	opts := &judge.Options{Patience: 10, Volume: 1 << 13}
 	wanted := conversation.All()
 	if testing.Short() {
 		wanted = some(func(c *conversation.Conversation) bool { return small(c) || compressed(c) })
