@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -56,8 +55,6 @@ func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
 }
 
-var errOrigin = errors.New("origin is not allowed")
-
 // refuseOrigins returns the policy of a server that was set up wrongly.
 func refuseOrigins(err error) OriginPolicy {
 	return func(r *http.Request) error {
@@ -84,7 +81,7 @@ func judgeOrigin(r *http.Request, allow func(origin) bool) error {
 			return nil
 		}
 	}
-	return errOrigin
+	return fmt.Errorf("websocket: page of origin %.100q may not connect to %.100q", strings.Join(lines, ", "), r.Host)
 }
 
 // An origin is scheme, host and port of a page (RFC 6454). In a pattern, the
