@@ -19,7 +19,9 @@ type OriginPolicy func(r *http.Request) error
 // of the Host field, where a missing port is the default of Origin's scheme.
 // If the request came over TLS, so must have the page. A request without
 // Origin does not come from a browser's page and passes. X-Forwarded-Host and
-// its like are not looked at: anyone can send them.
+// its like are not looked at: anyone can send them. A server that trusts its
+// network, such as one on localhost, must also check that Host is one of its
+// own names: a page can give its own name a foreign address.
 func SameOrigin() OriginPolicy { return sameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
