@@ -88,6 +88,9 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
+	if err := mayClose(c.nc, code); err != nil {
+		return err
+	}
 	return c.close(code, reason, nil)
 }
 
@@ -266,11 +269,14 @@ func (c *Conn) drain() {
 	}
 	sink := borrow(drainSize)
 	defer sink.free()
-	for drained := 0; drained < maxDrained; {
+	for drained, empty := 0, 0; drained < maxDrained && empty < maxIdleReads; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
 		drained += n
-		if err != nil || n == 0 {
+		if err != nil {
 			return
+		}
+		if n == 0 {
+			empty++
 		}
 	}
 }

@@ -32,11 +32,26 @@
 // browsers' pages of its own origin only; that protects users from foreign
 // pages and is no authentication (RFC 6455, Section 10).
 //
+// # In a browser
+//
+// On js/wasm [Dial] connects by the browser's own WebSocket, and the Conn has
+// all its methods, with the same errors. What a browser decides by itself
+// cannot be set: Header, Host, TLS and its kind, Compression, PingInterval, are
+// errors of Dial; so is Ping, and so are codes for Close other than
+// CloseNormal and 3000 to 4999. When this side fails the connection, the
+// server is told no code. A browser does not say why a handshake failed, and
+// cannot be told to wait: messages that nobody reads pile up in its memory.
+// Trace and Stats see frames as if there were any.
+//
+// The other doors need what a browser has not, but work on any net.Conn that a
+// program makes: DialConn, AcceptConn, and for them Ping and all codes.
+//
 // # Reading the source
 //
 // The package is a house whose calls go down only:
 //
 //	server.go · client.go · proxy.go            front doors, once per connection
+//	client_js.go                                the door of a browser
 //	handshake.go                                requests, responses, tokens, extensions
 //	conn.go · message.go · send.go · queue.go   messages: the one floor that sees both halves
 //	close.go · keepalive.go
