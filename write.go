@@ -45,6 +45,7 @@ type frameWriter struct {
 	hold       atomic.Bool // replies may wait for more
 
 	mu       sync.Mutex
+	delegate bool    // goroutines of our own flush, whom nothing interrupts
 	err      error   // why nothing more is accepted: the first error, or the end
 	dead     bool    // the network failed: nothing more is written either
 	busy     bool    // somebody flushes, and owns work
@@ -130,6 +131,15 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 	if raw != nil {
 		w.onWritable = w.writable
 	}
+}
+
+// neverInterrupt makes w safe for a net.Conn that breaks when a write is
+// interrupted in the middle, as that of crypto/tls does: who gives up leaves,
+// and the write goes on. It costs a goroutine for each flush.
+func (w *frameWriter) neverInterrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.delegate = w.raw == nil
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
@@ -276,8 +286,11 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 			return nil
 		}
 		w.busy = true
-		w.own = t
-		return &w.own
+		if !w.delegate {
+			w.own = t
+			return &w.own
+		}
+		go w.finishWork()
 	}
 	var waiting *ticket
 	if n := len(w.idle); n > 0 {
@@ -547,7 +560,7 @@ func (w *frameWriter) advance(n int) {
 func (w *frameWriter) flushHeld(ctx context.Context) {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.raw == nil && w.data != nil
+	inline := w.raw == nil && w.data != nil && !w.delegate
 	w.mu.Unlock()
 	if idle {
 		return
@@ -765,10 +778,10 @@ func (w *frameWriter) doneLocked() {
 	w.line = waiting
 }
 
-// promoteLocked makes the first in the line the flusher, if there is one. The
-// caller holds w.mu.
+// promoteLocked makes the first in the line the flusher, if there is one and it
+// may be. The caller holds w.mu.
 func (w *frameWriter) promoteLocked() bool {
-	if len(w.line) == 0 {
+	if len(w.line) == 0 || w.delegate {
 		return false
 	}
 	t := w.line[0]
