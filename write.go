@@ -408,28 +408,12 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 	return err
 }
 
-// wait stands in the line until t is woken.
+// wait stands in the line until t is woken, or leaves it when ctx ends or the
+// user's deadline passes.
 func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
-	user := w.guard.deadline()
-	if user.IsZero() {
-		return w.standInLine(ctx, t, revocable)
-	}
-	limited, cancel := context.WithDeadline(ctx, user)
-	defer cancel()
-	err := w.standInLine(limited, t, revocable)
-	if err == context.DeadlineExceeded && ctx.Err() == nil {
-		return os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// standInLine waits until t is woken, or leaves the line when ctx ends.
-func (w *frameWriter) standInLine(ctx context.Context, t *ticket, revocable bool) error {
-	select {
-	case <-t.wake:
-	case <-ctx.Done():
+	if err := w.guard.await(ctx, t.wake, nil); err != nil {
 		if w.leaveLine(t, revocable) {
-			return ctx.Err()
+			return err
 		}
 		<-t.wake
 	}
