@@ -138,22 +138,19 @@ func (c *Conn) awaitReading(ctx context.Context) error {
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
 // ends.
 func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
-	limited := ctx
-	if user := g.deadline(); !user.IsZero() {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithDeadline(ctx, user)
-		defer cancel()
-	}
-	if t.take(limited.Done(), c.endedChan()) {
+	granted := t.enqueue()
+	if granted == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	err := g.await(ctx, granted, c.endedChan())
+	if err == nil {
+		return nil
 	}
-	if err := c.terminal(); err != nil {
-		return err
+	t.leave(granted)
+	if err == errEnded {
+		return c.terminal()
 	}
-	return os.ErrDeadlineExceeded
+	return err
 }
 
 // endRead gives the reading turn on.

@@ -647,15 +647,23 @@ type MessageReader struct {
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	t, r, err := c.openReader(ctx)
+	t, r, err := c.openReader(ctx, startAtHeader)
 	if err != nil {
 		return 0, nil, err
 	}
 	return t, &r, nil
 }
 
+// A start says when a reader can be had for a message.
+type start uint8
+
+const (
+	startAtHeader start = iota // when its first header is here
+	startAtWhole               // when all of it is here, if it fits in the read buffer
+)
+
 // openReader is Reader without the allocation.
-func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, error) {
+func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageReader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, MessageReader{}, err
 	}
@@ -668,8 +676,14 @@ func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, erro
 		if err := c.begin(by); err != nil {
 			return 0, MessageReader{}, err
 		}
+		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
 	}
 	if c.msg.inPlace {
+		if at == startAtWhole {
+			if err := c.awaitWhole(by); err != nil {
+				return 0, MessageReader{}, err
+			}
+		}
 		c.msg.inPlace = false
 		c.msg.text.Reset()
 	}

@@ -45,6 +45,7 @@ type frameWriter struct {
 	hold       atomic.Bool // replies may wait for more
 
 	mu       sync.Mutex
+	delegate bool    // goroutines of our own flush, whom nothing interrupts
 	err      error   // why nothing more is accepted: the first error, or the end
 	dead     bool    // the network failed: nothing more is written either
 	busy     bool    // somebody flushes, and owns work
@@ -130,6 +131,15 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 	if raw != nil {
 		w.onWritable = w.writable
 	}
+}
+
+// neverInterrupt makes w safe for a net.Conn that breaks when a write is
+// interrupted in the middle, as that of crypto/tls does: who gives up leaves,
+// and the write goes on. It costs a goroutine for each flush.
+func (w *frameWriter) neverInterrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.delegate = w.raw == nil
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
@@ -276,8 +286,11 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 			return nil
 		}
 		w.busy = true
-		w.own = t
-		return &w.own
+		if !w.delegate {
+			w.own = t
+			return &w.own
+		}
+		go w.finishWork()
 	}
 	var waiting *ticket
 	if n := len(w.idle); n > 0 {
@@ -395,28 +408,12 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 	return err
 }
 
-// wait stands in the line until t is woken.
+// wait stands in the line until t is woken, or leaves it when ctx ends or the
+// user's deadline passes.
 func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
-	user := w.guard.deadline()
-	if user.IsZero() {
-		return w.standInLine(ctx, t, revocable)
-	}
-	limited, cancel := context.WithDeadline(ctx, user)
-	defer cancel()
-	err := w.standInLine(limited, t, revocable)
-	if err == context.DeadlineExceeded && ctx.Err() == nil {
-		return os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// standInLine waits until t is woken, or leaves the line when ctx ends.
-func (w *frameWriter) standInLine(ctx context.Context, t *ticket, revocable bool) error {
-	select {
-	case <-t.wake:
-	case <-ctx.Done():
+	if err := w.guard.await(ctx, t.wake, nil); err != nil {
 		if w.leaveLine(t, revocable) {
-			return ctx.Err()
+			return err
 		}
 		<-t.wake
 	}
@@ -547,7 +544,7 @@ func (w *frameWriter) advance(n int) {
 func (w *frameWriter) flushHeld(ctx context.Context) {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.raw == nil && w.data != nil
+	inline := w.raw == nil && w.data != nil && !w.delegate
 	w.mu.Unlock()
 	if idle {
 		return
@@ -765,10 +762,10 @@ func (w *frameWriter) doneLocked() {
 	w.line = waiting
 }
 
-// promoteLocked makes the first in the line the flusher, if there is one. The
-// caller holds w.mu.
+// promoteLocked makes the first in the line the flusher, if there is one and it
+// may be. The caller holds w.mu.
 func (w *frameWriter) promoteLocked() bool {
-	if len(w.line) == 0 {
+	if len(w.line) == 0 || w.delegate {
 		return false
 	}
 	t := w.line[0]
