@@ -269,11 +269,14 @@ func (c *Conn) drain() {
 	}
 	sink := borrow(drainSize)
 	defer sink.free()
-	for drained := 0; drained < maxDrained; {
+	for drained, empty := 0, 0; drained < maxDrained && empty < maxIdleReads; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
 		drained += n
-		if err != nil || n == 0 {
+		if err != nil {
 			return
+		}
+		if n == 0 {
+			empty++
 		}
 	}
 }

@@ -41,3 +41,24 @@ func TestReadDeadlineSetDuringRead(t *testing.T) {
 		require.Equal(t, 2*time.Second, time.Since(began))
 	})
 }
+
+// TestWriteDeadlineMovedAsItPasses moves the deadline between the moment when
+// it ends a write and the moment when the writer looks at it.
+func TestWriteDeadlineMovedAsItPasses(t *testing.T) {
+	covers(t, "Q.G04")
+	nc, _ := faultnet.Pipe()
+	var c *Conn
+	passed := false
+	c = newConn(faultnet.OnWrite(nc, func(p []byte) (int, error) {
+		if passed {
+			return nc.Write(p)
+		}
+		passed = true
+		c.SetWriteDeadline(time.Time{})
+		return 0, os.ErrDeadlineExceeded
+	}), server, (&Config{}).settled(), agreement{}, nil)
+	defer c.CloseNow()
+	require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Hour)))
+	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("late")), os.ErrDeadlineExceeded)
+	require.NoError(t, c.Write(t.Context(), Binary, []byte("in time")))
+}

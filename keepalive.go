@@ -272,6 +272,37 @@ func (c *Conn) tick() {
 	case probe:
 		c.probe()
 	}
+	c.standIn()
+}
+
+// standIn reads as long as nobody else does, up to the header of the next data
+// frame, so that the peer's Pings are answered.
+func (c *Conn) standIn() {
+	if !c.reading.try() {
+		return
+	}
+	defer c.endOwnRead()
+	if c.terminal() != nil {
+		return
+	}
+	stuck := !c.betweenFrames()
+	for !stuck {
+		var err error
+		if stuck, err = c.readControlFrame(caller{ctx: context.Background(), own: true}); err != nil {
+			return
+		}
+	}
+	c.pings.stuck.Store(true)
+}
+
+// endOwnRead gives on the reading turn that a call of our own had. Unless a
+// data frame is in the way, others may try to read.
+func (c *Conn) endOwnRead() {
+	stuck := c.in.current || c.in.left > 0
+	c.reading.give()
+	if !stuck && c.pings.pending.Load() > 0 {
+		c.pings.nudge()
+	}
 }
 
 // idleLeft returns how long the connection may still be without a message.

@@ -634,7 +634,8 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if own {
 		yield = never
 	}
-	if err := w.guard.arm(ctx, time.Now().Add(w.timeout), yield); err != nil {
+	limit := time.Now().Add(w.timeout)
+	if err := w.guard.arm(ctx, limit, yield); err != nil {
 		return n, true, err
 	}
 	m, err := w.writeRest(w.work.off + n)
@@ -647,7 +648,7 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if interrupted {
 		return n, true, ctx.Err()
 	}
-	return n, !own && w.guard.expired(), err
+	return n, !own && time.Now().Before(limit), err
 }
 
 // never is the yield function of calls that nothing interrupts.
