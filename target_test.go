@@ -42,7 +42,7 @@ func TestParseTarget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := target{c.secure, c.network, c.addr, c.name, c.host, c.path, got.user}
+			want := target{c.secure, c.network, c.addr, c.name, got.port, c.host, c.path, got.user}
 			if *got != want {
 				t.Errorf("got  %+v\nwant %+v", *got, want)
 			}

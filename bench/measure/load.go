@@ -317,8 +317,8 @@ func exchange(l *link, b *batch) error {
 }
 
 // open opens the row's connections to the subject, spread over loopback
-// addresses so that there are ports enough.
-func (ld *load) open() error {
+// addresses so that there are ports enough, and exchanges first on each.
+func (ld *load) open(first *batch) error {
 	addr, err := netip.ParseAddrPort(ld.spec.Addr)
 	if err != nil {
 		return err
@@ -328,17 +328,22 @@ func (ld *load) open() error {
 		return err
 	}
 	for i := range ld.spec.Row.Conns {
-		if err := ld.openOne(addr, source(i), config); err != nil {
+		if err := ld.openOne(addr, source(i), config, first); err != nil {
 			return fmt.Errorf("measure: connection %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config) error {
+func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config, first *batch) error {
 	l, err := openLink(addr, from, config)
 	if err != nil {
 		return err
+	}
+	if first != nil {
+		if err := exchange(l, first); err != nil {
+			return err
+		}
 	}
 	return ld.watch(l)
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 
 	"github.com/fullduplex-go/websocket"
 )
 
-// ours is the library of this repository: Messages, which lends what it read, and Write.
+// ours is the library of this repository: Messages, which lends what it read, Write, and
+// Group with prepared messages.
 type ours struct{}
 
 func init() {
@@ -79,27 +79,14 @@ func serveOurs(c *websocket.Conn, b Behaviour) error {
 	return nil
 }
 
-// oursGroup sends the message to each connection in turn.
-type oursGroup struct {
-	mu    sync.Mutex
-	conns []*websocket.Conn
-}
+// oursGroup is the library's Group.
+type oursGroup struct{ websocket.Group }
 
 func (ours) NewGroup() Group { return new(oursGroup) }
 
-func (g *oursGroup) Add(c Conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.conns = append(g.conns, c.(oursConn).Conn)
-}
+func (g *oursGroup) Add(c Conn) { g.Group.Add(c.(oursConn).Conn) }
 
 func (g *oursGroup) Send(t byte, data []byte) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.conns {
-		if err := c.Send(websocket.MessageType(t), data); err != nil {
-			return err
-		}
-	}
+	g.Group.Send(websocket.Prepare(websocket.MessageType(t), data))
 	return nil
 }

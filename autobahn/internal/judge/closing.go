@@ -67,6 +67,9 @@ func (s *session) violated(m peer.Inbound, v *peer.Violation) {
 		return
 	}
 	s.close(v.Code, v.Text)
+	if s.role == peer.Server {
+		s.out.Then(func() { closeWrite(s.conn) }) // an answer could not be read any more
+	}
 }
 
 // tcpEnded handles the end of TCP by the testee.

@@ -64,7 +64,7 @@ type Options struct {
 	// the script says.
 	Chop int
 	// Volume bounds the octets sent in a conversation of categories 12 and 13,
-	// by sending fewer than its 1000 messages, but at least 3. 0: no bound.
+	// by sending fewer than its 1000 messages, but at least 2. 0: no bound.
 	Volume int
 	// TLS is how the judge reaches a wss server, or serves as one.
 	TLS *tls.Config
@@ -92,5 +92,5 @@ func (o *Options) turns(n, size int) int {
 	if o.Volume == 0 {
 		return n
 	}
-	return min(n, max(3, o.Volume/size))
+	return min(n, max(2, o.Volume/size))
 }

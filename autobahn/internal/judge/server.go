@@ -33,6 +33,7 @@ type Server struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when a result is stored
 	results  map[string]map[string]*Result
+	running  map[string]int // conversations under way, by agent
 	listener net.Listener
 	conns    sync.WaitGroup
 	stopped  chan struct{}
@@ -45,6 +46,7 @@ func NewServer(cases []*conversation.Conversation, opts *Options) *Server {
 		opts: opts, cases: cases,
 		changed: make(chan struct{}),
 		results: map[string]map[string]*Result{},
+		running: map[string]int{},
 		stopped: make(chan struct{}),
 	}
 }
@@ -109,10 +111,35 @@ func (s *Server) Result(ctx context.Context, agent, id string) (*Result, error) 
 	}
 }
 
-// store keeps a result.
+// begin notes that a conversation with an agent is under way.
+func (s *Server) begin(agent string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running[agent]++
+}
+
+// awaitIdle waits until no conversation with an agent is under way.
+func (s *Server) awaitIdle(ctx context.Context, agent string) {
+	for {
+		s.mu.Lock()
+		running, changed := s.running[agent], s.changed
+		s.mu.Unlock()
+		if running == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// store keeps the result of a conversation that was under way.
 func (s *Server) store(agent string, r *Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.running[agent]--
 	if s.results[agent] == nil {
 		s.results[agent] = map[string]*Result{}
 	}
@@ -169,9 +196,7 @@ func (s *Server) route(request *peer.Request, conn net.Conn, out *peer.Outbox, i
 		}
 		reply(s.describe(request.URL.Path, c, agent))
 	case "/updateReports":
-		if s.Update != nil {
-			s.Update(agent)
-		}
+		s.update(agent)
 		reply(nil)
 		if query.Get("shutdownOnComplete") == "true" {
 			s.Stop()
@@ -182,6 +207,18 @@ func (s *Server) route(request *peer.Request, conn net.Conn, out *peer.Outbox, i
 	default:
 		refuse(conn, out, http.StatusNotFound, fmt.Errorf("judge: no path %s", request.URL.Path))
 	}
+}
+
+// update has the reports of an agent written, when its last conversation is
+// over.
+func (s *Server) update(agent string) {
+	if s.Update == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.limit(time.Minute))
+	defer cancel()
+	s.awaitIdle(ctx, agent)
+	s.Update(agent)
 }
 
 // describe returns the JSON that tells a case's status or what it is.
@@ -246,6 +283,7 @@ func (s *Server) judge(c *conversation.Conversation, agent string, request *peer
 			agreed = &answer
 		}
 	}
+	s.begin(agent)
 	session := newSession(c, peer.Server, s.opts, conn, out, in, agreed)
 	session.prefix = request.Response(agreed)
 	r := session.run()

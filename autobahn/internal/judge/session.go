@@ -18,8 +18,8 @@ import (
 // Times the suite gives a testee.
 const (
 	handshakeLimit = 5 * time.Second
-	closeLimit     = time.Second      // for the answer to a Close, and for the end of TCP after it
-	guardLimit     = 10 * time.Second // for the end of TCP where the suite would wait without limit
+	closeLimit     = time.Second     // for the answer to a Close, and for the end of TCP after it
+	guardLimit     = 2 * time.Second // for the end of TCP where the suite would wait without limit
 	scriptWait     = time.Second
 )
 

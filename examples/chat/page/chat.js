@@ -9,7 +9,7 @@ const firstDelay = 500, longestDelay = 15000; // milliseconds
 
 let socket;      // the one in use; events of its predecessors are ignored
 let myName;      // as the server gave it
-let lastTime = 0; // of the newest event shown, so that none is shown twice
+let lastTime = 0; // of the newest event shown, so that a welcome tells none twice
 let failures = 0; // in a row
 let timer;
 
@@ -80,11 +80,10 @@ function receive(event) {
     myName = event.name;
     nameField.value = myName;
     sessionStorage.setItem("name", myName);
-    event.recent?.forEach(receive);
+    event.recent?.filter((e) => e.time > lastTime).forEach(receive);
     return;
   }
   if (event.people) showPeople(event.people);
-  if (event.time <= lastTime) return;
   lastTime = event.time;
   if (event.kind === "message") add(message(event));
   else notice(`${event.name === myName ? "You" : event.name} ${event.kind}`);

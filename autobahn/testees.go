@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/fullduplex-go/websocket"
+	"github.com/fullduplex-go/websocket/autobahn/internal/testee"
+)
+
+// The names of the library's testees in reports.
+const (
+	serverAgent = "fullduplex-go-server"
+	clientAgent = "fullduplex-go-client"
+)
+
+// serve is the command server.
+func serve(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	addr := flags.String("addr", "127.0.0.1:9001", "`address` to listen on")
+	plain := flags.Bool("plain", false, "without permessage-deflate")
+	streams := flags.Bool("stream", false, "echo messages while they come in")
+	if err := parse(flags, args, false); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *addr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "echo server at ws://%s/\n", l.Addr())
+	return serveUntil(ctx, l, testee.Handler(testeeConfig(*plain), testeeEcho(*streams)))
+}
+
+// serveUntil serves HTTP until ctx ends.
+func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// runClient is the command client.
+func runClient(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("client", flag.ContinueOnError)
+	address := flags.String("url", "ws://127.0.0.1:9002", "`URL` of the judge or of the suite's fuzzingserver")
+	agent := flags.String("agent", clientAgent, "`name` in the reports")
+	plain := flags.Bool("plain", false, "without permessage-deflate")
+	streams := flags.Bool("stream", false, "echo messages while they come in")
+	if err := parse(flags, args, false); err != nil {
+		return err
+	}
+	client := &testee.Client{
+		URL: *address, Agent: *agent, Echo: testeeEcho(*streams),
+		Dial: websocket.DialOptions{Config: testeeConfig(*plain)},
+	}
+	return client.Run(ctx, func(number, count int) { fmt.Fprintf(out, "case %d of %d\n", number, count) })
+}
+
+// testeeConfig returns the settings of a testee.
+func testeeConfig(plain bool) websocket.Config {
+	config := testee.Config()
+	if plain {
+		config.Compression = nil
+	}
+	return config
+}
+
+// testeeEcho returns how a testee echoes.
+func testeeEcho(streams bool) testee.Echo {
+	if streams {
+		return testee.Streams
+	}
+	return testee.Messages
+}
