@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -28,15 +29,40 @@ type DialOptions struct {
 	// Host is the value of the Host field. "": the host of the URL.
 	Host string
 
-	// TLS configures wss. Nil: the defaults of crypto/tls. It is cloned; no
-	// protocol but http/1.1 is offered, and a missing ServerName is the host
-	// of the URL.
+	// Jar adds cookies to the request and keeps those of the response. Nil:
+	// none.
+	Jar http.CookieJar
+
+	// TLS configures wss, and the connection to an https proxy. Nil: the
+	// defaults of crypto/tls. It is cloned; no protocol but http/1.1 is
+	// offered, and a missing ServerName is the host of the URL.
 	TLS *tls.Config
 
-	// NetDial connects to addr on network, "tcp" or "unix". TLS is done on
-	// what it returns. Nil: a [net.Dialer]. It should honour ctx: if it does
-	// not, Dial returns without it, and closes what it returns later.
+	// Proxy returns the proxy for a request, whose URL has the scheme http
+	// or https, or nil for none. Nil: [http.ProxyFromEnvironment]. Schemes
+	// of proxies are http and https for CONNECT, and socks5 and socks5h,
+	// which leaves the resolution of names to the proxy. Userinfo is sent
+	// to the proxy and never to the server. DialConn and Unix sockets do
+	// without.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// ProxyHeader is added to the CONNECT request.
+	ProxyHeader http.Header
+
+	// NetDial connects to addr on network, "tcp" or "unix"; addr is the
+	// proxy's if there is one. TLS is done on what it returns. Nil: a
+	// [net.Dialer]. It should honour ctx: if it does not, Dial returns
+	// without it, and closes what it returns later.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Redirects is how many redirects Dial follows, one after another. 0:
+	// none. It never follows from wss to ws. Credentials, cookies of Header
+	// and client certificates do not cross to another origin.
+	Redirects int
+
+	// RequireSubprotocol fails a handshake in which the server picks none of
+	// the subprotocols offered, as browsers do.
+	RequireSubprotocol bool
 }
 
 // Bounds on what a server may answer.
@@ -59,13 +85,33 @@ const (
 // an Authorization. A host that is not ASCII is an error: give its ASCII form.
 //
 // ctx and HandshakeTimeout bound the handshake, and nothing after it.
+//
+// On js/wasm the browser connects, and its limits hold: see the package
+// documentation.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return d.dial(ctx, d.connect)
+	if dialBrowser != nil {
+		return dialBrowser(d, ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	defer cancel()
+	for left := d.opts.Redirects; ; left-- {
+		c, r, err := d.dial(ctx, d.connect)
+		if err == nil || left <= 0 || !isRedirect(r) {
+			return c, r, err
+		}
+		if d, err = d.follow(r); err != nil {
+			return nil, r, err
+		}
+	}
 }
+
+// dialBrowser opens a connection by the browser that the program runs in. It
+// is nil everywhere else.
+var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, error)
 
 // DialConn opens a WebSocket connection to url over nc, which was connected by
 // other means. For wss and https, TLS is done first unless nc is a *[tls.Conn].
@@ -76,9 +122,11 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 		nc.Close()
 		return nil, nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	defer cancel()
 	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		if t, ok := nc.(*tls.Conn); ok {
-			return t, d.shakeTLS(ctx, t)
+			return t, finishTLS(ctx, t)
 		}
 		return d.secure(ctx, nc)
 	})
@@ -99,19 +147,28 @@ func newDialer(url string, opts *DialOptions) (*dialer, error) {
 	if opts == nil {
 		opts = new(DialOptions)
 	}
-	d := &dialer{opts: opts, cfg: opts.Config.settled()}
-	target, err := parseTarget(url)
-	if err == nil {
-		d.target, err = target, checkDialOptions(opts)
-	}
-	if err == nil {
-		err = d.setOffer()
-	}
+	t, err := parseTarget(url)
 	if err != nil {
-		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+		return nil, invalidRequest(err)
+	}
+	return prepare(t, opts)
+}
+
+// prepare makes a handshake with t.
+func prepare(t *target, opts *DialOptions) (*dialer, error) {
+	d := &dialer{opts: opts, cfg: opts.Config.settled(), target: t}
+	if err := checkDialOptions(opts); err != nil {
+		return nil, invalidRequest(err)
+	}
+	if err := d.setOffer(); err != nil {
+		return nil, invalidRequest(err)
 	}
 	d.setRequest()
 	return d, nil
+}
+
+func invalidRequest(err error) error {
+	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
 // checkDialOptions returns an error if a request cannot say what o wants.
@@ -120,6 +177,9 @@ func checkDialOptions(o *DialOptions) error {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
 	}
 	if err := checkSubprotocols(o.Subprotocols); err != nil {
+		return err
+	}
+	if err := checkFields(o.ProxyHeader); err != nil {
 		return err
 	}
 	return checkFields(o.Header)
@@ -133,9 +193,10 @@ func (d *dialer) setOffer() error {
 		return err
 	}
 	d.offer = offer{
-		key:          base64.StdEncoding.EncodeToString(nonce[:]),
-		subprotocols: d.cfg.Subprotocols,
-		compression:  d.cfg.Compression,
+		key:                base64.StdEncoding.EncodeToString(nonce[:]),
+		subprotocols:       d.cfg.Subprotocols,
+		requireSubprotocol: d.opts.RequireSubprotocol,
+		compression:        d.cfg.Compression,
 	}
 	return nil
 }
@@ -162,6 +223,11 @@ func (d *dialer) setRequest() {
 		password, _ := u.Password()
 		r.SetBasicAuth(u.Username(), password)
 	}
+	if d.opts.Jar != nil {
+		for _, cookie := range d.opts.Jar.Cookies(r.URL) {
+			r.AddCookie(cookie)
+		}
+	}
 	setRequestFields(r.Header, d.offer.key, d.offer.subprotocols, offerExtensions(d.offer.compression))
 	d.request = r
 }
@@ -170,8 +236,6 @@ func (d *dialer) setRequest() {
 // the outcome.
 func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (c *Conn, r *http.Response, err error) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
-	defer cancel()
 	var agreed agreement
 	nc, err := connect(ctx)
 	if err == nil {
@@ -188,7 +252,7 @@ func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Co
 }
 
 // failure returns err as the HandshakeError of a handshake that ctx bounded
-// and r answered.
+// and r, unless it is nil, answered.
 func failure(ctx context.Context, err error, r *http.Response) error {
 	var e *HandshakeError
 	if !errors.As(err, &e) {
@@ -197,15 +261,27 @@ func failure(ctx context.Context, err error, r *http.Response) error {
 	if done := ctx.Err(); done != nil && !errors.Is(e, done) {
 		e.Err = done
 	}
-	e.Response = r
+	if r != nil {
+		e.Response = r
+	}
 	return e
 }
 
 // connect returns a connection to the server, with TLS if the URL asks for it.
+// With an error it returns what there is to close.
 func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
-	nc, err := d.netDial(ctx, d.target.network, d.target.addr)
+	p, err := d.proxy()
 	if err != nil {
-		return nil, err
+		return nil, &HandshakeError{Reason: "no proxy", Err: err}
+	}
+	var nc net.Conn
+	if p == nil {
+		nc, err = d.netDial(ctx, d.target.network, d.target.addr)
+	} else {
+		nc, err = d.tunnel(ctx, p)
+	}
+	if err != nil {
+		return nc, err
 	}
 	return d.secure(ctx, nc)
 }
@@ -248,8 +324,7 @@ func (d *dialer) secure(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if !d.target.secure {
 		return nc, nil
 	}
-	t := tls.Client(nc, tlsConfig(d.opts.TLS, d.target.name))
-	return t, d.shakeTLS(ctx, t)
+	return shakeTLS(ctx, nc, tlsConfig(d.opts.TLS, d.target.name))
 }
 
 // tlsConfig returns the configuration for a connection to the named host.
@@ -265,9 +340,15 @@ func tlsConfig(c *tls.Config, name string) *tls.Config {
 	return c
 }
 
-// shakeTLS does the TLS handshake. A peer that speaks HTTP/2 afterwards would
-// not understand an upgrade.
-func (d *dialer) shakeTLS(ctx context.Context, t *tls.Conn) error {
+// shakeTLS does TLS on nc. It always returns a connection to close.
+func shakeTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, error) {
+	t := tls.Client(nc, config)
+	return t, finishTLS(ctx, t)
+}
+
+// finishTLS does the TLS handshake if that has not happened. A peer that speaks
+// HTTP/2 afterwards would not understand an upgrade.
+func finishTLS(ctx context.Context, t *tls.Conn) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return &HandshakeError{Reason: "TLS handshake failed", Err: err}
 	}
@@ -302,8 +383,10 @@ func (d *dialer) exchange(head *headReader) (r *http.Response, agreed agreement,
 		return nil, agreed, &HandshakeError{Reason: "response was not received", Err: err}
 	}
 	r.Request = d.request
+	d.keepCookies(r)
 	if r.StatusCode != http.StatusSwitchingProtocols {
-		return r, agreed, refusedWith(head, text, r)
+		readErrorBody(head, text, r)
+		return r, agreed, notSwitched(r)
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
@@ -326,15 +409,28 @@ func finalResponse(head *headReader) (text string, r *http.Response, err error) 
 	return "", nil, errors.New("too many interim responses")
 }
 
-// refusedWith returns the error for a response that is not 101, and reads the
-// beginning of its body into r.
-func refusedWith(head *headReader, text string, r *http.Response) error {
-	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
-	if framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request); err == nil {
-		body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
-		*r = *framed
-		r.Body = io.NopCloser(bytes.NewReader(body))
+// keepCookies puts the cookies of r into the jar.
+func (d *dialer) keepCookies(r *http.Response) {
+	if cookies := r.Cookies(); d.opts.Jar != nil && len(cookies) > 0 {
+		d.opts.Jar.SetCookies(d.request.URL, cookies)
 	}
+}
+
+// readErrorBody reads the beginning of the body of r, whose head was text. A
+// body that cannot be framed stays empty.
+func readErrorBody(head *headReader, text string, r *http.Response) {
+	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
+	framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request)
+	if err != nil {
+		return
+	}
+	body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
+	*r = *framed
+	r.Body = io.NopCloser(bytes.NewReader(body))
+}
+
+// notSwitched returns the error for a response that is not 101.
+func notSwitched(r *http.Response) error {
 	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused"}
 	if versions := r.Header[versionField]; len(versions) > 0 {
 		e.Reason = fmt.Sprintf("server refused and speaks WebSocket version %q", strings.Join(versions, ", "))

@@ -24,39 +24,6 @@ import (
 // dropped for a while, because closing a socket with unread input resets it,
 // and a reset can overtake the Close frame.
 
-// A CloseError is how a connection ended. It is the error of every call after
-// the end, satisfies errors.Is(err, net.ErrClosed) and errors.Is(err, Code),
-// and unwraps to its cause.
-type CloseError struct {
-	// Code is the code of the Close frame that was received; or, when this
-	// side failed the connection, of the one it sent; or CloseAbnormal.
-	Code CloseCode
-	// Reason is the text that came with Code. It is the peer's, and not to be
-	// trusted or shown to users (RFC 6455, Section 5.5.1).
-	Reason string
-	// Received and Sent say which Close frames there were. Both: the closing
-	// handshake was complete.
-	Received, Sent bool
-	// Err is the cause: an error of the network, a [*ProtocolError],
-	// [ErrPongTimeout], and so on; nil after a closing handshake.
-	Err error
-}
-
-// Error describes the end, with the reason quoted.
-func (e *CloseError) Error() string {
-	text := "websocket: closed: " + e.Code.String()
-	if e.Reason != "" {
-		text += fmt.Sprintf(" %q", e.Reason)
-	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-// Unwrap returns the cause.
-func (e *CloseError) Unwrap() error { return e.Err }
-
 // Is reports whether target is net.ErrClosed or the code.
 func (e *CloseError) Is(target error) bool {
 	if code, ok := target.(CloseCode); ok {
@@ -118,13 +85,24 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 // Close returns nil if the handshake was complete, otherwise the terminal
 // error. Calls after the first wait for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	if err := mayClose(c.nc, code); err != nil {
+		return err
+	}
+	return c.close(code, reason, nil)
+}
+
+// checkClose returns an error if a Close frame must not say this.
+func checkClose(code CloseCode, reason string) error {
 	if code != 0 && !code.onWire() {
 		return fmt.Errorf("websocket: close code %d must not be sent", uint16(code))
 	}
 	if !utf8.ValidString(reason) {
 		return errors.New("websocket: close reason is not valid UTF-8")
 	}
-	return c.close(code, reason, nil)
+	return nil
 }
 
 // close is Close for a code that may be sent, with a cause of our own.
@@ -281,18 +259,24 @@ func (c *Conn) linger(half bool) {
 	}
 }
 
+// drainSize is the size of the buffer for what is dropped.
+const drainSize = 16 << 10
+
 // drain reads and drops what comes until the peer ends, or sends too much.
 func (c *Conn) drain() {
 	if c.nc.SetReadDeadline(c.closingDeadline()) != nil {
 		return
 	}
-	sink := borrow(maxHeld)
+	sink := borrow(drainSize)
 	defer sink.free()
-	for drained := 0; drained < maxDrained; {
+	for drained, empty := 0, 0; drained < maxDrained && empty < maxIdleReads; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
 		drained += n
-		if err != nil || n == 0 {
+		if err != nil {
 			return
+		}
+		if n == 0 {
+			empty++
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +72,7 @@ type Conn struct {
 	gone      event                      // the net.Conn is closed
 	ctx       context.Context
 	cancelCtx context.CancelCauseFunc
-	onEnd     []func()
+	watchers  []watcher // told of the end; nil once the net.Conn is closed
 	keepalive keepalive
 }
 
@@ -270,8 +271,7 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	}
 	c.ended.set()
 	c.keepalive.stop()
-	cancel, hooks := c.cancelCtx, c.onEnd
-	c.onEnd = nil
+	cancel, watchers := c.cancelCtx, slices.Clone(c.watchers)
 	c.mu.Unlock()
 
 	c.out.fail(end, drop)
@@ -281,8 +281,8 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	if cancel != nil {
 		cancel(end)
 	}
-	for _, f := range hooks {
-		f()
+	for _, w := range watchers {
+		w.ended(c)
 	}
 	c.report(end)
 	return true
@@ -299,24 +299,31 @@ func (c *Conn) report(end *CloseError) {
 	}
 }
 
-// afterEnd arranges for f to be called once the connection has its terminal
-// error, at once if it has. The returned function cancels that.
-func (c *Conn) afterEnd(f func()) (cancel func()) {
+// A watcher keeps connections and lets go of them as they end. It is called
+// without locks of the connection, and calls watch and unwatch under its own.
+type watcher interface {
+	ended(c *Conn) // c has its terminal error
+	gone(c *Conn)  // and its net.Conn is closed
+}
+
+// watch makes w hear of the end. It reports false, and w hears nothing, if
+// the connection has ended.
+func (c *Conn) watch(w watcher) bool {
 	c.mu.Lock()
-	if c.end.Load() != nil {
-		c.mu.Unlock()
-		f()
-		return func() {}
-	}
 	defer c.mu.Unlock()
-	i := len(c.onEnd)
-	c.onEnd = append(c.onEnd, f)
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if i < len(c.onEnd) {
-			c.onEnd[i] = func() {}
-		}
+	if c.end.Load() != nil {
+		return false
+	}
+	c.watchers = append(c.watchers, w)
+	return true
+}
+
+// unwatch undoes watch. If the connection is ending, w may still hear of it.
+func (c *Conn) unwatch(w watcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.watchers, w); i >= 0 {
+		c.watchers = slices.Delete(c.watchers, i, i+1)
 	}
 }
 
@@ -346,7 +353,12 @@ func (c *Conn) closeTransport() {
 	}
 	c.mu.Lock()
 	c.gone.set()
+	watchers := c.watchers
+	c.watchers = nil
 	c.mu.Unlock()
+	for _, w := range watchers {
+		w.gone(c)
+	}
 }
 
 // An event happens once. Its channel exists only if somebody waits. It is

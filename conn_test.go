@@ -216,3 +216,25 @@ func TestBadFrame(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []byte{0x03, 0xea}, all[2:4])
 }
+
+// TestReadersWaitTheirTurn has a reader that waits for the turn of another
+// one, which must not notice.
+func TestReadersWaitTheirTurn(t *testing.T) {
+	covers(t, "Q.H02")
+	c, s := connPair(t, nil)
+	ctx := t.Context()
+	const messages = 50
+	results := make(chan error)
+	for range 2 {
+		go func() {
+			for range messages {
+				_, _, err := s.Read(ctx)
+				results <- err
+			}
+		}()
+	}
+	for range 2 * messages {
+		require.NoError(t, c.WriteString(ctx, "a"))
+		require.NoError(t, <-results)
+	}
+}

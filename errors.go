@@ -73,6 +73,39 @@ func (c CloseCode) onWire() bool {
 	}
 }
 
+// A CloseError is how a connection ended. It is the error of every call after
+// the end, satisfies errors.Is(err, net.ErrClosed) and errors.Is(err, Code),
+// and unwraps to its cause.
+type CloseError struct {
+	// Code is the code of the Close frame that was received; or, when this
+	// side failed the connection, of the one it sent; or CloseAbnormal.
+	Code CloseCode
+	// Reason is the text that came with Code. It is the peer's, and not to be
+	// trusted or shown to users (RFC 6455, Section 5.5.1).
+	Reason string
+	// Received and Sent say which Close frames there were. Both: the closing
+	// handshake was complete.
+	Received, Sent bool
+	// Err is the cause: an error of the network, a [*ProtocolError],
+	// [ErrPongTimeout], and so on; nil after a closing handshake.
+	Err error
+}
+
+// Error describes the end, with the reason quoted.
+func (e *CloseError) Error() string {
+	text := "websocket: closed: " + e.Code.String()
+	if e.Reason != "" {
+		text += " " + strconv.Quote(e.Reason)
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *CloseError) Unwrap() error { return e.Err }
+
 // A ProtocolError is a breach of the protocol, or of a limit set by this
 // side, by the peer. It is the cause of the [CloseError] that ends the
 // connection.

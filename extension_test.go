@@ -62,7 +62,7 @@ func TestExtensionBounds(t *testing.T) {
 // parses to the same, and that a parser of another making agrees.
 func FuzzExtensionHeader(f *testing.F) {
 	covers(f, "E02", "S12", "Q.A12")
-	for _, seed := range []string{"", "a", "a, b", `a; b="c"; d=e`, `a; b="\c"`, `a; b="`, "a;", ",,a", "permessage-deflate; client_max_window_bits"} {
+	for _, seed := range []string{"", "a", "a, b", `a; b="c"; d=e`, `a; b="\c"`, `a; b="`, `a; b=""`, "a;", ",,a", "permessage-deflate; client_max_window_bits"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

@@ -22,9 +22,11 @@ type guard struct {
 	write   bool            // which direction
 	keep    bool            // every call has a limit: no need to take it back
 	armed   bool            // a call is blocked, or about to be
-	fired   bool            // the deadline on nc is in the past, or not the user's
-	ctx     bool            // the armed call listens to the registered context
-	limited bool            // the deadline on nc is an armed call's own limit
+	own     bool            // it is the connection's: a kick ends it, the user's deadline does not
+	fired   bool            // it was interrupted: the deadline on nc is in the past
+	ctx     bool            // it listens to the registered context
+	foreign bool            // the deadline on nc is not the user's
+	limit   time.Time       // of the armed call; zero for none
 	done    <-chan struct{} // of the registered context
 	stop    func() bool     // ends the registration
 	user    time.Time       // the deadline that the user set
@@ -46,17 +48,24 @@ func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		g.ctx = true
 	}
-	own := yield != nil && !g.user.IsZero()
-	if own || !limit.IsZero() && (g.user.IsZero() || limit.Before(g.user)) {
-		g.limited = true
-		if err := g.set(limit); err != nil {
+	g.own, g.limit = yield != nil, limit
+	if t := g.effective(); g.keep || !t.Equal(g.user) {
+		g.foreign = true
+		if err := g.set(t); err != nil {
 			return err
 		}
 	}
-	g.armed = true
+	g.armed, g.ctx = true, ctx.Done() != nil
 	return nil
+}
+
+// effective returns the deadline of the armed call. The caller holds g.mu.
+func (g *guard) effective() time.Time {
+	if g.own || g.user.IsZero() || !g.limit.IsZero() && g.limit.Before(g.user) {
+		return g.limit
+	}
+	return g.user
 }
 
 // disarm ends what arm began and reports whether the call was interrupted by
@@ -65,10 +74,11 @@ func (g *guard) disarm() (interrupted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	interrupted = g.fired
-	if g.fired || g.limited && !g.keep {
+	if g.fired || g.foreign && !g.keep {
 		g.set(g.user)
 	}
-	g.armed, g.ctx, g.fired, g.limited = false, false, false, false
+	g.armed, g.own, g.ctx, g.fired, g.foreign = false, false, false, false, false
+	g.limit = time.Time{}
 	return interrupted
 }
 
@@ -90,11 +100,12 @@ func (g *guard) register(ctx context.Context, done <-chan struct{}) {
 	})
 }
 
-// kick interrupts the call that is armed, if any.
+// kick interrupts the armed call if it is one that the connection makes for
+// itself.
 func (g *guard) kick() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.armed {
+	if g.armed && g.own {
 		g.interrupt()
 	}
 }
@@ -110,8 +121,12 @@ func (g *guard) setDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.user = t
-	if g.fired || g.limited {
+	switch {
+	case g.fired:
 		return nil
+	case g.armed:
+		t = g.effective()
+		g.foreign = !t.Equal(g.user)
 	}
 	return g.set(t)
 }

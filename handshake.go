@@ -35,8 +35,8 @@ const maxListed = 100
 // return one to decide how a request is refused: Status, Reason as the text of
 // the body, and the fields of Response.Header, such as WWW-Authenticate.
 type HandshakeError struct {
-	// Status is the HTTP status that the server answered. 0: none was sent
-	// or received.
+	// Status is the HTTP status that the server, or a proxy before it,
+	// answered. 0: none was sent or received.
 	Status int
 	// Reason is what was wrong, in words that may be shown to the peer.
 	Reason string
@@ -48,6 +48,8 @@ type HandshakeError struct {
 	// Err is the cause, if it is not the peer's answer alone: an error of
 	// the network or of TLS, or the context's.
 	Err error
+
+	invalid bool // the request cannot be made
 }
 
 // Error returns the reason, the status and the cause.
@@ -57,13 +59,16 @@ func (e *HandshakeError) Error() string {
 		s += " (HTTP status " + strconv.Itoa(e.Status) + ")"
 	}
 	if e.Err != nil {
-		s += ": " + strings.TrimPrefix(e.Err.Error(), "websocket: ")
+		s += ": " + withoutPrefix(e.Err)
 	}
 	return s
 }
 
 // Unwrap returns the cause.
 func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// withoutPrefix returns the text of err for use within one of our errors.
+func withoutPrefix(err error) string { return strings.TrimPrefix(err.Error(), "websocket: ") }
 
 // refusal returns the error of a server that answers status. The fields come
 // in pairs of name and value.
@@ -96,8 +101,8 @@ type deflateAgreement struct {
 // requestChecks are the rules for a request, in the order of their answers: a
 // browser that just visits the address learns that it should upgrade.
 var requestChecks = [...]func(*http.Request) error{
-	checkMethod,
 	checkHTTPVersion,
+	checkMethod,
 	checkHostField,
 	checkUpgrade,
 	checkConnection,
@@ -117,18 +122,18 @@ func checkRequest(r *http.Request) error {
 	return nil
 }
 
-func checkMethod(r *http.Request) error {
-	if r.Method != http.MethodGet {
-		return refusal(http.StatusMethodNotAllowed, "method is not GET", "Allow", http.MethodGet)
-	}
-	return nil
-}
-
 // checkHTTPVersion refuses HTTP/1.0, where Upgrade means nothing (RFC 9110,
 // Section 7.8), and HTTP/2, where it does not exist.
 func checkHTTPVersion(r *http.Request) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return refusal(http.StatusHTTPVersionNotSupported, "WebSocket needs HTTP/1.1")
+	}
+	return nil
+}
+
+func checkMethod(r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return refusal(http.StatusMethodNotAllowed, "method is not GET", "Allow", http.MethodGet)
 	}
 	return nil
 }
@@ -410,9 +415,10 @@ func isReservedField(name string) bool {
 
 // An offer is what a client asked for; the response is judged by it.
 type offer struct {
-	key          string
-	subprotocols []string
-	compression  *Compression
+	key                string
+	subprotocols       []string
+	requireSubprotocol bool // fail if the server picks none of them
+	compression        *Compression
 }
 
 // offerExtensions returns what to offer for c, in order of preference.
@@ -429,7 +435,7 @@ func checkResponse(r *http.Response, o *offer) (agreed agreement, err error) {
 	if agreed.deflate, err = checkExtensions(r, o.compression); err != nil {
 		return agreement{}, err
 	}
-	agreed.subprotocol, err = checkSubprotocol(r, o.subprotocols)
+	agreed.subprotocol, err = checkSubprotocol(r, o)
 	return agreed, err
 }
 
@@ -492,14 +498,16 @@ func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error
 
 // checkSubprotocol returns the subprotocol in the response, "" if there is
 // none. It must be one of those offered, letter by letter.
-func checkSubprotocol(r *http.Response, offered []string) (string, error) {
+func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 	lines := r.Header[protocolField]
 	switch {
+	case len(lines) == 0 && o.requireSubprotocol && len(o.subprotocols) > 0:
+		return "", badResponse("server picked none of our subprotocols")
 	case len(lines) == 0:
 		return "", nil
 	case len(lines) > 1:
 		return "", badResponse("Sec-WebSocket-Protocol appears twice in the response")
-	case !slices.Contains(offered, lines[0]):
+	case !slices.Contains(o.subprotocols, lines[0]):
 		return "", badResponse("response uses a subprotocol that was not offered")
 	default:
 		return lines[0], nil

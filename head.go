@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/textproto"
@@ -110,14 +111,16 @@ func canonicalName(name string) string {
 	}
 }
 
-// parseRequest returns the request with the given head (RFC 9112, Section 3).
-// Its body is empty whatever the head announces; checkRequest refuses those.
-func parseRequest(head string) (*http.Request, error) {
+// parseRequest returns the request with the given head and context (RFC 9112,
+// Section 3). Its body is empty whatever the head announces; checkRequest
+// refuses those.
+func parseRequest(ctx context.Context, head string) (*http.Request, error) {
 	start, h, err := parseHead(head)
 	if err != nil {
 		return nil, err
 	}
-	r := &http.Request{Header: h, Body: http.NoBody}
+	r := new(http.Request).WithContext(ctx)
+	r.Header, r.Body = h, http.NoBody
 	if err := parseRequestLine(r, start); err != nil {
 		return nil, err
 	}

@@ -109,6 +109,9 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
+	if err := mayPing(c.nc); err != nil {
+		return 0, err
+	}
 	p := c.pings.add()
 	defer c.pings.remove(p)
 	if err := c.out.control(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
@@ -268,6 +271,37 @@ func (c *Conn) tick() {
 		c.close(breach.Code, breach.Text, breach)
 	case probe:
 		c.probe()
+	}
+	c.standIn()
+}
+
+// standIn reads as long as nobody else does, up to the header of the next data
+// frame, so that the peer's Pings are answered.
+func (c *Conn) standIn() {
+	if !c.reading.try() {
+		return
+	}
+	defer c.endOwnRead()
+	if c.terminal() != nil {
+		return
+	}
+	stuck := !c.betweenFrames()
+	for !stuck {
+		var err error
+		if stuck, err = c.readControlFrame(caller{ctx: context.Background(), own: true}); err != nil {
+			return
+		}
+	}
+	c.pings.stuck.Store(true)
+}
+
+// endOwnRead gives on the reading turn that a call of our own had. Unless a
+// data frame is in the way, others may try to read.
+func (c *Conn) endOwnRead() {
+	stuck := c.in.current || c.in.left > 0
+	c.reading.give()
+	if !stuck && c.pings.pending.Load() > 0 {
+		c.pings.nudge()
 	}
 }
 

@@ -24,12 +24,23 @@ func maskCopy(dst, src []byte, key uint32) uint32 {
 	next := bits.RotateLeft32(key, -8*(len(src)&3))
 	dst = dst[:len(src)]
 	wide := uint64(key)<<32 | uint64(key)
+	le := binary.LittleEndian
 	for len(src) >= 64 && len(dst) >= 64 {
-		maskBlock((*[64]byte)(dst), (*[64]byte)(src), wide)
+		// Arrays need no bounds checks, and a function for the block would
+		// not be inlined.
+		d, s := (*[64]byte)(dst), (*[64]byte)(src)
+		le.PutUint64(d[0:8], le.Uint64(s[0:8])^wide)
+		le.PutUint64(d[8:16], le.Uint64(s[8:16])^wide)
+		le.PutUint64(d[16:24], le.Uint64(s[16:24])^wide)
+		le.PutUint64(d[24:32], le.Uint64(s[24:32])^wide)
+		le.PutUint64(d[32:40], le.Uint64(s[32:40])^wide)
+		le.PutUint64(d[40:48], le.Uint64(s[40:48])^wide)
+		le.PutUint64(d[48:56], le.Uint64(s[48:56])^wide)
+		le.PutUint64(d[56:64], le.Uint64(s[56:64])^wide)
 		dst, src = dst[64:], src[64:]
 	}
 	for len(src) >= 8 && len(dst) >= 8 {
-		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^wide)
+		le.PutUint64(dst, le.Uint64(src)^wide)
 		dst, src = dst[8:], src[8:]
 	}
 	for i := range src {
@@ -37,18 +48,4 @@ func maskCopy(dst, src []byte, key uint32) uint32 {
 		wide = bits.RotateLeft64(wide, -8)
 	}
 	return next
-}
-
-// maskBlock masks 64 bytes. The fixed size lets the compiler drop the bounds
-// checks.
-func maskBlock(dst, src *[64]byte, wide uint64) {
-	le := binary.LittleEndian
-	le.PutUint64(dst[0:], le.Uint64(src[0:])^wide)
-	le.PutUint64(dst[8:], le.Uint64(src[8:])^wide)
-	le.PutUint64(dst[16:], le.Uint64(src[16:])^wide)
-	le.PutUint64(dst[24:], le.Uint64(src[24:])^wide)
-	le.PutUint64(dst[32:], le.Uint64(src[32:])^wide)
-	le.PutUint64(dst[40:], le.Uint64(src[40:])^wide)
-	le.PutUint64(dst[48:], le.Uint64(src[48:])^wide)
-	le.PutUint64(dst[56:], le.Uint64(src[56:])^wide)
 }

@@ -26,6 +26,7 @@ func (m Message) Clone() Message {
 // the connection, not to a call: that is what lets a read that was interrupted
 // go on. The reading turn guards it.
 type inbound struct {
+	inPlace   bool // it is received whole in the read buffer
 	open      bool // its first header was taken up, its last byte was not
 	giveWay   bool // messages were handed over since the last wait
 	streaming bool // a MessageReader reads it
@@ -105,7 +106,7 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 // discardFrame drops the payload of the current frame.
 func (c *Conn) discardFrame(by caller) error {
 	for c.in.left > 0 {
-		if len(c.in.piece(int(min(c.in.left, maxBuffered)))) > 0 {
+		if len(c.in.piece()) > 0 {
 			continue
 		}
 		if _, err := c.receive(by, nil); err != nil {
@@ -169,9 +170,13 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 		if err := c.begin(by); err != nil {
 			return 0, nil, err
 		}
-		if c.in.frame.fin() && c.in.left <= int64(len(c.in.unread())) && !c.in.rules.compressed {
-			return c.takeWhole(where, dst)
+		c.msg.inPlace = c.fitsInPlace()
+	}
+	if c.msg.inPlace {
+		if err := c.awaitWhole(by); err != nil {
+			return 0, nil, err
 		}
+		return c.takeWhole(where, dst)
 	}
 	return c.assemble(by, where, dst)
 }
@@ -188,12 +193,42 @@ func (c *Conn) settleOpen(by caller) error {
 	return nil
 }
 
+// fitsInPlace reports whether the message that was begun is to be received in
+// the read buffer: it has one frame, and is there or fits.
+func (c *Conn) fitsInPlace() bool {
+	if !c.in.frame.fin() || c.in.rules.compressed {
+		return false
+	}
+	return c.in.left <= int64(max(len(c.in.unread()), c.in.bufferSize()))
+}
+
+// awaitWhole waits until all of a message lies in the read buffer. Text is
+// checked as it comes.
+func (c *Conn) awaitWhole(by caller) error {
+	for int64(len(c.in.unread())) < c.in.left {
+		if p := c.in.unmask(); c.msg.checked && !c.msg.text.Accept(p) {
+			return c.failProtocol(textNotUTF8)
+		}
+		if _, err := c.receive(by, nil); err != nil {
+			return err
+		}
+	}
+	if c.in.clear > 0 {
+		if p := c.in.unmask(); c.msg.checked && !c.msg.text.Accept(p) {
+			return c.failProtocol(textNotUTF8)
+		}
+	}
+	return nil
+}
+
 // takeWhole returns a message that lies in the read buffer.
 func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, error) {
-	p := c.in.piece(maxBuffered)
-	if c.msg.checked && !utf8.Valid(p) {
+	fresh := c.in.clear == 0
+	p := c.in.piece()
+	if c.msg.checked && fresh && !utf8.Valid(p) {
 		return 0, nil, c.failProtocol(textNotUTF8)
 	}
+	c.msg.inPlace = false
 	switch where {
 	case placeLend:
 		c.in.pin()
@@ -396,7 +431,7 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 			return nil, err
 		}
 	}
-	p := c.in.piece(maxBuffered)
+	p := c.in.piece()
 	if c.msg.checked && !c.msg.text.Accept(p) {
 		return nil, c.failProtocol(textNotUTF8)
 	}
@@ -478,21 +513,34 @@ type MessageReader struct {
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	if err := c.beginRead(ctx); err != nil {
+	t, r, err := c.openReader(ctx)
+	if err != nil {
 		return 0, nil, err
+	}
+	return t, &r, nil
+}
+
+// openReader is Reader without the allocation.
+func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, MessageReader{}, err
 	}
 	defer c.endRead()
 	by := caller{ctx: ctx}
 	if err := c.settleOpen(by); err != nil {
-		return 0, nil, err
+		return 0, MessageReader{}, err
 	}
 	if !c.msg.open {
 		if err := c.begin(by); err != nil {
-			return 0, nil, err
+			return 0, MessageReader{}, err
 		}
 	}
+	if c.msg.inPlace {
+		c.msg.inPlace = false
+		c.msg.text.Reset()
+	}
 	c.msg.streaming = true
-	return c.msg.typ, &MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
+	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
 
 // errStaleReader answers reads of a message that was given up.

@@ -71,17 +71,20 @@ func (h modelHeader) lengthOctets() int {
 func (h modelHeader) control() bool { return h.opcode >= 8 }
 
 // A modelState is what decides whether a header may come: whether a message
-// is open, that is, begun and not finished.
+// is open, that is, begun and not finished, and whether RSV1 has the meaning
+// of RFC 7692.
 type modelState struct {
-	role role
-	open bool
+	role    role
+	open    bool
+	deflate bool
 }
 
 // first judges the first octet alone, as an impatient endpoint may.
 func (s modelState) first(h modelHeader) CloseCode {
 	known := h.opcode <= 2 || h.opcode >= 8 && h.opcode <= 10
+	compressed := s.deflate && (h.opcode == 1 || h.opcode == 2) // RFC 7692, Section 6.1
 	switch {
-	case h.rsv1, h.rsv2, h.rsv3: // Section 5.2: no extension gives them meaning
+	case h.rsv1 && !compressed, h.rsv2, h.rsv3: // Section 5.2: no extension gives them meaning
 	case !known: // Section 5.2
 	case h.control() && !h.fin: // Section 5.5
 	case h.opcode == 0 && !s.open: // Section 5.4
@@ -224,7 +227,7 @@ func (m *model) early() (codes []CloseCode) {
 	return append(codes, m.limits(h)...)
 }
 
-func (m *model) state() modelState { return modelState{m.role, m.open} }
+func (m *model) state() modelState { return modelState{role: m.role, open: m.open} }
 
 func (m *model) fail(code CloseCode) {
 	m.failed = code

@@ -129,10 +129,17 @@ func hangUp(nc net.Conn) {
 // abandon closes nc without a word and without waiting, which crypto/tls would
 // do to send its own.
 func abandon(nc net.Conn) {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	for {
+		switch c := nc.(type) {
+		case *tls.Conn:
+			nc = c.NetConn()
+		case *gluedConn:
+			nc = c.Conn
+		default:
+			nc.Close()
+			return
+		}
 	}
-	nc.Close()
 }
 
 // traceHandshake reports the outcome of a handshake to c.Trace.

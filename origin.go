@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -208,5 +209,6 @@ func isAddress(s string) bool {
 // isPort reports whether s is a port in its shortest form, as browsers write
 // it.
 func isPort(s string) bool {
-	return s != "" && len(s) <= 5 && s[0] != '0' && strings.Trim(s, "0123456789") == ""
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '0'
 }

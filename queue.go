@@ -19,14 +19,31 @@ type sendQueue struct {
 	dropped  uint64
 }
 
-// A queued message owns its payload, or shares a prepared one.
+// A queued message owns its payload, or shares a prepared message.
 type queued struct {
-	typ     MessageType
-	payload *buffer
+	typ    MessageType
+	owned  *buffer   // the payload, unless there is shared
+	shared *Prepared // or nil
 }
 
-// size returns the number of payload bytes.
-func (q queued) size() int { return len(q.payload.b) }
+// payload returns the payload, which is not to be changed.
+func (m queued) payload() []byte {
+	if m.shared != nil {
+		return m.shared.payload
+	}
+	return m.owned.b
+}
+
+// free gives the memory back that m owns.
+func (m queued) free() { m.owned.free() }
+
+// A queue takes so many messages however small its limit is, and beyond that
+// one for so many bytes of the limit: messages without payload cost memory as
+// well.
+const (
+	minQueued       = 64
+	bytesPerMessage = 64
+)
 
 // maxBatch is about how many payload bytes leave the queue at once. Control
 // frames can overtake what is left behind.
@@ -40,28 +57,27 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
-	if err := c.writable(); err != nil {
+	if done, err := c.sendNow(t, p); done || err != nil {
 		return err
 	}
-	if !c.queue.waits() && c.sending.try() {
-		done, err := c.sendNow(t, p)
-		c.sending.give()
-		if done || err != nil {
-			return c.writeError(context.Background(), err)
-		}
-	}
-	m := queued{typ: t, payload: borrow(len(p))}
-	m.payload.b = append(m.payload.b, p...)
-	if err := c.enqueue(m); err != nil {
-		m.payload.free()
+	m := queued{typ: t, owned: borrow(len(p))}
+	m.owned.b = append(m.owned.b, p...)
+	if err := c.enqueue(m, c.cfg.Slow); err != nil {
+		m.free()
 		return err
 	}
 	return nil
 }
 
-// sendNow sends p without the queue, if nothing is before it. The caller has
-// the sending turn.
+// sendNow sends p without the queue, if nothing is before it and nobody writes.
 func (c *Conn) sendNow(t MessageType, p []byte) (done bool, err error) {
+	if err := c.writable(); err != nil {
+		return false, err
+	}
+	if c.queue.waits() || !c.sending.try() {
+		return false, nil
+	}
+	defer c.sending.give()
 	if c.queue.waits() {
 		return false, nil
 	}
@@ -69,13 +85,13 @@ func (c *Conn) sendNow(t MessageType, p []byte) (done bool, err error) {
 	if ok && !held {
 		c.out.flushNow()
 	}
-	return ok, err
+	return ok, c.writeError(context.Background(), err)
 }
 
-// enqueue adds m to the queue as Config.Slow says and starts the pump.
-func (c *Conn) enqueue(m queued) error {
+// enqueue adds m to the queue as policy says and starts the pump.
+func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	for {
-		room, slow, err := c.queue.add(m, c.cfg)
+		room, slow, err := c.queue.add(m, c.cfg.MaxQueuedBytes, policy)
 		switch {
 		case slow:
 			go c.closeSlow()
@@ -96,19 +112,19 @@ func (c *Conn) enqueue(m queued) error {
 
 // add appends m to the queue, or says what else there is to do: to wait for
 // room, or to close a slow connection.
-func (q *sendQueue) add(m queued, cfg *Config) (room <-chan struct{}, slow bool, err error) {
+func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan struct{}, slow bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
 		return nil, false, q.err
 	}
-	if !q.fits(m, cfg.MaxQueuedBytes) {
-		switch cfg.Slow {
+	if !q.fits(m, limit) {
+		switch policy {
 		case DropNewest:
 			q.dropped++
 			return nil, false, ErrQueueFull
 		case DropOldest:
-			q.makeRoom(m, cfg.MaxQueuedBytes)
+			q.makeRoom(m, limit)
 		case CloseSlow:
 			q.err = ErrSlowConsumer
 			return nil, true, ErrSlowConsumer
@@ -120,22 +136,25 @@ func (q *sendQueue) add(m queued, cfg *Config) (room <-chan struct{}, slow bool,
 		}
 	}
 	q.entries = append(q.entries, m)
-	q.bytes += m.size()
+	q.bytes += len(m.payload())
 	return nil, false, nil
 }
 
 // fits reports whether m has room. A message larger than the whole queue fits
 // when nothing else is there. The caller holds q.mu.
 func (q *sendQueue) fits(m queued, limit int) bool {
-	used := q.bytes + q.movingBy
-	return used+m.size() <= limit || used == 0
+	waiting := len(q.entries) + q.moving
+	if waiting == 0 {
+		return true
+	}
+	return q.bytes+q.movingBy+len(m.payload()) <= limit && waiting < max(limit/bytesPerMessage, minQueued)
 }
 
 // makeRoom drops the oldest messages until m fits, or none is left. The caller
 // holds q.mu.
 func (q *sendQueue) makeRoom(m queued, limit int) {
 	for len(q.entries) > 0 && !q.fits(m, limit) {
-		q.pop().payload.free()
+		q.pop().free()
 		q.dropped++
 	}
 }
@@ -145,7 +164,7 @@ func (q *sendQueue) pop() queued {
 	m := q.entries[0]
 	q.entries[0] = queued{}
 	q.entries = q.entries[1:]
-	q.bytes -= m.size()
+	q.bytes -= len(m.payload())
 	if len(q.entries) == 0 {
 		q.entries = nil
 	}
@@ -159,17 +178,21 @@ func (q *sendQueue) waits() bool {
 	return len(q.entries) > 0
 }
 
-// take moves the oldest message out of the queue.
-func (q *sendQueue) take() (m queued, ok bool) {
+// take moves the oldest message, whose payload must be at least and at most so
+// many bytes, out of the queue.
+func (q *sendQueue) take(atLeast, atMost int) (m queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.entries) == 0 {
 		return queued{}, false
 	}
-	m = q.pop()
+	size := len(q.entries[0].payload())
+	if size < atLeast || size > atMost {
+		return queued{}, false
+	}
 	q.moving++
-	q.movingBy += m.size()
-	return m, true
+	q.movingBy += size
+	return q.pop(), true
 }
 
 // left enters that messages are on the network, or lost, and tells those who
@@ -191,7 +214,7 @@ func (q *sendQueue) fail(err error) {
 	defer q.mu.Unlock()
 	q.err = err
 	for len(q.entries) > 0 {
-		q.pop().payload.free()
+		q.pop().free()
 	}
 	if q.room != nil {
 		close(q.room)
@@ -219,9 +242,7 @@ func (c *Conn) pump() {
 // whether there may be more.
 func (c *Conn) pumpOnce() bool {
 	if c.sending.take(nil, c.endedChan()) {
-		messages, bytes := c.appendQueued(maxBatch)
-		c.sending.give()
-		err := c.out.flushAll(context.Background())
+		messages, bytes, err := c.moveQueued(context.Background())
 		c.queue.left(messages, bytes)
 		if err != nil {
 			c.writeError(context.Background(), err)
@@ -236,21 +257,40 @@ func (c *Conn) pumpOnce() bool {
 	return false
 }
 
-// appendQueued appends queued messages of about limit bytes to what the writer
-// has pending. The caller has the sending turn, and enters them with
+// moveQueued moves messages to the network and waits until they are out: a
+// large one alone, from where it is, or several that are copied into one write.
+// It has the sending turn, and gives it on.
+func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
+	m, large := c.queue.take(lendAbove, maxBuffered)
+	if !large {
+		messages, bytes = c.appendQueued(maxBatch)
+		c.sending.give()
+		return messages, bytes, c.out.flushAll(ctx)
+	}
+	ticket, err := c.out.append(bitFIN|byte(m.typ), m.payload())
+	c.sending.give()
+	if err == nil {
+		err = c.out.flush(ctx, ticket, false)
+	}
+	bytes = len(m.payload())
+	m.free()
+	return 1, bytes, err
+}
+
+// appendQueued appends queued messages of up to limit bytes to what the writer
+// has pending, copied. The caller has the sending turn, and enters them with
 // sendQueue.left once they are out.
 func (c *Conn) appendQueued(limit int) (messages, bytes int) {
-	for bytes < limit {
-		m, ok := c.queue.take()
+	for {
+		m, ok := c.queue.take(0, limit-bytes)
 		if !ok {
-			break
+			return messages, bytes
 		}
 		messages++
-		bytes += m.size()
-		c.out.add(bitFIN|byte(m.typ), m.payload.b)
-		m.payload.free()
+		bytes += len(m.payload())
+		c.out.add(bitFIN|byte(m.typ), m.payload())
+		m.free()
 	}
-	return messages, bytes
 }
 
 // closeSlow ends a connection whose queue was full.

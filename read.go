@@ -36,6 +36,7 @@ type frameReader struct {
 	rules   frameRules
 	frame   header // the current data frame
 	left    int64  // of its payload, not yet handed on
+	clear   int    // of the unread payload, already unmasked
 	current bool   // a data frame's header was read and nobody took it up yet
 
 	target []byte // for onReady: where to read to, and what came of it
@@ -137,17 +138,27 @@ func (r *frameReader) wholeMessageWaits() bool {
 		h.length <= int64(len(b)-size)
 }
 
-// piece takes up to n bytes of the current frame's payload from what was
-// received and returns them in place, unmasked. They are valid until settle,
-// fill, or, if they are to be lent, unpin.
-func (r *frameReader) piece(n int) []byte {
+// unmask unmasks the payload of the current frame that was received, where it
+// is, and returns what was not unmasked before.
+func (r *frameReader) unmask() []byte {
 	b := r.unread()
-	b = b[:min(int64(len(b)), r.left, int64(n))]
+	b = b[:min(int64(len(b)), r.left)][r.clear:]
 	if r.frame.masked {
 		r.frame.key = mask(b, r.frame.key)
 	}
-	r.take(len(b))
-	r.left -= int64(len(b))
+	r.clear += len(b)
+	return b
+}
+
+// piece takes the payload of the current frame that was received and returns
+// it in place, unmasked. It is valid until settle or fill, and, after pin,
+// until unpin.
+func (r *frameReader) piece() []byte {
+	r.unmask()
+	b := r.unread()[:r.clear]
+	r.take(r.clear)
+	r.left -= int64(r.clear)
+	r.clear = 0
 	return b
 }
 
@@ -156,11 +167,14 @@ func (r *frameReader) piece(n int) []byte {
 func (r *frameReader) read(p []byte) int {
 	b := r.unread()
 	n := int(min(int64(len(b)), int64(len(p)), r.left))
+	done := min(r.clear, n)
+	copy(p, b[:done])
 	if r.frame.masked {
-		r.frame.key = maskCopy(p[:n], b[:n], r.frame.key)
+		r.frame.key = maskCopy(p[done:n], b[done:n], r.frame.key)
 	} else {
-		copy(p, b[:n])
+		copy(p[done:n], b[done:n])
 	}
+	r.clear -= done
 	r.take(n)
 	r.left -= int64(n)
 	return n
@@ -331,7 +345,7 @@ func (r *frameReader) compact() {
 		r.start = 0
 		return
 	}
-	fresh := borrow(max(cap(r.buf.b), 2*len(old)))
+	fresh := borrow(max(r.bufferSize(), 2*len(old)))
 	fresh.b = append(fresh.b, old...)
 	r.retire()
 	r.buf = fresh

@@ -16,10 +16,6 @@ var (
 	errInvalidText = errors.New("websocket: text to send is not valid UTF-8")
 )
 
-// lendAbove is the payload size in bytes from which on a server's frame goes
-// out from the caller's memory instead of being copied.
-const lendAbove = 16 << 10
-
 // checkOutgoing returns an error if p must not be sent as a message of type t.
 func (c *Conn) checkOutgoing(t MessageType, p []byte) error {
 	switch {
@@ -37,6 +33,11 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
+	return c.writeChecked(ctx, t, p)
+}
+
+// writeChecked is Write for what may be sent.
+func (c *Conn) writeChecked(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.takeSending(ctx); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (c *Conn) takeSending(ctx context.Context) error {
 // appendMessage appends p as one frame. The caller has the sending turn. The
 // ticket is for frameWriter.flush, and so is revocable.
 func (c *Conn) appendMessage(t MessageType, p []byte) (ticket *ticket, revocable bool, err error) {
-	ticket, err = c.out.append(bitFIN|byte(t), p, len(p) >= lendAbove)
+	ticket, err = c.out.append(bitFIN|byte(t), p)
 	return ticket, true, err
 }
 
@@ -156,7 +157,7 @@ func (w *MessageWriter) WriteString(s string) (int, error) {
 
 // ReadFrom adds all that r has to the message.
 func (w *MessageWriter) ReadFrom(r io.Reader) (read int64, err error) {
-	chunk := borrow(maxHeld)
+	chunk := borrow(4 * fragmentSize)
 	defer chunk.free()
 	for {
 		n, err := r.Read(chunk.b[:cap(chunk.b)])
@@ -215,7 +216,7 @@ func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
 	if w.begun {
 		first = fin | byte(opContinuation)
 	}
-	ticket, err := w.c.out.append(first, p, len(p) >= lendAbove)
+	ticket, err := w.c.out.append(first, p)
 	if err == nil {
 		w.begun = true
 		err = w.c.out.flush(w.ctx, ticket, false)

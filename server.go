@@ -37,6 +37,10 @@ type AcceptOptions struct {
 	// Header is added to the response. Fields of the handshake itself, or
 	// control characters, refuse every request with 500.
 	Header http.Header
+
+	// Registry keeps the connections until they end, and closes them when
+	// the server stops. Requests that come later get 503. Nil: none does.
+	Registry *Registry
 }
 
 // Accept answers the opening handshake in r and returns the connection. If it
@@ -85,7 +89,8 @@ type acceptor struct {
 	selectSubprotocol func(r *http.Request, offered []string) (string, error)
 	refuseCompression func(r *http.Request) bool
 	fields            []byte // the lines of AcceptOptions.Header
-	err               error  // what is wrong with the options
+	registry          *Registry
+	err               error // what is wrong with the options
 }
 
 var (
@@ -106,6 +111,7 @@ func settle(opts *AcceptOptions) *acceptor {
 		origin:            opts.Origin,
 		selectSubprotocol: opts.SelectSubprotocol,
 		refuseCompression: opts.RefuseCompression,
+		registry:          opts.Registry,
 	}
 	if a.origin == nil {
 		a.origin = sameOrigin
@@ -120,6 +126,7 @@ func settle(opts *AcceptOptions) *acceptor {
 type answer struct {
 	agreed     agreement
 	extensions []extension
+	place      place // in the Registry
 }
 
 // accept is Accept. Everything is judged before the connection is taken from
@@ -138,7 +145,12 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request) (c *Conn, err 
 }
 
 // upgrade takes the connection from net/http and opens it.
-func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (*Conn, error) {
+func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (c *Conn, err error) {
+	place, err := a.registry.admit(serverOf(r))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { place.fill(c) }()
 	response := a.appendResponse(make([]byte, 0, 256), r, ans)
 	response = appendFields(response, w.Header(), isContentOrReservedField)
 	nc, early, err := hijack(w)
@@ -156,6 +168,12 @@ func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (
 	return newConn(nc, server, a.cfg, ans.agreed, early), nil
 }
 
+// serverOf returns the server that r came by, or nil.
+func serverOf(r *http.Request) *http.Server {
+	srv, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	return srv
+}
+
 // acceptConn is AcceptConn.
 func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	defer func() {
@@ -163,11 +181,13 @@ func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (c *Conn, r *htt
 			abandon(nc)
 		}
 	}()
+	var ans answer
+	defer func() { ans.place.fill(c) }()
 	began := time.Now()
 	nc.SetDeadline(began.Add(a.cfg.HandshakeTimeout))
 	head := newHeadReader(nc, "")
 	defer head.release()
-	r, ans, err := a.open(ctx, &head)
+	r, err = a.open(ctx, &head, &ans)
 	if err != nil {
 		turnAway(nc, err)
 	} else {
@@ -179,13 +199,16 @@ func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (c *Conn, r *htt
 
 // open reads and judges a request and sends the answer, under the watch of
 // ctx.
-func (a *acceptor) open(ctx context.Context, head *headReader) (r *http.Request, ans answer, err error) {
+func (a *acceptor) open(ctx context.Context, head *headReader, ans *answer) (r *http.Request, err error) {
 	end := watch(ctx, head.nc)
 	if r, err = receive(ctx, head); err == nil {
-		ans, err = a.judge(r)
+		*ans, err = a.judge(r)
 	}
 	if err == nil {
-		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, ans))
+		ans.place, err = a.registry.admit(serverOf(r))
+	}
+	if err == nil {
+		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
 	}
 	if late := end(); late != nil {
 		err = &HandshakeError{Reason: "handshake was given up", Err: late}
@@ -193,7 +216,7 @@ func (a *acceptor) open(ctx context.Context, head *headReader) (r *http.Request,
 	if err == nil {
 		err = clearDeadline(head.nc)
 	}
-	return r, ans, err
+	return r, err
 }
 
 // receive reads a request.
@@ -202,7 +225,7 @@ func receive(ctx context.Context, head *headReader) (*http.Request, error) {
 	if err != nil {
 		return nil, notReceived(err)
 	}
-	r, err := parseRequest(text)
+	r, err := parseRequest(ctx, text)
 	if err != nil {
 		return nil, notReceived(err)
 	}
@@ -213,7 +236,7 @@ func receive(ctx context.Context, head *headReader) (*http.Request, error) {
 		state := t.ConnectionState()
 		r.TLS = &state
 	}
-	return r.WithContext(ctx), nil
+	return r, nil
 }
 
 // notReceived returns the refusal of a request that could not be read.
@@ -397,6 +420,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.log(slog.LevelInfo, "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
 		return
 	}
+	h.acceptor.registry.enter()
 	go h.run(c, r)
 }
 
@@ -406,6 +430,7 @@ var errHandlerExit = errors.New("websocket: handler exited")
 // small, so that an idle connection does with the smallest stack.
 func (h *handler) run(c *Conn, r *http.Request) {
 	err := errHandlerExit
+	defer h.acceptor.registry.leave()
 	defer func() { h.finish(c, err, recover()) }()
 	err = h.serve(c, r)
 }

@@ -32,6 +32,28 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
+// A limitedConn is a net.Conn that cannot carry every frame: a browser's.
+type limitedConn interface {
+	mayPing() error                // may a Ping be sent?
+	mayClose(code CloseCode) error // may a Close frame with this code?
+}
+
+// mayPing returns an error if no Ping can be sent on nc.
+func mayPing(nc net.Conn) error {
+	if l, ok := nc.(limitedConn); ok {
+		return l.mayPing()
+	}
+	return nil
+}
+
+// mayClose returns an error if code cannot be sent on nc.
+func mayClose(nc net.Conn, code CloseCode) error {
+	if l, ok := nc.(limitedConn); ok {
+		return l.mayClose(code)
+	}
+	return nil
+}
+
 // epoch is when instants are counted from.
 var epoch = time.Now()
 

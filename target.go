@@ -13,8 +13,9 @@ import (
 type target struct {
 	secure   bool          // TLS
 	network  string        // "tcp" or "unix"
-	addr     string        // host:port, or the path of a socket
-	name     string        // the host to verify in TLS
+	addr     string        // host:port to connect to, or the path of a socket
+	name     string        // the host: an ASCII name, or an IP address without brackets
+	port     string        // "" for a Unix socket
 	host     string        // of the Host field, without a default port
 	resource string        // path and query: the request target
 	user     *url.Userinfo // nil if there is none
@@ -75,7 +76,8 @@ func (t *target) setHost(u *url.URL) error {
 		return errors.New("port is not between 1 and 65535")
 	}
 	t.network, t.addr = "tcp", joinHostPort(host, port)
-	t.name, t.host = bare, joinHostPort(bare, port)
+	t.name, t.port = bare, port
+	t.host = t.hostPort()
 	if port == t.defaultPort() {
 		t.host = strings.TrimSuffix(t.host, ":"+port)
 	}
@@ -107,6 +109,9 @@ func (t *target) defaultPort() string {
 	}
 	return "80"
 }
+
+// hostPort returns host and port, even a default port.
+func (t *target) hostPort() string { return joinHostPort(t.name, t.port) }
 
 // url returns the target as a URL of HTTP, without userinfo, for the parts of
 // net/http that want one.

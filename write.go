@@ -75,7 +75,8 @@ type frameWriter struct {
 
 // Sizes in bytes.
 const (
-	maxHeld   = 16 << 10 // held frames that are flushed at once
+	lendAbove = 16 << 10 // payloads from which on a server's are not copied
+	maxHeld   = 64 << 10 // held frames that are flushed at once
 	maxUrgent = 4 << 10  // waiting control frames from which on only the latest Pong is kept
 )
 
@@ -132,10 +133,10 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
-// unless lend is set and the frame can go out from where it is. The ticket
-// must be passed to flush, until which a lent payload must not change. It is
-// nil when there is nothing to wait for, because the frame is held.
-func (w *frameWriter) append(first byte, payload []byte, lend bool) (*ticket, error) {
+// or, if it is long and can go out at once, taken from where it is. The ticket
+// must be passed to flush, until which the payload must not change. It is nil
+// when there is nothing to wait for, because the frame is held.
+func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	h, err := w.header(first, payload)
 	if err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func (w *frameWriter) append(first byte, payload []byte, lend bool) (*ticket, er
 		return nil, w.err
 	}
 	start := w.appended
-	if lend && !w.masked && !w.busy {
+	if len(payload) >= lendAbove && !w.masked && !w.busy && (len(payload) >= maxHeld/2 || !w.hold.Load()) {
 		w.data = w.data.grown(maxHeaderSize)
 		w.data.b = appendHeader(w.data.b, h)
 		w.external = payload
@@ -190,21 +191,6 @@ func (w *frameWriter) header(first byte, payload []byte) (h header, err error) {
 		h.key, err = newKey()
 	}
 	return h, err
-}
-
-// appendEncoded adds a data frame that is already bytes, with the given header
-// at their start. The ticket is as that of append.
-func (w *frameWriter) appendEncoded(frame []byte, h header) (*ticket, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return nil, w.err
-	}
-	start := w.appended
-	w.data = w.data.grown(len(frame))
-	w.data.b = append(w.data.b, frame...)
-	w.count(h)
-	return w.joinLocked(start, len(frame)), nil
 }
 
 // count enters a frame into the statistics. The caller holds w.mu.
@@ -648,7 +634,8 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if own {
 		yield = never
 	}
-	if err := w.guard.arm(ctx, time.Now().Add(w.timeout), yield); err != nil {
+	limit := time.Now().Add(w.timeout)
+	if err := w.guard.arm(ctx, limit, yield); err != nil {
 		return n, true, err
 	}
 	m, err := w.writeRest(w.work.off + n)
@@ -661,7 +648,7 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if interrupted {
 		return n, true, ctx.Err()
 	}
-	return n, !own && w.guard.expired(), err
+	return n, !own && time.Now().Before(limit), err
 }
 
 // never is the yield function of calls that nothing interrupts.

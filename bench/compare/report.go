@@ -40,7 +40,7 @@ connections that have echoed one message of 128 bytes.
 
 The floor is a TCP server that writes back what each read brought, without looking at frames. Over net/http it hijacks
 the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
-idle rows, as it advises for many connections. The programs are in [peer](peer).
+idle and handshake rows, as it advises for many connections. The programs are in [peer](peer).
 
 A cost marked * was measured while the load, not the library, was the bottleneck.
 `
@@ -84,7 +84,9 @@ func (r *report) writeTables(w io.Writer) {
 		fmt.Fprint(w, "## CPU time\n\nMicroseconds of CPU for a message or a handshake.\n\n")
 		r.writeTable(w, lines, cpuCell)
 		fmt.Fprint(w, "## Messages per second\n\nOn one core, and the time of half of the batches and of 99 % of them.\n\n")
-		r.writeRates(w, lines)
+		r.writeRates(w, lines, rateCell)
+		fmt.Fprint(w, "## System calls\n\nReads and writes for a message or a handshake.\n\n")
+		r.writeRates(w, lines, callsCell)
 	}
 	if lines := r.of(true); len(lines) > 0 {
 		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack for an idle connection; in parentheses the resident set.\n\n")
@@ -197,15 +199,26 @@ func verdict(l measure.Line) string {
 	return "met"
 }
 
-// writeRates writes messages per second and latencies.
-func (r *report) writeRates(w io.Writer, lines []measure.Line) {
+// rateCell writes messages per second and latencies.
+func rateCell(m measure.Result) string {
+	return fmt.Sprintf("%.0f, %s, %s", m.PerSecond(), short(m.P50), short(m.P99))
+}
+
+// callsCell writes system calls for a message.
+func callsCell(m measure.Result) string {
+	n := float64(m.Messages)
+	return fmt.Sprintf("%.2f, %.2f", float64(m.Reads)/n, float64(m.Writes)/n)
+}
+
+// writeRates writes a line for each row, with a cell for each peer.
+func (r *report) writeRates(w io.Writer, lines []measure.Line, cell func(measure.Result) string) {
 	r.writeHead(w)
 	for _, l := range lines {
 		fmt.Fprintf(w, "| %s |", l.Row.Name)
 		for _, p := range r.choice.peers {
 			text := ""
 			if m, ok := l.Median(p.Name()); ok {
-				text = fmt.Sprintf("%.0f, %s, %s", m.PerSecond(), short(m.P50), short(m.P99))
+				text = cell(m)
 			}
 			fmt.Fprintf(w, " %s |", text)
 		}

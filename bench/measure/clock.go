@@ -26,6 +26,31 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// A usage is what a process has taken of the system so far.
+type usage struct {
+	cpu           time.Duration
+	reads, writes int // system calls
+}
+
+// usageOf returns the usage of all threads, past and present, of the process.
+func usageOf(pid int) (u usage, err error) {
+	if u.cpu, err = cpuTime(pid); err != nil {
+		return u, err
+	}
+	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return u, err
+	}
+	var chars int
+	_, err = fmt.Sscanf(string(io), "rchar: %d\nwchar: %d\nsyscr: %d\nsyscw: %d", &chars, &chars, &u.reads, &u.writes)
+	return u, err
+}
+
+// since returns how much of u was used after before.
+func (u usage) since(before usage) usage {
+	return usage{u.cpu - before.cpu, u.reads - before.reads, u.writes - before.writes}
+}
+
 // residentBytes returns the resident set of this process.
 func residentBytes() (int64, error) {
 	status, err := os.ReadFile("/proc/self/status")

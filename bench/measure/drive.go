@@ -48,7 +48,7 @@ func drive(spec loadSpec, ask func(addr string) (pid int, err error)) (Result, e
 
 // driveEcho keeps a batch in flight on every connection.
 func (ld *load) driveEcho() (Result, error) {
-	if err := ld.open(); err != nil {
+	if err := ld.open(nil); err != nil {
 		return Result{}, err
 	}
 	return ld.echo()
@@ -122,14 +122,8 @@ func (ld *load) echoed(l *link, p []byte) error {
 // connections together have received as much as one of them brings, the next
 // connection asks for another.
 func (ld *load) driveBroadcast() (Result, error) {
-	if err := ld.open(); err != nil {
+	if err := ld.open(newBatch(joinSize, 1, false, ld.spec.Floor)); err != nil {
 		return Result{}, err
-	}
-	join := newBatch(joinSize, 1, false, ld.spec.Floor)
-	for _, l := range ld.links {
-		if err := exchange(l, join); err != nil {
-			return Result{}, err
-		}
 	}
 	ld.batch = newBatch(ld.spec.Row.Size, 1, false, false)
 	var asked []time.Time
@@ -164,7 +158,7 @@ func (ld *load) driveHandshakes() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	hello := wire.Request(ld.spec.Addr, false)
+	hello := wire.Request("http", ld.spec.Addr, false)
 	for range ld.spec.Row.Conns {
 		l := new(link)
 		if err := l.knock(addr, hello); err != nil {
@@ -212,15 +206,7 @@ func (ld *load) answered(l *link, addr netip.AddrPort, hello []byte) error {
 // driveIdle opens the connections, has one message come back on each, and
 // leaves them alone.
 func (ld *load) driveIdle() (Result, error) {
-	if err := ld.open(); err != nil {
-		return Result{}, err
-	}
-	for i, l := range ld.links {
-		if err := exchange(l, ld.batch); err != nil {
-			return Result{}, fmt.Errorf("measure: connection %d: %w", i, err)
-		}
-	}
-	return Result{}, nil
+	return Result{}, ld.open(ld.batch)
 }
 
 // takeSocket takes the descriptor of nc out of Go's hands.

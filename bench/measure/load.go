@@ -44,6 +44,8 @@ type Result struct {
 	Wall       time.Duration // the measured time
 	SubjectCPU time.Duration // CPU time of the subject in it
 	LoadCPU    time.Duration // CPU time of the load in it
+	Reads      int           // read system calls of the subject in it
+	Writes     int           // its write system calls
 	P50, P99   time.Duration // from sending a batch to having its last reply
 	Memory     Memory        // of one idle connection, in rows of kind Idle
 }
@@ -152,6 +154,9 @@ func (ld *load) pollWrites(l *link) error {
 	return ld.control(unix.EPOLL_CTL_MOD, l, events)
 }
 
+// patience is how long the first message may take beyond the measured time.
+const patience = 5 * time.Second
+
 // run turns for the time to warm up and for the time that is measured.
 func (ld *load) run(f readable) (Result, error) {
 	if err := ld.turnFor(ld.spec.Warm, f); err != nil {
@@ -159,20 +164,28 @@ func (ld *load) run(f readable) (Result, error) {
 	}
 	ld.messages, ld.latency = 0, new(histogram)
 	start := time.Now()
-	before, err := ld.cpuTimes()
+	subject, own, err := ld.usages()
 	if err != nil {
 		return Result{}, err
 	}
 	if err := ld.turnFor(ld.spec.Measured, f); err != nil {
 		return Result{}, err
 	}
-	after, err := ld.cpuTimes()
+	// On a machine that is busy with other things, wait for one at least.
+	for ld.messages == 0 && time.Since(start) < ld.spec.Measured+patience {
+		if err := ld.turn(f); err != nil {
+			return Result{}, err
+		}
+	}
+	subjectAfter, ownAfter, err := ld.usages()
 	if err == nil && ld.messages == 0 {
 		err = errors.New("measure: nothing came back in the measured time")
 	}
+	used := subjectAfter.since(subject)
 	return Result{
 		Messages: ld.messages, Wall: time.Since(start),
-		SubjectCPU: after[0] - before[0], LoadCPU: after[1] - before[1],
+		SubjectCPU: used.cpu, LoadCPU: ownAfter.since(own).cpu,
+		Reads: used.reads, Writes: used.writes,
 		P50: ld.latency.quantile(0.5), P99: ld.latency.quantile(0.99),
 	}, err
 }
@@ -187,13 +200,13 @@ func (ld *load) turnFor(d time.Duration, f readable) error {
 	return nil
 }
 
-// cpuTimes returns the CPU time of the subject and of this process.
-func (ld *load) cpuTimes() (both [2]time.Duration, err error) {
-	if both[0], err = cpuTime(ld.spec.PID); err != nil {
-		return both, err
+// usages returns what the subject and this process have used.
+func (ld *load) usages() (subject, own usage, err error) {
+	if subject, err = usageOf(ld.spec.PID); err != nil {
+		return subject, own, err
 	}
-	both[1], err = cpuTime(os.Getpid())
-	return both, err
+	own, err = usageOf(os.Getpid())
+	return subject, own, err
 }
 
 // read hands what has come for l to take, in pieces.
@@ -290,18 +303,22 @@ func exchange(l *link, b *batch) error {
 		return err
 	}
 	p := make([]byte, len(b.reply))
-	if _, err := io.ReadFull(l.stream, p); err != nil {
-		return err
-	}
-	if !b.matches(p, 0) {
-		return errEcho
+	for got := 0; got < len(p); {
+		n, err := l.stream.Read(p[got:])
+		if err != nil {
+			return err
+		}
+		if !b.matches(p[got:got+n], got) {
+			return errEcho
+		}
+		got += n
 	}
 	return nil
 }
 
 // open opens the row's connections to the subject, spread over loopback
-// addresses so that there are ports enough.
-func (ld *load) open() error {
+// addresses so that there are ports enough, and exchanges first on each.
+func (ld *load) open(first *batch) error {
 	addr, err := netip.ParseAddrPort(ld.spec.Addr)
 	if err != nil {
 		return err
@@ -311,17 +328,22 @@ func (ld *load) open() error {
 		return err
 	}
 	for i := range ld.spec.Row.Conns {
-		if err := ld.openOne(addr, source(i), config); err != nil {
+		if err := ld.openOne(addr, source(i), config, first); err != nil {
 			return fmt.Errorf("measure: connection %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config) error {
+func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config, first *batch) error {
 	l, err := openLink(addr, from, config)
 	if err != nil {
 		return err
+	}
+	if first != nil {
+		if err := exchange(l, first); err != nil {
+			return err
+		}
 	}
 	return ld.watch(l)
 }

@@ -15,11 +15,12 @@ func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, e
 	if err != nil {
 		return nil, err
 	}
-	l := &link{socket: s, stream: s}
+	l, scheme := &link{socket: s, stream: s}, "http"
 	if config != nil {
 		l.stream = tls.Client(s, config)
+		scheme = "https"
 	}
-	if _, err := wire.Greet(l.stream, addr.String(), false); err != nil {
+	if _, err := wire.Greet(l.stream, scheme, addr.String(), false); err != nil {
 		s.Close()
 		return nil, err
 	}

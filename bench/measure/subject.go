@@ -41,7 +41,8 @@ type subject struct {
 // newSubject returns the subject that spec asks for.
 func newSubject(spec subjectSpec) (*subject, error) {
 	p, err := peer.Named(spec.Peer)
-	return &subject{spec: spec, peer: p, options: peer.Options{Lean: spec.Row.Kind == Idle}}, err
+	lean := spec.Row.Kind == Idle || spec.Row.Kind == Handshake
+	return &subject{spec: spec, peer: p, options: peer.Options{Lean: lean}}, err
 }
 
 // start starts what the row asks for.

@@ -14,7 +14,7 @@ import (
 type floor struct{}
 
 // The sizes of the one buffer of a connection. The larger holds 16 messages
-// of nearly 16 KiB; the smaller is what a lean connection can spare.
+// of nearly 16 KiB; a connection starts with the smaller, and a lean one keeps it.
 const (
 	floorBuffer     = 256 << 10
 	floorLeanBuffer = 64
@@ -61,11 +61,7 @@ func (floor) serve(nc net.Conn, o Options, b Behaviour) error {
 	defer nc.Close()
 	c := floorConn{nc}
 	b.opened(c)
-	size := floorBuffer
-	if o.Lean {
-		size = floorLeanBuffer
-	}
-	buf := make([]byte, size)
+	buf := make([]byte, floorLeanBuffer)
 	for {
 		n, err := nc.Read(buf)
 		if err != nil {
@@ -73,6 +69,9 @@ func (floor) serve(nc net.Conn, o Options, b Behaviour) error {
 		}
 		if err := b.Message(c, Binary, buf[:n]); err != nil {
 			return err
+		}
+		if !o.Lean && len(buf) < floorBuffer && n == len(buf) {
+			buf = make([]byte, floorBuffer)
 		}
 	}
 }

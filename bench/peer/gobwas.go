@@ -2,11 +2,14 @@ package peer
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -27,9 +30,12 @@ type gobwasConn struct {
 	client   bool
 	lean     bool
 	compress bool
-	payload  []byte      // the last message
+	first    ws.Header   // of the message that is read
+	payload  []byte      // of that message
 	out      appender    // a small message on its way out
 	vec      net.Buffers // a large one
+	inflated bytes.Buffer
+	deflated bytes.Buffer
 	header   [ws.MaxHeaderSize]byte
 }
 
@@ -104,32 +110,57 @@ func (c *gobwasConn) serve(br *bufio.Reader, b Behaviour) error {
 	}
 }
 
-// next reads one frame and answers it.
+// next reads one frame, and answers it if it ends a message.
 func (c *gobwasConn) next(b Behaviour) error {
 	h, err := ws.ReadHeaderBuffer(c.br, c.header[:])
 	if err != nil {
 		return err
 	}
-	c.payload = grow(c.payload, int(h.Length))
-	if _, err := io.ReadFull(c.br, c.payload); err != nil {
+	if h.OpCode.IsControl() {
+		return c.control(h)
+	}
+	start := 0
+	if h.OpCode == ws.OpContinuation {
+		start = len(c.payload)
+	} else {
+		c.first = h
+	}
+	c.payload = slices.Grow(c.payload[:start], int(h.Length))[:start+int(h.Length)]
+	if err := c.readPayload(h, c.payload[start:]); err != nil || !h.Fin {
 		return err
 	}
-	if h.Masked {
-		ws.Cipher(c.payload, h.Mask, 0)
-	}
-	switch {
-	case h.OpCode == ws.OpClose:
-		return errors.Join(errGobwasClosed, c.write(ws.OpClose, 0, c.payload))
-	case h.OpCode == ws.OpPing:
-		return c.write(ws.OpPong, 0, c.payload)
-	case h.OpCode == ws.OpPong:
-		return nil
-	}
-	err = c.hand(h, b)
+	err = c.hand(c.first, b)
 	if c.lean {
 		c.payload, c.out = nil, nil
 	}
 	return err
+}
+
+// readPayload reads and unmasks the payload of a frame.
+func (c *gobwasConn) readPayload(h ws.Header, p []byte) error {
+	if _, err := io.ReadFull(c.br, p); err != nil {
+		return err
+	}
+	if h.Masked {
+		ws.Cipher(p, h.Mask, 0)
+	}
+	return nil
+}
+
+// control answers a control frame.
+func (c *gobwasConn) control(h ws.Header) error {
+	p := make([]byte, h.Length)
+	if err := c.readPayload(h, p); err != nil {
+		return err
+	}
+	switch h.OpCode {
+	case ws.OpClose:
+		return errors.Join(errGobwasClosed, c.write(ws.OpClose, 0, p))
+	case ws.OpPing:
+		return c.write(ws.OpPong, 0, p)
+	default:
+		return nil
+	}
 }
 
 // hand gives the message, inflated if need be, to b.
@@ -137,23 +168,55 @@ func (c *gobwasConn) hand(h ws.Header, b Behaviour) error {
 	if !h.Rsv1() {
 		return b.Message(c, byte(h.OpCode), c.payload)
 	}
-	f, err := wsflate.DecompressFrame(ws.Frame{Header: h, Payload: c.payload})
-	if err != nil {
+	r := gobwasReaders.Get().(*wsflate.Reader)
+	defer gobwasReaders.Put(r)
+	r.Reset(bytes.NewReader(c.payload))
+	c.inflated.Reset()
+	if _, err := c.inflated.ReadFrom(r); err != nil {
 		return err
 	}
-	return b.Message(c, byte(h.OpCode), f.Payload)
+	return b.Message(c, byte(h.OpCode), c.inflated.Bytes())
+}
+
+// gobwasReaders and gobwasWriters hold what inflates and deflates one message
+// at a time.
+var (
+	gobwasReaders = sync.Pool{New: func() any {
+		return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })
+	}}
+	gobwasWriters = sync.Pool{New: func() any {
+		return wsflate.NewWriter(nil, func(w io.Writer) wsflate.Compressor {
+			// The level is valid, so there is no error.
+			f, _ := flate.NewWriter(w, flate.BestSpeed)
+			return f
+		})
+	}}
+)
+
+// deflate appends the compressed data to out.
+func deflate(out *bytes.Buffer, data []byte) error {
+	w := gobwasWriters.Get().(*wsflate.Writer)
+	defer gobwasWriters.Put(w)
+	w.Reset(out)
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 func (c *gobwasConn) Write(t byte, data []byte) error {
 	if !c.compress {
 		return c.write(ws.OpCode(t), 0, data)
 	}
-	f, err := wsflate.CompressFrame(ws.NewFrame(ws.OpCode(t), true, data))
-	if err != nil {
+	c.deflated.Reset()
+	if err := deflate(&c.deflated, data); err != nil {
 		return err
 	}
-	return c.write(f.Header.OpCode, f.Header.Rsv, f.Payload)
+	return c.write(ws.OpCode(t), gobwasCompressed, c.deflated.Bytes())
 }
+
+// gobwasCompressed is RSV1 of a compressed message.
+var gobwasCompressed = ws.Rsv(true, false, false)
 
 // write sends one frame, masked in place for a client.
 func (c *gobwasConn) write(op ws.OpCode, rsv byte, data []byte) error {
@@ -205,10 +268,12 @@ func (g *gobwasGroup) Send(t byte, data []byte) error {
 	defer g.mu.Unlock()
 	f := ws.NewFrame(ws.OpCode(t), true, data)
 	if len(g.conns) > 0 && g.conns[0].compress {
-		var err error
-		if f, err = wsflate.CompressFrame(f); err != nil {
+		var out bytes.Buffer
+		if err := deflate(&out, data); err != nil {
 			return err
 		}
+		f = ws.NewFrame(ws.OpCode(t), true, out.Bytes())
+		f.Header.Rsv = gobwasCompressed
 	}
 	frame, err := ws.CompileFrame(f)
 	if err != nil {

@@ -152,14 +152,6 @@ func (o Options) url(addr string) string {
 	return "ws://" + addr + "/"
 }
 
-// grow returns a slice of n bytes, in buf if it is long enough.
-func grow(buf []byte, n int) []byte {
-	if cap(buf) < n {
-		return make([]byte, n)
-	}
-	return buf[:n]
-}
-
 // readAll reads r to its end into buf, which grows as needed, and returns the
 // bytes.
 func readAll(r interface{ Read([]byte) (int, error) }, buf []byte, eof error) ([]byte, error) {

@@ -19,9 +19,10 @@ const (
 // maxHeader is the longest request or response that is read, in bytes.
 const maxHeader = 4096
 
-// Request is the opening handshake of a browser for the host. Like a browser's, it
-// offers permessage-deflate; with context takeover left out if noContext is set.
-func Request(host string, noContext bool) []byte {
+// Request is the opening handshake of a browser on a page of the host itself.
+// The scheme is that of the page, http or https. Like a browser's, it offers
+// permessage-deflate; with context takeover left out if noContext is set.
+func Request(scheme, host string, noContext bool) []byte {
 	extension := "permessage-deflate; client_max_window_bits"
 	if noContext {
 		extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -33,13 +34,13 @@ func Request(host string, noContext bool) []byte {
 		"Cache-Control: no-cache\r\n"+
 		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n"+
 		"Upgrade: websocket\r\n"+
-		"Origin: http://%[1]s\r\n"+
+		"Origin: %[3]s://%[1]s\r\n"+
 		"Sec-WebSocket-Version: 13\r\n"+
 		"Accept-Encoding: gzip, deflate, br, zstd\r\n"+
 		"Accept-Language: en-US,en;q=0.9\r\n"+
 		"Sec-WebSocket-Key: "+key+"\r\n"+
 		"Sec-WebSocket-Extensions: %[2]s\r\n"+
-		"\r\n", host, extension)
+		"\r\n", host, extension, scheme)
 }
 
 // endOfHeader ends a request and a response.
@@ -59,10 +60,10 @@ func CheckResponse(p []byte) error {
 }
 
 // ReadHeader reads up to the empty line that ends a request or a response.
-// The peer must not have sent anything after it.
+// What arrives with it, such as the content of a refusal, is returned as well.
 func ReadHeader(r io.Reader) ([]byte, error) {
 	p := make([]byte, 0, maxHeader)
-	for !bytes.HasSuffix(p, endOfHeader) {
+	for !bytes.Contains(p, endOfHeader) {
 		if len(p) == cap(p) {
 			return nil, errors.New("wire: header is too long")
 		}
@@ -96,8 +97,8 @@ func Switching(key string) []byte {
 }
 
 // Greet does the client's opening handshake on rw.
-func Greet(rw io.ReadWriter, host string, noContext bool) (response []byte, err error) {
-	if _, err := rw.Write(Request(host, noContext)); err != nil {
+func Greet(rw io.ReadWriter, scheme, host string, noContext bool) (response []byte, err error) {
+	if _, err := rw.Write(Request(scheme, host, noContext)); err != nil {
 		return nil, err
 	}
 	p, err := ReadHeader(rw)

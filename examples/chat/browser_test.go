@@ -26,6 +26,7 @@ func shows(text string) string {
 // TestTwoTabs lets two tabs of a real browser talk to each other, before and
 // after a restart of the server.
 func TestTwoTabs(t *testing.T) {
+	t.Parallel()
 	b := browser.Start(t)
 	addr, stop := startServer(t, "localhost:0")
 	page := "http://" + addr

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"embed"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,8 +60,8 @@ func pageURL(a net.Addr) string {
 // serve runs a room of its own on l until ctx ends, then closes every
 // connection with 1001. It closes l.
 func serve(ctx context.Context, l net.Listener) error {
-	var lobby room
-	srv := &http.Server{Handler: routes(&lobby), ReadHeaderTimeout: 10 * time.Second}
+	var conns websocket.Registry // http.Server.Shutdown does not know of WebSockets
+	srv := &http.Server{Handler: routes(&conns), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	select {
@@ -68,17 +69,18 @@ func serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	lobby.close() // http.Server.Shutdown does not know of WebSockets
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return srv.Shutdown(grace)
+	err := srv.Shutdown(grace)
+	return errors.Join(err, conns.Shutdown(grace, websocket.CloseGoingAway, "the server is going away"))
 }
 
 //go:embed page
 var files embed.FS
 
-// routes returns the page at / and the room at /ws.
-func routes(lobby *room) http.Handler {
+// routes returns the page at / and a room at /ws, whose connections are in
+// conns.
+func routes(conns *websocket.Registry) http.Handler {
 	page, err := fs.Sub(files, "page")
 	if err != nil {
 		panic(err) // page is embedded above
@@ -90,7 +92,9 @@ func routes(lobby *room) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		static.ServeHTTP(w, r)
 	})
+	var lobby room
 	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{
+		Registry: conns,
 		Config: websocket.Config{
 			MaxMessageSize: maxText,
 			Slow:           websocket.CloseSlow, // nobody waits for a page that does not read

@@ -63,6 +63,7 @@ func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent Ctrl-C on Windows")
 	}
+	t.Parallel()
 	ctx := deadline(t)
 	cmd := exec.CommandContext(ctx, os.Args[0], "-addr", "localhost:0")
 	cmd.Env = append(os.Environ(), runMain+"=1")

@@ -33,18 +33,17 @@ type event struct {
 // A room is a set of people who see the same messages. The zero value is an
 // empty room. Its methods are safe for concurrent use.
 type room struct {
-	mu      sync.Mutex
-	members map[*websocket.Conn]string // by which name each one goes
-	recent  []event                    // at most maxRecent messages
-	last    int64                      // Time of the latest event
-	closed  bool
+	everyone websocket.Group
+
+	mu     sync.Mutex
+	names  map[*websocket.Conn]string // of those who are here
+	recent []event                    // at most maxRecent messages
+	last   int64                      // Time of the latest event
 }
 
 // serve is the life of one connection: it joins, speaks and leaves.
 func (ro *room) serve(c *websocket.Conn, r *http.Request) error {
-	if !ro.join(c, cleanName(r.URL.Query().Get("name"))) {
-		return websocket.CloseGoingAway
-	}
+	ro.join(c, cleanName(r.URL.Query().Get("name")))
 	defer ro.leave(c)
 	for m, err := range c.Messages(c.Context()) {
 		switch {
@@ -59,32 +58,29 @@ func (ro *room) serve(c *websocket.Conn, r *http.Request) error {
 }
 
 // join welcomes c under name, or under another like it where that one is
-// taken, and tells everyone. It returns false in a closed room.
-func (ro *room) join(c *websocket.Conn, name string) bool {
+// taken, and tells everyone.
+func (ro *room) join(c *websocket.Conn, name string) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	if ro.closed {
-		return false
-	}
-	if ro.members == nil {
-		ro.members = make(map[*websocket.Conn]string)
+	if ro.names == nil {
+		ro.names = make(map[*websocket.Conn]string)
 	}
 	people := ro.peopleLocked()
 	for n, wanted := 2, name; slices.Contains(people, name); n++ {
 		name = fmt.Sprintf("%s %d", wanted, n)
 	}
-	ro.members[c] = name
+	ro.names[c] = name
 	c.Send(websocket.Text, encode(event{Kind: "welcome", Name: name, Recent: ro.recent}))
+	ro.everyone.Add(c)
 	ro.tellLocked(event{Kind: "joined", Name: name, People: ro.peopleLocked()})
-	return true
 }
 
-// leave takes c out and tells the others.
+// leave tells the others that c is no longer here.
 func (ro *room) leave(c *websocket.Conn) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	name := ro.members[c]
-	delete(ro.members, c)
+	name := ro.names[c]
+	delete(ro.names, c)
 	ro.tellLocked(event{Kind: "left", Name: name, People: ro.peopleLocked()})
 }
 
@@ -96,41 +92,23 @@ func (ro *room) say(c *websocket.Conn, text string) {
 	}
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	e := ro.tellLocked(event{Kind: "message", Name: ro.members[c], Text: text})
+	e := ro.tellLocked(event{Kind: "message", Name: ro.names[c], Text: text})
 	ro.recent = append(ro.recent, e)
 	ro.recent = ro.recent[max(0, len(ro.recent)-maxRecent):]
 }
 
-// tellLocked gives e its time and queues it for every member. Send never
-// waits here: under CloseSlow it ends a connection whose queue is full, and
-// that connection's serve takes it out of the room.
+// tellLocked gives e its time and queues it for everyone. This never waits:
+// who reads too slowly is let go, under the policy that routes has set.
 func (ro *room) tellLocked(e event) event {
 	ro.last = max(ro.last+1, time.Now().UnixMilli())
 	e.Time = ro.last
-	data := encode(e)
-	for c := range ro.members {
-		c.Send(websocket.Text, data)
-	}
+	ro.everyone.Send(websocket.Prepare(websocket.Text, encode(e)))
 	return e
 }
 
-// peopleLocked returns the members' names in order.
+// peopleLocked returns the names in order.
 func (ro *room) peopleLocked() []string {
-	return slices.Sorted(maps.Values(ro.members))
-}
-
-// close lets nobody in any more, closes every connection with 1001 and
-// returns when all of them are over.
-func (ro *room) close() {
-	ro.mu.Lock()
-	ro.closed = true
-	members := slices.Collect(maps.Keys(ro.members))
-	ro.mu.Unlock()
-	var all sync.WaitGroup
-	for _, c := range members {
-		all.Go(func() { c.Close(websocket.CloseGoingAway, "the server is going away") })
-	}
-	all.Wait()
+	return slices.Sorted(maps.Values(ro.names))
 }
 
 // encode returns e as JSON.

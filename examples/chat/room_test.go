@@ -158,6 +158,7 @@ func TestRefusedMessages(t *testing.T) {
 // TestSlowPage checks that one who never reads is let go and holds up
 // nobody.
 func TestSlowPage(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, "localhost:0")
 	ada := enter(t, addr, "Ada")
 	ada.next("joined")

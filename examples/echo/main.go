@@ -1,4 +1,4 @@
-// Command echo sends every message back to where it came from.
+// Command echo is a server that sends every message back to its sender.
 package main
 
 import (
@@ -9,13 +9,16 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-var addr = flag.String("addr", "localhost:8080", "`host:port` to listen on")
-
 func main() {
+	addr := flag.String("addr", "localhost:8081", "`host:port` to listen on")
 	flag.Parse()
 	log.Printf("echoing at ws://%s/echo", *addr)
+	log.Fatal(serve(*addr))
+}
+
+func serve(addr string) error {
 	http.Handle("/echo", websocket.Handler(nil, echo))
-	log.Fatal(http.ListenAndServe(*addr, nil))
+	return http.ListenAndServe(addr, nil)
 }
 
 func echo(c *websocket.Conn, _ *http.Request) error {

@@ -19,7 +19,7 @@ import (
 // Limits on the life of a Browser.
 const (
 	startTimeout = time.Minute      // until it tells its DevTools address
-	callTimeout  = time.Minute      // one DevTools call, promises included
+	callTimeout  = 2 * time.Minute  // one DevTools call, promises included
 	exitTimeout  = 15 * time.Second // from the kill to the end of its last process
 )
 

@@ -53,11 +53,11 @@ func TestBrowser(t *testing.T) {
 		refused: make(chan int, 1),
 	}
 	plain := httptest.NewServer(s.routes())
-	defer plain.Close()
+	t.Cleanup(plain.Close) // after the end of the browser: Close waits for requests
 	secure := httptest.NewTLSServer(websocket.Handler(&websocket.AcceptOptions{
 		Origin: websocket.AllowOrigins(plain.URL),
 	}, echo))
-	defer secure.Close()
+	t.Cleanup(secure.Close)
 
 	b := Start(t, "--ignore-certificate-errors-spki-list="+keyHash(secure))
 	b.Open(plain.URL + "/checks.html?secure=" + url.QueryEscape("wss"+secure.URL[len("https"):]))

@@ -62,7 +62,7 @@ func (tab *Tab) Until(condition string) {
 		const start = Date.now();
 		const look = () => {
 			if (document.readyState === "complete" && (`+condition+`)) return resolve();
-			if (Date.now() - start > 30000) return reject("not in time: " + document.body?.innerText);
+			if (Date.now() - start > 60000) return reject(new Error("not in time: " + document.body?.innerText));
 			setTimeout(look, 10);
 		};
 		look();

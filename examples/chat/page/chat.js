@@ -9,7 +9,7 @@ const firstDelay = 500, longestDelay = 15000; // milliseconds
 
 let socket;      // the one in use; events of its predecessors are ignored
 let myName;      // as the server gave it
-let lastTime = 0; // of the newest event shown, so that none is shown twice
+let lastTime = 0; // of the newest event shown, so that a welcome tells none twice
 let failures = 0; // in a row
 let timer;
 
@@ -80,21 +80,27 @@ function receive(event) {
     myName = event.name;
     nameField.value = myName;
     sessionStorage.setItem("name", myName);
-    event.recent?.forEach(receive);
+    event.recent?.filter((e) => e.time > lastTime).forEach(receive);
     return;
   }
   if (event.people) showPeople(event.people);
-  if (event.time <= lastTime) return;
   lastTime = event.time;
-  if (event.kind === "message") return add(message(event));
-  const who = event.name === myName ? "You" : event.name;
-  add(element("p", "notice", `${who} ${event.kind}`));
+  if (event.kind === "message") add(message(event));
+  else notice(`${event.name === myName ? "You" : event.name} ${event.kind}`);
 }
 
 function showPeople(people) {
   const others = people.filter((name) => name !== myName);
   $("people").textContent = others.length ? `You and ${others.join(", ")}` : "Only you are here";
   $("people").title = people.join(", ");
+}
+
+// notice shows words on a line with the notices right before them.
+function notice(words) {
+  let line = log.lastElementChild;
+  if (line.className !== "notice") line = element("p", "notice");
+  line.append(element("span", "", words));
+  add(line);
 }
 
 // message returns the entry for one message. What people wrote becomes
@@ -127,19 +133,22 @@ function element(tag, className, textContent = "") {
 
 // add shows entry, and scrolls to it where the reader was at the end.
 function add(entry) {
-  const follow = atEnd() || entry.classList.contains("mine");
-  $("empty").hidden = true;
+  const follow = following || entry.classList.contains("mine");
+  if (entry.dataset.name) $("empty").hidden = true;
   log.append(entry);
-  while (log.children.length > 500) log.children[1].remove();
+  if (log.children.length > 500) log.children[1].remove();
   if (follow) toEnd();
   else $("latest").hidden = false;
 }
 
-const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+let following = true; // the reader is at the end, and wants to stay there
 const toEnd = () => { log.scrollTop = log.scrollHeight; };
-log.onscroll = () => { if (atEnd()) $("latest").hidden = true; };
+log.onscroll = () => {
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  if (following) $("latest").hidden = true;
+};
+new ResizeObserver(() => following && toEnd()).observe(log);
 $("latest").onclick = toEnd;
-addEventListener("resize", toEnd);
 
 // ---- What the reader says -------------------------------------------------
 

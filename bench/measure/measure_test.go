@@ -1,0 +1,242 @@
+//go:build linux
+
+package measure
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fullduplex-go/websocket/bench/peer"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	os.Exit(m.Run())
+}
+
+// library is the one that these tests use.
+func library(t *testing.T) peer.Peer {
+	t.Helper()
+	p, err := peer.Named("gorilla")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// short is a Plan for tests.
+var short = Plan{Rounds: 1, Warm: 10 * time.Millisecond, Measured: 50 * time.Millisecond}
+
+// small returns the row with few connections.
+func small(row Row) Row {
+	row.Conns = min(row.Conns, 20)
+	return row
+}
+
+// TestRun runs every row with every peer.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts two processes for each row and peer")
+	}
+	for _, row := range Rows {
+		for _, p := range peer.All() {
+			if !row.Takes(p) {
+				continue
+			}
+			t.Run(row.Name+"/"+p.Name(), func(t *testing.T) {
+				r, err := Run(t.Context(), small(row), p, short)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkResult(t, row, r)
+			})
+		}
+	}
+}
+
+// checkResult looks for figures that cannot be.
+func checkResult(t *testing.T, row Row, r Result) {
+	t.Helper()
+	if row.Kind == Idle {
+		if r.Memory.Heap < 100 || r.Memory.Stack < 1000 {
+			t.Errorf("a connection takes %+v", r.Memory)
+		}
+		return
+	}
+	if r.Messages == 0 || r.SubjectCPU <= 0 || r.LoadCPU <= 0 || r.Wall < short.Measured {
+		t.Errorf("%+v", r)
+	}
+	if r.SubjectCPU > 2*r.Wall {
+		t.Errorf("one core worked for %v in %v", r.SubjectCPU, r.Wall)
+	}
+}
+
+// breaks are behaviours that no echo server may have.
+var breaks = map[string]peer.Behaviour{
+	"a bit is flipped": {Message: func(c peer.Conn, t byte, data []byte) error {
+		data[len(data)/2] ^= 1
+		return c.Write(t, data)
+	}},
+	"a byte is missing": {Message: func(c peer.Conn, t byte, data []byte) error {
+		return c.Write(t, data[1:])
+	}},
+	"a byte is added": {Message: func(c peer.Conn, t byte, data []byte) error {
+		return c.Write(t, append(data, 'x'))
+	}},
+	"the type is changed": {Message: func(c peer.Conn, t byte, data []byte) error {
+		return c.Write(peer.Text, slices.Repeat([]byte("x"), len(data)))
+	}},
+	"twice": {Message: func(c peer.Conn, t byte, data []byte) error {
+		return errors.Join(c.Write(t, data), c.Write(t, data))
+	}},
+}
+
+// TestBrokenServerIsDetected lets a load in this process find out.
+func TestBrokenServerIsDetected(t *testing.T) {
+	for name, broken := range breaks {
+		for _, row := range []Row{
+			{Kind: Echo, Size: 128, InFlight: 1, Conns: 2},
+			{Kind: Echo, Size: 70000, InFlight: 3, Conns: 1},
+			{Kind: Idle, Size: 128, InFlight: 1, Conns: 1},
+		} {
+			if name == "twice" && row.Kind == Idle {
+				continue // nobody reads on
+			}
+			t.Run(name, func(t *testing.T) {
+				spec := loadSpec{Row: row, Addr: serve(t, broken), PID: os.Getpid(), Measured: openingLimit}
+				if _, err := drive(spec, nil); !errors.Is(err, errEcho) {
+					t.Errorf("drive returns %v", err)
+				}
+			})
+		}
+	}
+}
+
+// serve starts a server in this process.
+func serve(t *testing.T, b peer.Behaviour) (addr string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(library(t).Handler(peer.Options{}, b))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func TestBrokenClientIsDetected(t *testing.T) {
+	for name, broken := range breaks {
+		t.Run(name, func(t *testing.T) {
+			row := Row{Kind: EchoClient, Size: 70000, InFlight: 2, Conns: 2}
+			_, err := drive(loadSpec{Row: row, Measured: openingLimit}, func(addr string) (int, error) {
+				for range row.Conns {
+					go library(t).Dial(addr, peer.Options{}, broken)
+				}
+				return os.Getpid(), nil
+			})
+			if !errors.Is(err, errEcho) {
+				t.Errorf("drive returns %v", err)
+			}
+		})
+	}
+}
+
+func TestSilentServerIsDetected(t *testing.T) {
+	silent := peer.Behaviour{Message: func(peer.Conn, byte, []byte) error { return nil }}
+	row := Row{Kind: Echo, Size: 16, InFlight: 1, Conns: 1}
+	if r, err := drive(loadSpec{Row: row, Addr: serve(t, silent), PID: os.Getpid()}, nil); err == nil {
+		t.Errorf("drive returns %+v", r)
+	}
+}
+
+func TestClosedConnectionIsDetected(t *testing.T) {
+	closes := peer.Behaviour{Message: func(peer.Conn, byte, []byte) error { return net.ErrClosed }}
+	row := Row{Kind: Echo, Size: 16, InFlight: 1, Conns: 1}
+	if r, err := drive(loadSpec{Row: row, Addr: serve(t, closes), PID: os.Getpid(), Measured: openingLimit}, nil); err == nil {
+		t.Errorf("drive returns %+v", r)
+	}
+}
+
+func TestRefusedHandshakeIsDetected(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	for _, kind := range []Kind{Echo, Handshake} {
+		row := Row{Kind: kind, Size: 16, InFlight: 1, Conns: 1}
+		spec := loadSpec{Row: row, Addr: server.Listener.Addr().String(), PID: os.Getpid(), Measured: openingLimit}
+		if r, err := drive(spec, nil); err == nil {
+			t.Errorf("drive returns %+v", r)
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	if got := h.quantile(0.5); got != 0 {
+		t.Errorf("the median of nothing is %v", got)
+	}
+	for i := range 1000 {
+		h.add(time.Duration(i+1) * time.Microsecond)
+	}
+	for _, test := range []struct {
+		q    float64
+		want time.Duration
+	}{{0, time.Microsecond}, {0.5, 501 * time.Microsecond}, {0.99, 991 * time.Microsecond}} {
+		got := h.quantile(test.q)
+		if got > test.want || got < test.want-test.want/32-1 {
+			t.Errorf("quantile(%v) = %v, want %v or up to 1/32 less", test.q, got, test.want)
+		}
+	}
+}
+
+func TestLine(t *testing.T) {
+	cost := func(all ...int) (results []Result) {
+		for _, c := range all {
+			results = append(results, Result{Messages: 1000, SubjectCPU: time.Duration(c) * time.Millisecond})
+		}
+		return results
+	}
+	l := Line{
+		Row: Row{Bar: Bar{Peer: 0.5, Floor: 1.5}},
+		Results: map[string][]Result{
+			Ours: cost(9, 6, 4), "gorilla": cost(20, 10, 11), "gws": cost(12, 13, 1), "floor": cost(3, 3, 30),
+		},
+	}
+	if m, _ := l.Median(Ours); m.Cost() != 6 {
+		t.Errorf("Median = %v, want 6", m.Cost())
+	}
+	if best := l.Best(); best != "gorilla" {
+		t.Errorf("Best = %q", best)
+	}
+	if ratio, _ := l.Ratio("gws"); ratio != 0.5 {
+		t.Errorf("Ratio = %v, want 0.5", ratio)
+	}
+	if missed := l.Misses(); len(missed) != 2 {
+		t.Errorf("Misses = %q, want the best peer and the floor", missed)
+	}
+	l.Row.Against = []string{"gws"}
+	if best := l.Best(); best != "gws" {
+		t.Errorf("Best of gws alone = %q", best)
+	}
+}
+
+func TestCPUTime(t *testing.T) {
+	before, err := cpuTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := before
+	for end := time.Now().Add(openingLimit); after == before && time.Now().Before(end); {
+		if after, err = cpuTime(os.Getpid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after <= before {
+		t.Errorf("CPU time goes from %v to %v", before, after)
+	}
+}

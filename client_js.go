@@ -1,0 +1,419 @@
+package websocket
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"reflect"
+	"slices"
+	"sync"
+	"syscall/js"
+	"time"
+)
+
+// In a browser there are no sockets, only the browser's own WebSocket, which
+// speaks in messages. This file joins it to a Conn by a pipe: what the Conn
+// writes is taken apart into frames, and becomes calls; events become frames,
+// and are what the Conn reads. So a Conn in a browser is the same as
+// everywhere, and everything above frames works there.
+//
+//	Conn ◄──── net.Pipe ────► forward: frames to calls ───► the browser's
+//	                     ◄─── deliver: events to frames ◄── WebSocket
+
+func init() { dialBrowser = (*dialer).dialBrowser }
+
+// refusedOptions are fields of DialOptions that a browser decides by itself.
+var refusedOptions = []string{
+	"Compression", "Header", "Host", "Jar", "NetDial", "Proxy", "ProxyHeader", "Redirects", "SkipUTF8Check", "TLS",
+}
+
+// checkBrowserOptions returns an error if o asks for what a browser cannot do.
+func checkBrowserOptions(o *DialOptions) error {
+	v := reflect.ValueOf(o).Elem()
+	for _, name := range refusedOptions {
+		if f := v.FieldByName(name); f.IsValid() && !f.IsZero() {
+			return fmt.Errorf("%s cannot be set in a browser", name)
+		}
+	}
+	if o.PingInterval > 0 {
+		return errors.New("PingInterval cannot be set in a browser, which sends no Pings")
+	}
+	return nil
+}
+
+// browserURL returns the URL to give to the browser.
+func browserURL(t *target) (string, error) {
+	switch {
+	case t.network != "tcp":
+		return "", errors.New("a browser has no Unix sockets")
+	case t.user != nil:
+		return "", errors.New("userinfo cannot be sent from a browser")
+	case t.secure:
+		return "wss://" + t.host + t.resource, nil
+	default:
+		return "ws://" + t.host + t.resource, nil
+	}
+}
+
+// dialBrowser is Dial by the browser.
+func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, err error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	defer cancel()
+	var agreed agreement
+	s, err := d.openBrowser(ctx)
+	if err != nil {
+		err = failure(ctx, err, nil)
+	} else {
+		agreed.subprotocol = s.ws.Get("protocol").String()
+		c, r = d.join(s, agreed), s.response(d.request)
+	}
+	d.cfg.traceHandshake(d.request, agreed, began, err)
+	return c, r, err
+}
+
+// openBrowser checks the options and waits for the browser's handshake.
+func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
+	if err := checkBrowserOptions(d.opts); err != nil {
+		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+	}
+	url, err := browserURL(d.target)
+	if err != nil {
+		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+	}
+	s, err := newBrowserSocket(url, d.cfg.Subprotocols)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.opened:
+		return s, nil
+	case <-s.closed:
+		return nil, &HandshakeError{Reason: "browser did not connect, and says why on its console only"}
+	case <-ctx.Done():
+		s.ws.Call("close")
+		return nil, ctx.Err()
+	}
+}
+
+// join returns a Conn over s.
+func (d *dialer) join(s *browserSocket, agreed agreement) *Conn {
+	cfg := *d.cfg
+	cfg.PingInterval = 0
+	near, far := net.Pipe()
+	go s.forward(far)
+	go s.deliver(far)
+	return newConn(browserConn{near, browserAddr(d.target.addr)}, client, &cfg, agreed, nil)
+}
+
+// A browserConn is what a Conn in a browser reads and writes.
+type browserConn struct {
+	net.Conn
+	remote browserAddr
+}
+
+// RemoteAddr returns the address in the URL. What it resolves to is not known.
+func (c browserConn) RemoteAddr() net.Addr { return c.remote }
+
+// mayPing is limitedConn.mayPing.
+func (browserConn) mayPing() error {
+	return errors.New("websocket: a browser sends no Pings")
+}
+
+// mayClose is limitedConn.mayClose.
+func (browserConn) mayClose(code CloseCode) error {
+	if code == 0 || browserSends(code) {
+		return nil
+	}
+	return fmt.Errorf("websocket: a browser cannot close with %v, only with 1000 and 3000 to 4999", code)
+}
+
+// browserSends reports whether a page may close with code.
+func browserSends(code CloseCode) bool { return code == CloseNormal || code >= 3000 && code <= 4999 }
+
+// A browserAddr is the host and port of a URL.
+type browserAddr string
+
+func (a browserAddr) Network() string { return "websocket" }
+func (a browserAddr) String() string  { return string(a) }
+
+// A browserSocket is the browser's WebSocket. Its events are queued, because a
+// browser cannot be told to wait.
+type browserSocket struct {
+	ws       js.Value
+	handlers []js.Func
+	opened   chan struct{} // closed by the open event
+	closed   chan struct{} // closed by the close event
+
+	mu     sync.Mutex
+	events []js.Value    // of messages, and at last of the close
+	wake   chan struct{} // holds one: there are events
+}
+
+// newBrowserSocket begins to connect to url.
+func newBrowserSocket(url string, subprotocols []string) (s *browserSocket, err error) {
+	defer func() {
+		switch thrown := recover().(type) {
+		case nil:
+		case js.Error:
+			s, err = nil, thrown
+		default:
+			panic(thrown)
+		}
+	}()
+	constructor := js.Global().Get("WebSocket")
+	if constructor.IsUndefined() {
+		return nil, errors.New("there is no WebSocket in this JavaScript environment")
+	}
+	protocols := make([]any, len(subprotocols))
+	for i, p := range subprotocols {
+		protocols[i] = p
+	}
+	s = &browserSocket{
+		ws:     constructor.New(url, protocols),
+		opened: make(chan struct{}),
+		closed: make(chan struct{}),
+		wake:   make(chan struct{}, 1),
+	}
+	s.ws.Set("binaryType", "arraybuffer")
+	s.on("open", func(js.Value) { close(s.opened) })
+	s.on("message", s.queue)
+	s.on("close", func(event js.Value) {
+		s.queue(event)
+		close(s.closed)
+		go s.release()
+	})
+	return s, nil
+}
+
+// on calls f for each event of a kind. f must not wait.
+func (s *browserSocket) on(kind string, f func(event js.Value)) {
+	handler := js.FuncOf(func(_ js.Value, args []js.Value) any {
+		f(args[0])
+		return nil
+	})
+	s.handlers = append(s.handlers, handler)
+	s.ws.Set("on"+kind, handler)
+}
+
+// release gives the handlers back after the last event.
+func (s *browserSocket) release() {
+	for _, h := range s.handlers {
+		h.Release()
+	}
+}
+
+// queue takes an event.
+func (s *browserSocket) queue(event js.Value) {
+	s.mu.Lock()
+	s.events = append(s.events, event)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// taken returns the events so far, waiting if there are none.
+func (s *browserSocket) taken() []js.Value {
+	for {
+		s.mu.Lock()
+		events := s.events
+		s.events = nil
+		s.mu.Unlock()
+		if len(events) > 0 {
+			return events
+		}
+		<-s.wake
+	}
+}
+
+// deliver writes events to far as a server's frames, and closes far after the
+// last.
+func (s *browserSocket) deliver(far net.Conn) {
+	defer far.Close()
+	var frame []byte
+	for {
+		for _, event := range s.taken() {
+			if event.Get("type").String() == "close" {
+				far.Write(appendCloseEvent(nil, event))
+				return
+			}
+			frame = appendMessageEvent(frame[:0], event.Get("data"))
+			if _, err := far.Write(frame); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// appendMessageEvent appends the frame of a message, a string or an
+// ArrayBuffer.
+func appendMessageEvent(b []byte, data js.Value) []byte {
+	if data.Type() == js.TypeString {
+		text := data.String()
+		b = appendHeader(b, header{first: bitFIN | byte(opText), length: int64(len(text))})
+		return append(b, text...)
+	}
+	array := js.Global().Get("Uint8Array").New(data)
+	n := array.Length()
+	b = appendHeader(b, header{first: bitFIN | byte(opBinary), length: int64(n)})
+	b = slices.Grow(b, n)[:len(b)+n]
+	js.CopyBytesToGo(b[len(b)-n:], array)
+	return b
+}
+
+// appendCloseEvent appends the Close frame that an event tells of, or nothing
+// if there was none.
+func appendCloseEvent(b []byte, event js.Value) []byte {
+	code := CloseCode(event.Get("code").Int())
+	if code == CloseNoStatus {
+		code = 0
+	}
+	if code != 0 && !code.onWire() || !event.Get("wasClean").Bool() {
+		return b
+	}
+	payload := appendClosePayload(nil, code, event.Get("reason").String())
+	b = appendHeader(b, header{first: bitFIN | byte(opClose), length: int64(len(payload))})
+	return append(b, payload...)
+}
+
+// forward reads a client's frames from far and makes them calls. It returns
+// when the Conn is gone.
+func (s *browserSocket) forward(far net.Conn) {
+	defer s.ws.Call("close")
+	var out outgoing
+	chunk := make([]byte, minBorrowed)
+	for {
+		n, err := far.Read(chunk)
+		if err != nil {
+			return
+		}
+		out.unread = append(out.unread, chunk[:n]...)
+		for {
+			op, p, ok := out.next()
+			if !ok {
+				break
+			}
+			s.call(op, p)
+		}
+	}
+}
+
+// outgoing puts the frames that a Conn writes together, because a browser
+// takes whole messages only.
+type outgoing struct {
+	unread   []byte // bytes from taken on are not looked at
+	taken    int
+	opcode   opcode // of the message in fragments
+	fragment []byte // what came of it
+}
+
+// next returns the next whole message, or Close frame. The payload is valid
+// until bytes are added. ok is false when bytes are missing.
+func (o *outgoing) next() (op opcode, p []byte, ok bool) {
+	for {
+		rest := o.unread[o.taken:]
+		h, size, _ := parseHeader(rest)
+		if size == 0 || int64(len(rest)-size) < h.length {
+			o.compact()
+			return 0, nil, false
+		}
+		payload := rest[size:][:h.length]
+		o.taken += size + len(payload)
+		mask(payload, h.key)
+		switch op := h.opcode(); {
+		case op == opClose:
+			return op, payload, true
+		case op.isControl():
+			continue
+		case h.fin() && op != opContinuation:
+			return op, payload, true
+		case op != opContinuation:
+			o.opcode = op
+		}
+		o.fragment = append(o.fragment, payload...)
+		if h.fin() {
+			p, o.fragment = o.fragment, nil
+			return o.opcode, p, true
+		}
+	}
+}
+
+// compact lets the memory of what was taken go.
+func (o *outgoing) compact() {
+	if o.taken > 0 {
+		o.unread = append([]byte(nil), o.unread[o.taken:]...)
+		o.taken = 0
+	}
+}
+
+// call does what a message or Close frame says.
+func (s *browserSocket) call(op opcode, p []byte) {
+	if op == opClose {
+		s.close(p)
+		return
+	}
+	s.send(op, p)
+}
+
+// maxBrowserBacklog is the number of bytes that may wait in the browser before
+// writers have to.
+const maxBrowserBacklog = 1 << 20
+
+// backlogPoll is how often the browser, which does not tell when it has sent
+// something, is asked.
+const backlogPoll = 5 * time.Millisecond
+
+// send sends a whole message, once the browser has room for it.
+func (s *browserSocket) send(op opcode, p []byte) {
+	for s.ws.Get("bufferedAmount").Int() > maxBrowserBacklog {
+		select {
+		case <-s.closed:
+			return
+		case <-time.After(backlogPoll):
+		}
+	}
+	if op == opText {
+		s.ws.Call("send", string(p))
+		return
+	}
+	array := js.Global().Get("Uint8Array").New(len(p))
+	js.CopyBytesToJS(array, p)
+	s.ws.Call("send", array)
+}
+
+// close begins the closing handshake. Codes that a page may not use are left
+// out.
+func (s *browserSocket) close(payload []byte) {
+	if len(payload) >= 2 {
+		if code := CloseCode(binary.BigEndian.Uint16(payload)); browserSends(code) {
+			s.ws.Call("close", int(code), string(payload[2:]))
+			return
+		}
+	}
+	s.ws.Call("close")
+}
+
+// response returns what a browser shows of the server's response.
+func (s *browserSocket) response(request *http.Request) *http.Response {
+	h := make(http.Header)
+	for name, property := range map[string]string{protocolField: "protocol", extensionsField: "extensions"} {
+		if v := s.ws.Get(property).String(); v != "" {
+			h[name] = []string{v}
+		}
+	}
+	return &http.Response{
+		Status:     "101 Switching Protocols",
+		StatusCode: http.StatusSwitchingProtocols,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     h,
+		Body:       http.NoBody,
+		Request:    request,
+	}
+}

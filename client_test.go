@@ -1,0 +1,779 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+)
+
+// An answering server on nc: it is given the request and writes what it
+// likes.
+type answering func(nc net.Conn, r *http.Request)
+
+// reply returns the server that answers with wire, in which ACCEPT stands for
+// the right Sec-WebSocket-Accept, and then waits for the client to go.
+func reply(wire string) answering {
+	return func(nc net.Conn, r *http.Request) {
+		io.WriteString(nc, strings.ReplaceAll(wire, sampleAccept, acceptFor(r)))
+		io.Copy(io.Discard, nc)
+	}
+}
+
+func acceptFor(r *http.Request) string {
+	return string(appendAcceptKey(nil, r.Header.Get(keyField)))
+}
+
+// play runs s on the far end of a pipe and returns the near end.
+func play(t testing.TB, s answering) net.Conn {
+	near, far := net.Pipe()
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		defer far.Close()
+		r, err := http.ReadRequest(bufio.NewReader(far))
+		if err == nil {
+			s(far, r)
+		}
+	}()
+	t.Cleanup(func() { near.Close(); <-done })
+	return near
+}
+
+// dialScript opens a connection to a scripted server.
+func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Response, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	return DialConn(ctx, play(t, s), "ws://example.com/chat", opts)
+}
+
+// echoServer returns the URL of a server that echoes, with and without TLS.
+func echoServer(t testing.TB) (plain, secure *httptest.Server) {
+	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
+	plain = httptest.NewServer(Handler(opts, serveEcho))
+	secure = quiet(Handler(opts, serveEcho))
+	secure.StartTLS()
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	return plain, secure
+}
+
+// quiet returns a server, not started, that does not log.
+func quiet(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	return s
+}
+
+// trust returns the TLS configuration that trusts s.
+func trust(s *httptest.Server) *tls.Config {
+	return &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+}
+
+// mustEcho sends a message and reads it back.
+func mustEcho(t testing.TB, c *Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := c.Write(ctx, Text, []byte("Hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, p, err := c.Read(ctx); err != nil || string(p) != "Hello" {
+		t.Fatalf("echo: %q, %v", p, err)
+	}
+}
+
+func TestDial(t *testing.T) {
+	covers(t, "C32", "E06", "U01", "W01")
+	plain, secure := echoServer(t)
+	for _, scheme := range []string{"ws", "http", "wss", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			s := plain
+			if strings.HasSuffix(scheme, "s") && scheme != "ws" {
+				s = secure
+			}
+			opts := &DialOptions{TLS: trust(secure), Config: Config{Subprotocols: []string{"superchat", "chat"}}}
+			c, r, err := Dial(t.Context(), scheme+"://"+s.Listener.Addr().String(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			if r.StatusCode != 101 || c.Subprotocol() != "chat" || r.Request == nil {
+				t.Errorf("response %+v, subprotocol %q", r, c.Subprotocol())
+			}
+			mustEcho(t, c)
+		})
+	}
+}
+
+func TestDialUnixSocket(t *testing.T) {
+	for _, scheme := range []string{"ws+unix", "wss+unix"} {
+		t.Run(scheme, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "ws")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			path := filepath.Join(dir, "a:b")
+			l, err := net.Listen("unix", path)
+			if err != nil {
+				t.Skipf("no Unix sockets: %v", err)
+			}
+			requests := make(chan *http.Request, 1)
+			s := httptest.NewUnstartedServer(Handler(nil, func(c *Conn, r *http.Request) error {
+				requests <- r
+				return echo(c)
+			}))
+			s.Listener = l
+			opts := new(DialOptions)
+			if scheme == "ws+unix" {
+				s.Start()
+			} else {
+				s.StartTLS()
+				opts.TLS = trust(s)
+				opts.TLS.ServerName = "example.com"
+			}
+			defer s.Close()
+			c, _, err := Dial(t.Context(), scheme+"://"+strings.ReplaceAll(path, ":", "%3A")+":/chat?x", opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			mustEcho(t, c)
+			if r := <-requests; r.Host != "localhost" || r.RequestURI != "/chat?x" {
+				t.Errorf("request %+v", r)
+			}
+		})
+	}
+}
+
+func TestDialIPv6(t *testing.T) {
+	covers(t, "U07")
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	s := httptest.NewUnstartedServer(Handler(nil, serveEcho))
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	c, _, err := Dial(t.Context(), "ws://"+l.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	mustEcho(t, c)
+}
+
+// TestNothingIsDialed checks that whatever can be known to be wrong before a
+// connection is made is found before.
+func TestNothingIsDialed(t *testing.T) {
+	covers(t, "U02", "U04", "U05", "U06", "C15", "C17", "W02", "Q.B14", "Q.J06")
+	for _, c := range []struct {
+		name string
+		url  string
+		opts DialOptions
+		want string
+	}{
+		{"fragment", "ws://h/p#f", DialOptions{}, "fragment"},
+		{"scheme", "ftp://h/", DialOptions{}, "scheme"},
+		{"host", "ws://exämple/", DialOptions{}, "xn--"},
+		{"injection in URL", "ws://h/a\r\nX: y", DialOptions{}, "control"},
+		{"userinfo", "ws://u:secret@h:x/", DialOptions{}, "malformed"},
+		{"injection in header", "ws://h/", DialOptions{Header: http.Header{"X-A": {"secret\r\nX: y"}}}, "control"},
+		{"injection in name", "ws://h/", DialOptions{Header: http.Header{"X-A: b\r\nX": {"y"}}}, "token"},
+		{"reserved header", "ws://h/", DialOptions{Header: http.Header{"Sec-WebSocket-Key": {"x"}}}, "set by this package"},
+		{"Host header", "ws://h/", DialOptions{Header: http.Header{"Host": {"x"}}}, "Host"},
+		{"Host option", "ws://h/", DialOptions{Host: "a\r\nX: y"}, "host"},
+		{"Host option with userinfo", "ws://h/", DialOptions{Host: "a@b"}, "host"},
+		{"subprotocol", "ws://h/", DialOptions{Config: Config{Subprotocols: []string{"a\r\nX: y"}}}, "token"},
+		{"subprotocol twice", "ws://h/", DialOptions{Config: Config{Subprotocols: []string{"a", "a"}}}, "twice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.opts.NetDial = func(context.Context, string, string) (net.Conn, error) {
+				t.Error("dialed")
+				return nil, io.EOF
+			}
+			_, _, err := Dial(t.Context(), c.url, &c.opts)
+			var e *HandshakeError
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			near, far := net.Pipe()
+			if _, _, err := DialConn(t.Context(), near, c.url, &c.opts); err == nil {
+				t.Error("DialConn does not fail")
+			}
+			if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("connection is open: %v", err)
+			}
+		})
+	}
+}
+
+func TestRequestOfClient(t *testing.T) {
+	covers(t, "C08", "C10", "C11", "C13", "C14", "C16", "C17", "C18", "U07", "E01")
+	var got *http.Request
+	s := func(nc net.Conn, r *http.Request) {
+		got = r
+		reply(response())(nc, r)
+	}
+	near := play(t, s)
+	opts := &DialOptions{
+		Header: http.Header{"cookie": {"a=b"}, "X-A": {"1", "2"}, "Origin": {"http://o"}},
+		Host:   "other:81",
+	}
+	c, r, err := DialConn(t.Context(), near, "ws://user:pass%2Fword@example.com/chat", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
+	if got.Method != "GET" || got.Proto != "HTTP/1.1" || got.RequestURI != "/chat" || got.Host != "other:81" {
+		t.Errorf("request %+v", got)
+	}
+	if user, password, _ := got.BasicAuth(); user != "user" || password != "pass/word" {
+		t.Errorf("userinfo %q, %q", user, password)
+	}
+	got.Header.Del("Authorization")
+	got.Header.Del(keyField)
+	want := http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, versionField: {"13"},
+		"Cookie": {"a=b"}, "X-A": {"1", "2"}, "Origin": {"http://o"},
+	}
+	if fmt.Sprint(got.Header) != fmt.Sprint(want) {
+		t.Errorf("got  %v\nwant %v", got.Header, want)
+	}
+	if r.Request.URL.String() != "http://example.com/chat" || len(opts.Header) != 3 || opts.Header["cookie"] == nil {
+		t.Errorf("URL %v, header %v", r.Request.URL, opts.Header)
+	}
+}
+
+func TestAuthorizationOfCaller(t *testing.T) {
+	covers(t, "U07")
+	d, err := newDialer("ws://u:p@h", &DialOptions{Header: http.Header{"authorization": {"Bearer x"}}})
+	if err != nil || d.request.Header.Get("Authorization") != "Bearer x" {
+		t.Errorf("%v, %v", d.request.Header, err)
+	}
+}
+
+func TestKeysAreFresh(t *testing.T) {
+	covers(t, "C12", "Q.J10")
+	seen := make(map[string]bool)
+	for range 10_000 {
+		d, err := newDialer("ws://h", nil)
+		if err != nil || !isKey(d.offer.key) || seen[d.offer.key] {
+			t.Fatalf("key %q, %v", d.offer.key, err)
+		}
+		seen[d.offer.key] = true
+	}
+}
+
+func TestNoEntropy(t *testing.T) {
+	covers(t, "C12")
+	broken := errors.New("broken")
+	defer func(r io.Reader) { rand.Reader = r }(rand.Reader)
+	rand.Reader = iotest.ErrReader(broken)
+	if _, _, err := Dial(t.Context(), "ws://h", nil); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	covers(t, "C19", "C20", "C34", "C35", "W04", "Q.B03", "Q.B07")
+	long := strings.Repeat("x", 5000)
+	for _, c := range []struct {
+		name   string
+		wire   string
+		status int
+		body   string
+		want   string // in the error
+	}{
+		{"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", ""},
+		{"204", "HTTP/1.1 204 No Content\r\n\r\n", 204, "", ""},
+		{"302", "HTTP/1.1 302 Found\r\nLocation: ws://other/\r\nContent-Length: 0\r\n\r\n", 302, "", ""},
+		{"401", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno", 401, "no", ""},
+		{"403 of HTTP/1.0", "HTTP/1.0 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", 403, "no", ""},
+		{"404 chunked", "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", 404, "no", ""},
+		{"426", "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8, 7\r\nContent-Length: 0\r\n\r\n", 426, "", `"8, 7"`},
+		{"500 with a long body", "HTTP/1.1 500 Oops\r\nContent-Length: 5000\r\n\r\n" + long, 500, long[:1024], ""},
+		{"500 with a huge body", "HTTP/1.1 500 Oops\r\nContent-Length: 1073741824\r\n\r\n" + long, 500, long[:1024], ""},
+		{"500 with endless chunks", "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("800\r\n"+long[:2048]+"\r\n", 3), 500, long[:1024], ""},
+		{"500 with malformed chunks", "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nx\r\n", 500, "hi", ""},
+		{"500 of uncertain length", "HTTP/1.1 500 Oops\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi", 500, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn, r, err := dialScript(t, reply(c.wire), nil)
+			var e *HandshakeError
+			if conn != nil || !errors.As(err, &e) || e.Status != c.status || e.Response != r || r == nil {
+				t.Fatalf("got %v, %v, %v", conn, r, err)
+			}
+			body, err := io.ReadAll(r.Body)
+			if r.StatusCode != c.status || string(body) != c.body || err != nil {
+				t.Errorf("status %d, body %q, %v", r.StatusCode, body, err)
+			}
+			if !strings.Contains(e.Error(), c.want) {
+				t.Errorf("error %v", e)
+			}
+		})
+	}
+}
+
+func TestBodyThatNeverEnds(t *testing.T) {
+	covers(t, "C34", "Q.B03")
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, r, err := dialScript(t, reply("HTTP/1.1 503 Busy\r\n\r\nhi"), &DialOptions{Config: Config{HandshakeTimeout: time.Second}})
+		if statusOf(err) != 503 || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Fatalf("got %v after %v", err, time.Since(began))
+		}
+		if body, _ := io.ReadAll(r.Body); string(body) != "hi" {
+			t.Errorf("body %q", body)
+		}
+	})
+}
+
+func TestMalformedResponses(t *testing.T) {
+	covers(t, "C31", "C34", "Q.B02", "Q.B05", "Q.B13")
+	for name, wire := range map[string]string{
+		"garbage":            "garbage\r\n\r\n",
+		"HTTP/2":             "HTTP/2 101 Switching Protocols\r\n\r\n",
+		"HTTP/1.0":           response("HTTP/1.0 101 Switching Protocols"),
+		"no reason":          response("HTTP/1.1 101"),
+		"bare LF":            strings.ReplaceAll(response(), "\r\n", "\n"),
+		"one bare LF":        strings.Replace(response(), "\r\n", "\n", 1),
+		"folded":             response("X-A: b\r\n c"),
+		"NUL":                response("X-A: b\x00"),
+		"space before colon": response("X-A : b"),
+		"SSH":                "SSH-2.0-OpenSSH_9.2\r\n",
+		"SMTP":               "220 mail.example.com ESMTP\r\n",
+		"TLS alert":          "\x15\x03\x01\x00\x02\x02\x28",
+		"one byte":           "X",
+		"a frame":            "\x81\x05Hello",
+		"huge header":        "HTTP/1.1 101 Switching Protocols\r\nA: " + strings.Repeat("x", 1<<20),
+		"many headers":       strings.TrimSuffix(response(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := dialScript(t, reply(wire), nil)
+			var e *HandshakeError
+			if c != nil || !errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, %v", c, err)
+			}
+		})
+	}
+}
+
+// TestHugeHeaderIsNotRead checks how much is read of a response without end.
+func TestHugeHeaderIsNotRead(t *testing.T) {
+	covers(t, "C34")
+	var written int
+	done := make(chan bool)
+	_, _, err := dialScript(t, func(nc net.Conn, _ *http.Request) {
+		defer close(done)
+		n, err := io.WriteString(nc, "HTTP/1.1 101 X\r\n")
+		for err == nil {
+			written += n
+			n, err = io.WriteString(nc, "X-A: "+strings.Repeat("x", 1000)+"\r\n")
+		}
+	}, nil)
+	<-done
+	if !errors.Is(err, errHeadTooLarge) || written > maxHeadBytes+4096 {
+		t.Errorf("got %v after %d bytes", err, written)
+	}
+}
+
+func TestInterimResponses(t *testing.T) {
+	covers(t, "C21", "C34", "Q.B04")
+	const early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+	for n, ok := range map[int]bool{0: true, 1: true, maxInterim: true, maxInterim + 1: false, 100: false} {
+		wire := "HTTP/1.1 100 Continue\r\n\r\n"[:min(n, 1)*25] + strings.Repeat(early, max(n-1, 0)) + response()
+		c, _, err := dialScript(t, reply(wire), nil)
+		if (err == nil) != ok {
+			t.Errorf("%d interim responses: %v", n, err)
+		}
+		if c != nil {
+			c.CloseNow()
+		}
+	}
+}
+
+func TestResponseSplitAtEveryByte(t *testing.T) {
+	covers(t, "C33", "C36", "Q.B01")
+	wire := response("Content-Length: 2") + "\x81\x02hi"
+	for cut := range len(wire) + 1 {
+		c, _, err := dialScript(t, func(nc net.Conn, r *http.Request) {
+			whole := strings.ReplaceAll(wire, sampleAccept, acceptFor(r))
+			io.WriteString(nc, whole[:cut])
+			io.WriteString(nc, whole[cut:])
+			io.Copy(io.Discard, nc)
+		}, nil)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if _, p, err := c.Read(t.Context()); string(p) != "hi" || err != nil {
+			t.Fatalf("cut at %d: %q, %v", cut, p, err)
+		}
+		c.CloseNow()
+	}
+}
+
+func TestResponseCutAtEveryByte(t *testing.T) {
+	covers(t, "C36", "Q.B05")
+	for cut := range len(response()) {
+		_, _, err := dialScript(t, func(nc net.Conn, r *http.Request) {
+			io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r))[:cut])
+		}, nil)
+		want := io.ErrUnexpectedEOF
+		if cut == 0 {
+			want = io.EOF
+		}
+		if !errors.Is(err, want) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	}
+}
+
+func TestHeadEndsWithBuffer(t *testing.T) {
+	covers(t, "Q.B01")
+	for _, size := range []int{4095, 4096, 4097, 8192} {
+		pad := size - len(response("X-Pad: "))
+		c, _, err := dialScript(t, reply(response("X-Pad: "+strings.Repeat("x", pad))+"\x81\x02hi"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, p, err := c.Read(t.Context()); string(p) != "hi" || err != nil {
+			t.Errorf("%d: %q, %v", size, p, err)
+		}
+		c.CloseNow()
+	}
+}
+
+func TestNothingIsSentBeforeResponse(t *testing.T) {
+	covers(t, "C18", "Q.J03")
+	synctest.Test(t, func(t *testing.T) {
+		c, _, err := dialScript(t, func(nc net.Conn, r *http.Request) {
+			nc.SetReadDeadline(time.Now().Add(time.Second))
+			if n, err := nc.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %d bytes, %v", n, err)
+			}
+			nc.SetReadDeadline(time.Time{})
+			reply(response())(nc, r)
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseNow()
+	})
+}
+
+func TestServerHandshakeRejected(t *testing.T) {
+	covers(t, "C24", "C26", "C29", "Q.B06")
+	for _, change := range []string{
+		"Sec-WebSocket-Accept: x", "Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate",
+	} {
+		c, r, err := dialScript(t, reply(response(change)), nil)
+		if c != nil || statusOf(err) != 101 || r == nil {
+			t.Errorf("%s: got %v, %v, %v", change, c, r, err)
+		}
+	}
+}
+
+func TestCookiesAreVisible(t *testing.T) {
+	covers(t, "C32")
+	c, r, err := dialScript(t, reply(response("Set-Cookie: a=b")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
+	if cookies := r.Cookies(); len(cookies) != 1 || cookies[0].Value != "b" {
+		t.Errorf("cookies %v", cookies)
+	}
+}
+
+func TestTLSFailures(t *testing.T) {
+	covers(t, "C05", "Q.B08")
+	_, secure := echoServer(t)
+	var served atomic.Bool
+	secure.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Store(true) })
+	old := trust(secure)
+	old.MaxVersion = tls.VersionTLS10
+	old.MinVersion = tls.VersionTLS10
+	wrongName := trust(secure)
+	wrongName.ServerName = "wrong.example"
+	expired := trust(secure)
+	expired.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
+	var authority x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	for name, c := range map[string]struct {
+		config *tls.Config
+		target any
+	}{
+		"unknown authority": {nil, &authority},
+		"wrong name":        {wrongName, &hostname},
+		"expired":           {expired, &invalid},
+		"TLS 1.0":           {old, nil},
+	} {
+		_, _, err := Dial(t.Context(), "wss://"+secure.Listener.Addr().String(), &DialOptions{TLS: c.config})
+		if err == nil || c.target != nil && !errors.As(err, c.target) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if served.Load() {
+		t.Error("a request was sent")
+	}
+}
+
+func TestServerNameAndALPN(t *testing.T) {
+	covers(t, "C06", "C07")
+	hello := make(chan *tls.ClientHelloInfo, 1)
+	s := quiet(Handler(nil, serveEcho))
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		hello <- h
+		return nil, nil
+	}}
+	s.StartTLS()
+	defer s.Close()
+	config := trust(s)
+	config.NextProtos = []string{"h2", "http/1.1"}
+	c, _, err := Dial(t.Context(), "wss://example.com", &DialOptions{TLS: config, NetDial: dialTo(s.Listener.Addr())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	mustEcho(t, c)
+	if h := <-hello; h.ServerName != "example.com" || fmt.Sprint(h.SupportedProtos) != "[http/1.1]" {
+		t.Errorf("server name %q, protocols %v", h.ServerName, h.SupportedProtos)
+	}
+	if config.ServerName != "" || len(config.NextProtos) != 2 {
+		t.Error("the configuration was changed")
+	}
+}
+
+// dialTo returns a NetDial that always connects to addr.
+func dialTo(addr net.Addr) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, addr.Network(), addr.String())
+	}
+}
+
+func TestForcedHTTP2(t *testing.T) {
+	covers(t, "C07", "Q.B08")
+	s := quiet(nil)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	near, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := trust(s)
+	config.ServerName = "example.com"
+	config.NextProtos = []string{"h2"}
+	if _, _, err := DialConn(t.Context(), tls.Client(near, config), "wss://example.com", nil); err == nil || !strings.Contains(err.Error(), `"h2"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDialConnOverTLS(t *testing.T) {
+	covers(t, "E06")
+	_, s := echoServer(t)
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"plain": func(nc net.Conn) net.Conn { return nc },
+		"TLS": func(nc net.Conn) net.Conn {
+			return tls.Client(nc, &tls.Config{RootCAs: trust(s).RootCAs, ServerName: "example.com"})
+		},
+	} {
+		nc, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := DialConn(t.Context(), wrap(nc), "wss://example.com/", &DialOptions{TLS: trust(s)})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		mustEcho(t, c)
+		c.CloseNow()
+	}
+}
+
+func TestDialErrors(t *testing.T) {
+	covers(t, "C04")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	var op *net.OpError
+	if _, _, err := Dial(t.Context(), "ws://"+l.Addr().String(), nil); !errors.As(err, &op) || statusOf(err) != 0 {
+		t.Errorf("got %v", err)
+	}
+	opts := &DialOptions{NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}
+	if _, _, err := Dial(t.Context(), "ws://h", opts); err == nil {
+		t.Error("NetDial without a result does not fail")
+	}
+}
+
+func TestNetDialArguments(t *testing.T) {
+	covers(t, "U01", "U07")
+	for rawURL, want := range map[string]string{
+		"ws://h":                "tcp h:80",
+		"wss://h:8443":          "tcp h:8443",
+		"ws://[::1]":            "tcp [::1]:80",
+		"ws+unix:///run/a:/b":   "unix /run/a",
+		"ws://user:secret@h:9/": "tcp h:9",
+	} {
+		var got string
+		stop := errors.New("stop")
+		opts := &DialOptions{NetDial: func(_ context.Context, network, addr string) (net.Conn, error) {
+			got = network + " " + addr
+			return nil, stop
+		}}
+		_, _, err := Dial(t.Context(), rawURL, opts)
+		if !errors.Is(err, stop) || got != want || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: dialed %q, %v", rawURL, got, err)
+		}
+	}
+}
+
+// TestContextEndsAtEveryStage lets the context end while the client waits for
+// one thing after another, and checks that it returns at once and leaves
+// nothing open. A synctest bubble ends only when its goroutines have.
+func TestContextEndsAtEveryStage(t *testing.T) {
+	covers(t, "C34", "W09", "Q.B10")
+	for _, c := range []struct {
+		name string
+		url  string
+		dial func(ctx context.Context, near, far net.Conn) (net.Conn, error)
+	}{
+		{"dial", "ws://h", func(ctx context.Context, near, _ net.Conn) (net.Conn, error) {
+			<-ctx.Done()
+			near.Close()
+			return nil, ctx.Err()
+		}},
+		{"dial that does not look at its context", "ws://h", func(_ context.Context, near, _ net.Conn) (net.Conn, error) {
+			time.Sleep(time.Hour)
+			return near, nil
+		}},
+		{"TLS", "wss://h", func(_ context.Context, near, far net.Conn) (net.Conn, error) {
+			go io.Copy(io.Discard, far)
+			return near, nil
+		}},
+		{"TLS hello", "wss://h", func(_ context.Context, near, _ net.Conn) (net.Conn, error) { return near, nil }},
+		{"request", "ws://h", func(_ context.Context, near, _ net.Conn) (net.Conn, error) { return near, nil }},
+		{"response", "ws://h", func(_ context.Context, near, far net.Conn) (net.Conn, error) {
+			go io.Copy(io.Discard, far)
+			return near, nil
+		}},
+		{"rest of the response", "ws://h", func(_ context.Context, near, far net.Conn) (net.Conn, error) {
+			go func() {
+				http.ReadRequest(bufio.NewReader(far))
+				for _, b := range []byte(response()) {
+					if _, err := far.Write([]byte{b}); err != nil {
+						return
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+			}()
+			return near, nil
+		}},
+	} {
+		for _, how := range []string{"canceled", "deadline", "HandshakeTimeout"} {
+			t.Run(c.name+"/"+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					near, far := net.Pipe()
+					defer far.Close()
+					ctx, cancel := context.WithCancel(t.Context())
+					want := context.DeadlineExceeded
+					opts := &DialOptions{NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+						return c.dial(ctx, near, far)
+					}}
+					switch how {
+					case "canceled":
+						want = context.Canceled
+						time.AfterFunc(time.Second, cancel)
+					case "deadline":
+						ctx, cancel = context.WithTimeout(ctx, time.Second)
+					default:
+						opts.HandshakeTimeout = time.Second
+					}
+					defer cancel()
+					began := time.Now()
+					_, _, err := Dial(ctx, c.url, opts)
+					if d := time.Since(began); !errors.Is(err, want) || d != time.Second {
+						t.Errorf("got %v after %v", err, d)
+					}
+					if _, err := io.Copy(io.Discard, far); err != nil { // ends when near is closed
+						t.Errorf("the other end: %v", err)
+					}
+					time.Sleep(time.Second) // for the other end to notice
+				})
+			})
+		}
+	}
+}
+
+func TestContextEndsAfterwards(t *testing.T) {
+	covers(t, "Q.B11")
+	plain, _ := echoServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c, _, err := Dial(ctx, "ws://"+plain.Listener.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	cancel()
+	mustEcho(t, c)
+}
+
+func TestDialLeavesNothing(t *testing.T) {
+	covers(t, "Q.B03", "C36")
+	plain := httptest.NewServer(http.NotFoundHandler())
+	u, _ := url.Parse(plain.URL)
+	before := runtime.NumGoroutine()
+	for range 50 {
+		if _, _, err := Dial(t.Context(), "ws://"+u.Host, nil); statusOf(err) != 404 {
+			t.Fatal(err)
+		}
+	}
+	plain.Close() // waits for the server's side
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines, %d before", after, before)
+	}
+}
+
+func TestHandshakeTraceOfClient(t *testing.T) {
+	for wire, want := range map[string]int{response(): 101, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n": 403, "": 0} {
+		var got HandshakeTrace
+		opts := &DialOptions{Config: Config{Trace: &Trace{Handshake: func(h HandshakeTrace) { got = h }}}}
+		s := reply(wire)
+		if wire == "" {
+			s = func(net.Conn, *http.Request) {}
+		}
+		c, _, err := dialScript(t, s, opts)
+		if got.Status != want || got.Err != err || got.Request == nil {
+			t.Errorf("got %+v", got)
+		}
+		if c != nil {
+			c.CloseNow()
+		}
+	}
+}

@@ -1,0 +1,360 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestClosePayload(t *testing.T) {
+	covers(t, "X01", "X02", "Q.F01", "Q.F02", "Q.F15", "R01", "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09")
+	registered := func(c int) bool {
+		return c >= 1000 && c <= 1003 || c >= 1007 && c <= 1014 || c >= 3000 && c <= 4999
+	}
+	c, _ := memPair(t, server, nil)
+	for code := range 1 << 16 {
+		p := appendClosePayload(nil, CloseCode(code), "why")
+		got, reason, v := parseClosePayload(p)
+		switch {
+		case code == 0:
+			require.Empty(t, p)
+		case registered(code):
+			require.Equal(t, noViolation, v, code)
+			require.Equal(t, CloseCode(code), got)
+			require.Equal(t, "why", reason)
+		default:
+			require.Equal(t, closeCodeInvalid, v, code)
+			require.Error(t, c.Close(CloseCode(code), ""), "nothing is sent")
+		}
+	}
+	require.Error(t, c.Close(CloseNormal, "\xff"))
+	require.NoError(t, c.terminal())
+	_, _, v := parseClosePayload([]byte{3})
+	require.Equal(t, closePayloadTooShort, v)
+	_, _, v = parseClosePayload([]byte{3, 0xe8, 0xff})
+	require.Equal(t, closeReasonNotUTF8, v)
+	code, _, _ := parseClosePayload(nil)
+	require.Equal(t, CloseNoStatus, code)
+}
+
+func TestCloseReasonIsCutBetweenRunes(t *testing.T) {
+	for n := range 130 {
+		reason := strings.Repeat("x", n) + "€€€€"
+		p := appendClosePayload(nil, CloseNormal, reason)
+		require.LessOrEqual(t, len(p), maxControlPayload)
+		require.True(t, utf8.Valid(p[2:]))
+		require.True(t, strings.HasPrefix(reason, string(p[2:])))
+		require.Greater(t, len(p)+3, min(maxControlPayload, len(reason)+2))
+	}
+}
+
+func FuzzClosePayload(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{3})
+	f.Add([]byte("\x03\xe8reason"))
+	f.Add([]byte("\x03\xed\xff"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		code, reason, v := parseClosePayload(p)
+		switch {
+		case len(p) == 0:
+			require.Equal(t, CloseNoStatus, code)
+		case v != noViolation:
+			require.Zero(t, code)
+		case len(p) <= maxControlPayload:
+			require.Equal(t, p, appendClosePayload(nil, code, reason))
+		}
+	})
+}
+
+// outcome is what a call of Close and a reader saw.
+type outcome struct{ closeErr, readErr error }
+
+// closeWhileReading closes c while another goroutine reads.
+func closeWhileReading(c *Conn, code CloseCode) (o outcome) {
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _, o.readErr = c.Read(context.Background()) })
+	o.closeErr = c.Close(code, "")
+	wg.Wait()
+	return o
+}
+
+func TestWeCloseFirst(t *testing.T) {
+	covers(t, "X03", "X06", "X11", "X12", "X13", "X14", "F12", "Q.F04", "W10", "W11")
+	for _, reading := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, far := memPair(t, server, nil)
+			require.NoError(t, c.Write(t.Context(), Text, []byte("before")))
+			var peer sync.WaitGroup
+			peer.Go(func() {
+				io.ReadFull(far, make([]byte, 8+4))
+				far.Write(clientFrame(0x81, "too late"))
+				far.Write(clientFrame(0x88, "\x0b\xb8bye"))
+				rest, err := io.ReadAll(far)
+				require.NoError(t, err)
+				require.Empty(t, rest)
+				far.Close()
+			})
+			var readErr error
+			if reading {
+				o := closeWhileReading(c, CloseGoingAway)
+				require.NoError(t, o.closeErr)
+				readErr = o.readErr
+			} else {
+				require.NoError(t, c.Close(CloseGoingAway, ""))
+				_, _, readErr = c.Read(t.Context())
+			}
+			var end *CloseError
+			require.ErrorAs(t, readErr, &end)
+			require.Equal(t, &CloseError{Code: 3000, Reason: "bye", Received: true, Sent: true}, end)
+			require.Equal(t, readErr, c.Write(t.Context(), Text, nil))
+			require.NoError(t, c.Close(CloseNormal, ""), "again")
+			peer.Wait()
+		})
+	}
+}
+
+func TestPeerClosesFirst(t *testing.T) {
+	covers(t, "X04", "X08", "X09", "X10", "X16", "Q.F03")
+	for payload, answer := range map[string]string{"": "", "\x03\xe8": "\x03\xe8", "\x0b\xb8why": "\x0b\xb8"} {
+		synctest.Test(t, func(t *testing.T) {
+			c, far := memPair(t, server, nil)
+			far.Write(clientFrame(0x88, payload))
+			far.Write(clientFrame(0x81, "after the end"))
+			far.Write(clientFrame(0x89, ""))
+			far.Write(clientFrame(0x88, ""))
+			_, _, err := c.Read(t.Context())
+			code, reason, _ := parseClosePayload([]byte(payload))
+			require.Equal(t, &CloseError{Code: code, Reason: reason, Received: true, Sent: true}, err)
+			payloads, opcodes := readFrames(t, far)
+			require.Equal(t, []opcode{opClose}, opcodes)
+			require.Equal(t, []string{answer}, payloads)
+			for _, err := range c.Messages(t.Context()) {
+				require.Error(t, err, "a message after the end")
+			}
+			far.Close()
+			synctest.Wait()
+		})
+	}
+}
+
+func TestClientWaitsForTheServerToEnd(t *testing.T) {
+	covers(t, "X06", "X10")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, client, nil)
+		done := make(chan error, 1)
+		go func() { done <- c.Close(CloseNormal, "") }()
+		synctest.Wait()
+		far.Write(appendFrame(nil, header{first: 0x88}, nil).b)
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatal("Close returned before the server ended TCP")
+		default:
+		}
+		far.CloseWrite()
+		require.NoError(t, <-done)
+	})
+}
+
+func TestBothCloseAtOnce(t *testing.T) {
+	covers(t, "X07", "Q.F06", "Q.F10")
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, nil)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { require.NoError(t, c.Close(4001, "client")) })
+			wg.Go(func() { require.NoError(t, s.Close(4002, "server")) })
+		}
+		wg.Wait()
+		require.ErrorIs(t, c.terminal(), CloseCode(4002))
+		require.ErrorIs(t, s.terminal(), CloseCode(4001))
+		require.EqualValues(t, 1, c.Stats().FramesOut)
+		require.EqualValues(t, 1, s.Stats().FramesOut)
+	})
+}
+
+func TestCloseIsNeverAnswered(t *testing.T) {
+	covers(t, "X22", "X23", "Q.F05", "Q.F11", "Q.G05")
+	for _, window := range []int{1 << 16, 3, 0} {
+		synctest.Test(t, func(t *testing.T) {
+			c, far := memPair(t, server, nil)
+			far.SetWindow(window)
+			go c.Write(t.Context(), Text, []byte("no one reads this"))
+			synctest.Wait()
+			began := time.Now()
+			err := c.Close(CloseGoingAway, "")
+			require.Equal(t, 5*time.Second, time.Since(began))
+			require.ErrorIs(t, err, CloseAbnormal)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, net.ErrClosed)
+			require.Equal(t, err, context.Cause(c.Context()))
+		})
+	}
+}
+
+func TestCloseAnsweredByteByByte(t *testing.T) {
+	covers(t, "Q.F05")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		go func() {
+			for _, b := range clientFrame(0x81, "a long message that never ends in time") {
+				time.Sleep(time.Second)
+				if _, err := far.Write([]byte{b}); err != nil {
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		require.ErrorIs(t, c.Close(CloseNormal, ""), CloseAbnormal)
+		require.Equal(t, 5*time.Second, time.Since(began))
+		far.Close()
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestEndWithoutClose(t *testing.T) {
+	covers(t, "G10", "X18", "Q.F07", "Q.F09", "Q.F13", "Q.J11", "Q.C08")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		far.CloseWrite()
+		_, _, err := c.Read(t.Context())
+		require.Equal(t, &CloseError{Code: CloseAbnormal, Err: io.ErrUnexpectedEOF}, err)
+		for range 1000 {
+			_, _, again := c.Read(t.Context())
+			require.True(t, again == err)
+		}
+		require.Equal(t, err, c.Write(t.Context(), Text, nil))
+	})
+}
+
+func TestCloseNow(t *testing.T) {
+	covers(t, "Q.F10")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, client, nil)
+		far.SetWindow(0)
+		errs := make(chan error, 4)
+		go func() { _, _, err := c.Read(context.Background()); errs <- err }()
+		go func() { errs <- c.Write(context.Background(), Text, []byte("x")) }()
+		synctest.Wait()
+		go func() { _, err := c.Ping(context.Background()); errs <- err }()
+		go func() { errs <- c.Drained(context.Background()) }()
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, c.CloseNow())
+		require.NoError(t, c.CloseNow())
+		for range 4 {
+			err := <-errs
+			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, err, CloseAbnormal)
+		}
+		require.Zero(t, time.Since(began))
+		require.ErrorIs(t, c.SetReadDeadline(time.Now()), net.ErrClosed)
+		require.ErrorIs(t, c.SetWriteDeadline(time.Now()), net.ErrClosed)
+		require.ErrorIs(t, c.Send(Text, nil), net.ErrClosed)
+		require.ErrorIs(t, c.Flush(), net.ErrClosed)
+		_, err := c.Writer(context.Background(), Text)
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, _, err = c.Reader(context.Background())
+		require.ErrorIs(t, err, net.ErrClosed)
+	})
+}
+
+func TestPeerLearnsWhyDespiteUnreadInput(t *testing.T) {
+	covers(t, "X09", "X15", "Q.D02", "Q.F14", "E04", "E05")
+	for _, unread := range []int{0, 100 << 10, 1 << 20, 4 << 20} {
+		nc, ns := tcpPair(t)
+		s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+		go func() {
+			nc.Write(appendHeader(nil, header{first: 0x82, masked: true, length: 1<<20 + 1}))
+			nc.Write(make([]byte, unread))
+		}()
+		_, _, err := s.Read(t.Context())
+		require.ErrorIs(t, err, ErrMessageTooBig)
+		require.ErrorIs(t, err, CloseMessageTooBig)
+		got, err := io.ReadAll(nc)
+		require.NoError(t, err, "end of file, not a reset")
+		require.True(t, bytes.HasPrefix(got[2:], []byte{0x03, 0xf1}))
+		nc.Close()
+	}
+}
+
+func TestDrainIsBounded(t *testing.T) {
+	covers(t, "Q.F03")
+	nc, ns := tcpPair(t)
+	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	nc.Write(clientFrame(0x88, ""))
+	_, _, err := s.Read(t.Context())
+	require.ErrorIs(t, err, CloseNoStatus)
+	junk := make([]byte, 1<<20)
+	sent := 0
+	for err = nil; err == nil && sent < 1<<30; {
+		var n int
+		n, err = nc.Write(junk)
+		sent += n
+	}
+	require.Error(t, err)
+}
+
+func TestCloseError(t *testing.T) {
+	covers(t, "X21", "R11", "Q.J06")
+	end := &CloseError{Code: CloseGoingAway, Reason: "\x1b[31m\n", Err: io.ErrUnexpectedEOF}
+	require.Equal(t, `websocket: closed: 1001 (going away) "\x1b[31m\n": unexpected EOF`, end.Error())
+	require.ErrorIs(t, end, CloseGoingAway)
+	require.NotErrorIs(t, end, CloseNormal)
+	require.ErrorIs(t, end, net.ErrClosed)
+	require.ErrorIs(t, end, io.ErrUnexpectedEOF)
+	require.Equal(t, "4321", CloseCode(4321).String())
+	require.Equal(t, "websocket: close 1000 (normal closure)", CloseNormal.Error())
+	for v := noViolation + 1; v < violationCount; v++ {
+		breach := v.err()
+		require.True(t, breach.Code.onWire())
+		require.NotEmpty(t, breach.Text)
+		require.Contains(t, breach.Section, "RFC ")
+		require.LessOrEqual(t, len(breach.Text), maxReason)
+		var target *ProtocolError
+		require.True(t, errors.As(error(&CloseError{Err: breach}), &target))
+		require.Contains(t, breach.Error(), "websocket: ")
+	}
+}
+
+func TestMessagesEndQuietly(t *testing.T) {
+	for code, quiet := range map[CloseCode]bool{
+		CloseNormal: true, CloseGoingAway: true, 0: true, CloseInternalError: false, 4000: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, far := memPair(t, server, nil)
+			far.Write(clientFrame(0x88, string(appendClosePayload(nil, code, ""))))
+			turns := 0
+			for _, err := range c.Messages(t.Context()) {
+				require.Error(t, err)
+				turns++
+			}
+			require.Equal(t, quiet, turns == 0, code)
+			far.Close()
+			synctest.Wait()
+		})
+	}
+}
+
+func TestClientDoesNotCloseOnItsOwn(t *testing.T) {
+	covers(t, "X17")
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, nil)
+		go echo(c)
+		go echo(s)
+		time.Sleep(24 * time.Hour)
+		require.NoError(t, c.terminal())
+		require.NoError(t, s.terminal())
+		require.NoError(t, c.Close(CloseNormal, ""))
+	})
+}

@@ -1,0 +1,193 @@
+package websocket
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"testing"
+)
+
+// completed returns a header that begins with the two bytes and is valid from
+// then on: its length has the shortest form and its key is 01020304.
+func completed(first, second byte) []byte {
+	b := []byte{first, second}
+	switch second & 0x7f {
+	case 126:
+		b = append(b, 0x01, 0x00)
+	case 127:
+		b = append(b, 0, 0, 0, 0, 0, 1, 0, 0)
+	}
+	if second&0x80 != 0 {
+		b = append(b, 1, 2, 3, 4)
+	}
+	return b
+}
+
+// forEachState calls f for every state that decides about a header.
+func forEachState(f func(s modelState, rules frameRules)) {
+	for _, r := range []role{client, server} {
+		for _, open := range []bool{false, true} {
+			for _, deflate := range []bool{false, true} {
+				f(modelState{r, open, deflate}, frameRules{
+					role: r, inside: open, deflate: deflate, maxSize: 1 << 20,
+				})
+			}
+		}
+	}
+}
+
+// TestEveryFirstTwoBytes compares parseHeader and frameRules with the model
+// for all 65,536 pairs of first bytes in every state: alone, and as the start
+// of a header that is valid otherwise.
+func TestEveryFirstTwoBytes(t *testing.T) {
+	covers(t, "F02", "F04", "F05", "F06", "G02", "G03", "O01", "O02", "Z02", "Q.C01", "Q.C02", "Q.C03", "Q.C04", "Q.C05", "Q.C11")
+	forEachState(func(s modelState, rules frameRules) {
+		for pair := range 1 << 16 {
+			b := completed(byte(pair>>8), byte(pair))
+			want, _ := modelParse(b)
+			refused := s.firstTwo(want) != 0
+
+			if got := refusedEarly(rules, b[:2]); got != refused {
+				t.Errorf("%+v: % x alone refused: %v, want %v", s, b[:2], got, refused)
+			}
+			after, v := acceptHeader(rules, b)
+			if (v != noViolation) != refused || v != noViolation && v.err().Code != CloseProtocolError {
+				t.Errorf("%+v: % x gets violation %d, want one: %v", s, b, v, refused)
+			}
+			open := s.open
+			if !want.control() && !refused {
+				open = !want.fin
+			}
+			if after.inside != open {
+				t.Errorf("%+v: after % x a message is open: %v, want %v", s, b, after.inside, open)
+			}
+			if (refused || want.control()) && after != rules {
+				t.Errorf("%+v: % x changed the state to %+v", s, b, after)
+			}
+		}
+	})
+}
+
+// refusedEarly reports whether the first two bytes of a header are enough to
+// refuse it.
+func refusedEarly(rules frameRules, b []byte) bool {
+	h, _, v := parseHeader(b)
+	return v != noViolation || rules.check(h) != noViolation
+}
+
+// acceptHeader gives the header b to rules and returns them.
+func acceptHeader(rules frameRules, b []byte) (frameRules, violation) {
+	h, _, v := parseHeader(b)
+	if v == noViolation {
+		v = rules.accept(h)
+	}
+	return rules, v
+}
+
+// checkHeader compares parseHeader with the model for one header, and for all
+// that it begins with.
+func checkHeader(t *testing.T, b []byte) {
+	t.Helper()
+	want, whole := modelParse(b)
+	h, size, v := parseHeader(b)
+	bad := len(b) >= 2 && want.control() && want.short > 125 ||
+		len(b) >= 2+want.lengthOctets() && len(b) >= 2 && lengthForm(want) != 0
+	switch {
+	case bad != (v != noViolation):
+		t.Errorf("% x: violation %d, want one: %v", b, v, bad)
+	case bad || !whole:
+		if size != 0 {
+			t.Errorf("% x: size %d, want 0", b, size)
+		}
+		return
+	case size != want.size || uint64(h.length) != want.length || h.masked != want.mask || h.fin() != want.fin || int(h.opcode()) != want.opcode:
+		t.Errorf("% x: %+v of %d bytes, the model has %+v", b, h, size, want)
+	}
+	if want.mask && !bytes.Equal(binary.LittleEndian.AppendUint32(nil, h.key), want.key) {
+		t.Errorf("% x: key %08x, want % x", b, h.key, want.key)
+	}
+	if again := appendHeader(nil, h); !bytes.Equal(again, b[:size]) || headerSize(h) != size {
+		t.Errorf("% x is encoded again as % x", b[:size], again)
+	}
+}
+
+// TestEveryLength compares the forms of the payload length with the model.
+func TestEveryLength(t *testing.T) {
+	covers(t, "F07", "F08", "F09", "F10", "F11", "F13", "O01", "Q.C06", "Q.C07", "Q.C08")
+	for _, first := range []byte{0x82, 0x01, 0x89} {
+		for _, second := range []byte{0, 0x80} {
+			for length := range 1 << 16 {
+				b := binary.BigEndian.AppendUint16([]byte{first, second | 126}, uint16(length))
+				checkHeader(t, append(b, 1, 2, 3, 4))
+			}
+			for _, length := range longLengths() {
+				b := binary.BigEndian.AppendUint64([]byte{first, second | 127}, length)
+				b = append(b, 1, 2, 3, 4)
+				for cut := range len(b) + 1 {
+					checkHeader(t, b[:cut])
+				}
+			}
+			for short := range byte(126) {
+				b := []byte{first, second | short, 1, 2, 3, 4}
+				for cut := range len(b) + 1 {
+					checkHeader(t, b[:cut])
+				}
+			}
+		}
+	}
+}
+
+// longLengths returns the values around each power of two.
+func longLengths() []uint64 {
+	lengths := []uint64{0, 1, 125, 126, 127, math.MaxUint64}
+	for shift := range 64 {
+		power := uint64(1) << shift
+		lengths = append(lengths, power-1, power, power+1)
+	}
+	return lengths
+}
+
+// TestEveryLimit compares the limits on a message with the model, around the
+// sums that overflow.
+func TestEveryLimit(t *testing.T) {
+	covers(t, "E04", "E05", "Q.C06", "Q.D02", "Q.D03", "Q.D04", "Q.D15")
+	for _, limit := range []int64{1, 125, 1 << 20, math.MaxInt32, math.MaxInt64 - 1, math.MaxInt64} {
+		for _, received := range []int64{0, 1, 100, limit - 1, limit} {
+			for _, length := range longLengths() {
+				if received < 0 || received > limit || length > math.MaxInt64 || length <= 0xffff {
+					continue
+				}
+				rules := frameRules{role: client, inside: true, maxSize: limit, size: received, fragments: 1}
+				b := binary.BigEndian.AppendUint64([]byte{0x80, 127}, length)
+				_, v := acceptHeader(rules, b)
+				tooBig := length > uint64(limit)-uint64(received)
+				if (v == messageTooBig) != tooBig {
+					t.Errorf("limit %d, %d received, %d announced: violation %d, too big: %v", limit, received, length, v, tooBig)
+				}
+			}
+		}
+	}
+}
+
+// TestEveryCloseCode compares the Close payloads of all codes with the model,
+// received and sent.
+func TestEveryCloseCode(t *testing.T) {
+	covers(t, "X01", "X02", "R01", "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09", "Q.F01", "Q.F02")
+	for code := range 1 << 16 {
+		b := binary.BigEndian.AppendUint16(nil, uint16(code))
+		for _, reason := range []string{"", "why", "€", "\xff", "\xe2\x82"} {
+			m := &model{role: client}
+			m.closeFrame(append(bytes.Clone(b), reason...))
+			got, gotReason, v := parseClosePayload(append(bytes.Clone(b), reason...))
+			switch {
+			case m.failed != 0 && (v == noViolation || v.err().Code != m.failed):
+				t.Errorf("code %d, reason %q: violation %d, want one with code %d", code, reason, v, uint16(m.failed))
+			case m.failed == 0 && (v != noViolation || got != m.code || gotReason != m.reason):
+				t.Errorf("code %d, reason %q: %d %q, violation %d", code, reason, uint16(got), gotReason, v)
+			}
+		}
+		if CloseCode(code).onWire() != modelCloseCode(code) {
+			t.Errorf("code %d may be sent: %v, want %v", code, !modelCloseCode(code), modelCloseCode(code))
+		}
+	}
+}

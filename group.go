@@ -1,0 +1,106 @@
+package websocket
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// A Group is a set of connections that are sent the same messages: a room, a
+// topic, everyone. The zero value is empty and ready. All its methods may be
+// called by several goroutines at once.
+//
+// A connection that ends leaves by itself. A Group must not be copied.
+type Group struct {
+	mu      sync.Mutex
+	members map[*Conn]struct{}
+	list    []*Conn // members, in any order; nil after a change
+}
+
+// Add makes c a member, unless it has ended, and returns what takes it out
+// again. Adding a member changes nothing. Taking out may be done more than
+// once, and while a message is sent: that may still reach c.
+func (g *Group) Add(c *Conn) (remove func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.members[c]; !ok && c.watch(g) {
+		if g.members == nil {
+			g.members = make(map[*Conn]struct{})
+		}
+		g.members[c] = struct{}{}
+		g.list = nil
+	}
+	return func() { g.remove(c) }
+}
+
+// remove takes c out.
+func (g *Group) remove(c *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.members[c]; ok {
+		c.unwatch(g)
+		delete(g.members, c)
+		g.list = nil
+	}
+}
+
+// ended takes c out.
+func (g *Group) ended(c *Conn) { g.remove(c) }
+
+// gone has nothing left to do.
+func (g *Group) gone(*Conn) {}
+
+// snapshot returns the members. The slice does not change, and is made anew
+// only after the members did.
+func (g *Group) snapshot() []*Conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.list == nil {
+		g.list = slices.AppendSeq(make([]*Conn, 0, len(g.members)), maps.Keys(g.members))
+	}
+	return g.list
+}
+
+// Send queues m for every member, as SendPrepared does, and returns for how
+// many it did and for how many it did not: because their queue is full, they
+// are ending, or m must not be sent.
+//
+// Send never waits for a member. What happens to one whose queue is full is
+// for its Config.Slow to say; under [Block], where SendPrepared would wait, the
+// message is dropped for this member and counted in its Stats. All members get
+// the messages of one goroutine in the order of its calls; messages that
+// several send at the same time may come in another order to each.
+func (g *Group) Send(m *Prepared) (queued, dropped int) {
+	for _, c := range g.snapshot() {
+		policy := c.cfg.Slow
+		if policy == Block {
+			policy = DropNewest
+		}
+		if c.sendPrepared(m, policy) == nil {
+			queued++
+		} else {
+			dropped++
+		}
+	}
+	return queued, dropped
+}
+
+// All returns the members as they are when the loop begins, in any order. The
+// loop may change the group.
+func (g *Group) All() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, c := range g.snapshot() {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of members.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members)
+}

@@ -1,0 +1,64 @@
+package websocket
+
+import (
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// memoryConn returns a connection in memory and the net.Conn of its peer.
+func memoryConn(r role, cfg *Config) (*Conn, *faultnet.Conn) {
+	nc, peer := faultnet.Pipe()
+	return newConn(nc, r, cfg.settled(), agreement{}, nil), peer
+}
+
+func TestWriteDeadlineSetDuringWrite(t *testing.T) {
+	covers(t, "Q.G04")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memoryConn(server, &Config{PingInterval: -1})
+		defer c.CloseNow()
+		began := time.Now()
+		time.AfterFunc(time.Second, func() { c.SetWriteDeadline(time.Now()) })
+		err := c.Write(t.Context(), Binary, make([]byte, 2*faultnet.DefaultWindow))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestReadDeadlineSetDuringRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memoryConn(server, &Config{PingInterval: -1})
+		defer c.CloseNow()
+		began := time.Now()
+		time.AfterFunc(time.Second, func() { c.SetReadDeadline(time.Now().Add(time.Second)) })
+		_, _, err := c.Read(t.Context())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, 2*time.Second, time.Since(began))
+	})
+}
+
+// TestWriteDeadlineMovedAsItPasses moves the deadline between the moment when
+// it ends a write and the moment when the writer looks at it.
+func TestWriteDeadlineMovedAsItPasses(t *testing.T) {
+	covers(t, "Q.G04")
+	nc, _ := faultnet.Pipe()
+	var c *Conn
+	passed := false
+	c = newConn(faultnet.OnWrite(nc, func(p []byte) (int, error) {
+		if passed {
+			return nc.Write(p)
+		}
+		passed = true
+		c.SetWriteDeadline(time.Time{})
+		return 0, os.ErrDeadlineExceeded
+	}), server, (&Config{}).settled(), agreement{}, nil)
+	defer c.CloseNow()
+	require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Hour)))
+	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("late")), os.ErrDeadlineExceeded)
+	require.NoError(t, c.Write(t.Context(), Binary, []byte("in time")))
+}

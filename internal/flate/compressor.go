@@ -1,0 +1,224 @@
+package flate
+
+import (
+	"strconv"
+	"sync"
+)
+
+// A Compressor compresses the messages of one direction of a connection
+// (RFC 7692, Section 7.2.1). With [Takeover] it holds its window and table
+// between messages, and may forget them at any time; with [NoTakeover] it
+// holds nothing. What it writes depends on its parameters and on the messages
+// and calls before, never on other Compressors. It is not safe for concurrent
+// use and must not be copied after its first use.
+//
+// Messages that the peer receives uncompressed do not enter the window and
+// need not be mentioned. Those that it receives compressed enter it, and if
+// somebody else compressed them, [Compressor.Remember] or
+// [Compressor.Forget] must be called in their place.
+type Compressor struct {
+	level   uint8
+	window  uint8
+	context Context
+	open    bool     // a message in parts is under way
+	m       *matcher // with Takeover or a message in parts, once used
+}
+
+// NewCompressor returns a Compressor that refers back at most 1<<window
+// bytes, 8 to 15. Level 1 is the fastest, 9 the most thorough.
+func NewCompressor(window, level int, context Context) Compressor {
+	checkWindow(window)
+	if level < 1 || level > 9 {
+		panic("flate: level " + strconv.Itoa(level))
+	}
+	return Compressor{level: uint8(level), window: uint8(window), context: context}
+}
+
+var encoders = sync.Pool{New: func() any { return &encoder{lengths: make([]uint16, 0, maxLitLenSyms+maxDistSyms)} }}
+
+// Append appends message, compressed, to dst. If that would not be smaller
+// than the message it returns dst as it was and false; the message is then to
+// be sent uncompressed, and is not part of the window. It must not be called
+// while a message in parts is under way.
+func (c *Compressor) Append(dst, message []byte) (out []byte, smaller bool) {
+	if len(message) == 0 {
+		return dst, false
+	}
+	e := encoders.Get().(*encoder)
+	m := c.matcher(e, len(message))
+	e.bitWriter = bitWriter{out: dst[:cap(dst)], at: len(dst)}
+	c.compress(e, m, message)
+	e.add(0, 3)
+	e.align()
+	out = e.out[:e.at]
+	if smaller = len(out)-len(dst) < len(message); !smaller {
+		out = dst
+	}
+	if smaller || m != c.m {
+		m.commit(message)
+	}
+	c.give(e, m)
+	return out, smaller
+}
+
+// AppendPart appends part of a message, compressed, to dst. What is appended
+// ends at a byte border, and the peer can inflate all of it when it arrives.
+// [Compressor.AppendLast] ends the message.
+func (c *Compressor) AppendPart(dst, part []byte) []byte {
+	if len(part) == 0 {
+		return dst
+	}
+	return append(c.appendOpen(dst, part), tail[:]...)
+}
+
+// AppendLast appends the last part of a message, which may be empty.
+func (c *Compressor) AppendLast(dst, part []byte) []byte {
+	out := c.appendOpen(dst, part)
+	c.open = false
+	if c.context == NoTakeover {
+		partMatchers[c.window].Put(c.m)
+		c.m = nil
+	}
+	return out
+}
+
+// appendOpen appends a part up to the header of the empty stored block.
+func (c *Compressor) appendOpen(dst, part []byte) []byte {
+	c.open = true
+	e := encoders.Get().(*encoder)
+	m := c.matcher(e, len(part))
+	e.bitWriter = bitWriter{out: dst[:cap(dst)], at: len(dst)}
+	c.compress(e, m, part)
+	e.reserve(1)
+	e.add(0, 3)
+	e.align()
+	out := e.out[:e.at]
+	m.commit(part)
+	c.give(e, m)
+	return out
+}
+
+// compress writes the blocks of text.
+func (c *Compressor) compress(e *encoder, m *matcher, text []byte) {
+	m.begin(len(text))
+	step := 1
+	if len(text) > smallMessage {
+		step = 8
+	}
+	for from := 0; from < len(text); from += blockSize {
+		to := min(from+blockSize, len(text))
+		if c.level == 1 {
+			e.seqs = m.fast(e.seqs[:0], text, from, to, step)
+		} else {
+			e.seqs = m.lazy(e.seqs[:0], text, from, to, efforts[c.level])
+		}
+		e.block(text[from:to])
+	}
+	e.reserve(1)
+}
+
+// ways returns the table's entries under one hash.
+func (c *Compressor) ways() uint8 {
+	if c.level == 1 {
+		return 1
+	}
+	return 4
+}
+
+// matcher returns the matcher of the connection, or one for this call.
+func (c *Compressor) matcher(e *encoder, n int) *matcher {
+	if c.m != nil {
+		return c.m
+	}
+	if c.context == NoTakeover && !c.open {
+		return c.shared(n)
+	}
+	c.m = c.fresh()
+	return c.m
+}
+
+// partMatchers holds, by window, matchers of messages in parts that were sent
+// without context.
+var partMatchers [16]sync.Pool
+
+// fresh returns an empty matcher with a ring.
+func (c *Compressor) fresh() *matcher {
+	m, _ := partMatchers[c.window].Get().(*matcher)
+	ring := 1 << c.window
+	if m == nil {
+		m = &matcher{slab: make([]byte, ring+tableBytes(int(c.window)))}
+	}
+	m.setup(m.slab, ring, int(c.window), c.ways())
+	return m
+}
+
+// Messages without context share pooled matchers, which have no ring: small
+// ones for messages up to smallMessage bytes, and larger ones.
+const (
+	smallMessage = 16 << 10
+	smallTable   = 16 << 10
+	largeTable   = 64 << 10
+)
+
+// sharedMatchers holds matchers by size of table and ways.
+var sharedMatchers [2][2]sync.Pool
+
+// shared takes a matcher from the pool for a message of n bytes.
+func (c *Compressor) shared(n int) *matcher {
+	size := smallTable
+	if n > smallMessage {
+		size = largeTable
+	}
+	m, _ := sharedMatchers[b2i(n > smallMessage)][b2i(c.level > 1)].Get().(*matcher)
+	if m == nil {
+		m = new(matcher)
+		m.setup(make([]byte, size), 0, int(c.window), c.ways())
+	}
+	m.window = 1 << c.window
+	return m
+}
+
+// give returns what a call borrowed.
+func (c *Compressor) give(e *encoder, m *matcher) {
+	if m != c.m {
+		sharedMatchers[b2i(len(m.slab) == largeTable)][b2i(c.level > 1)].Put(m)
+	}
+	e.out = nil
+	encoders.Put(e)
+}
+
+// Remember enters a message into the window that the peer received compressed
+// by another Compressor. A Compressor that holds nothing remembers nothing:
+// what it does not know it does not refer to.
+func (c *Compressor) Remember(message []byte) {
+	if c.m != nil {
+		c.m.learn(message)
+	}
+}
+
+// Forget empties the window, in constant time: what follows refers to nothing
+// before it. The memory stays.
+func (c *Compressor) Forget() {
+	if c.m != nil {
+		c.m.forget()
+	}
+}
+
+// Drop empties the window and gives its memory back, until it is needed again.
+// It also ends the use of a message in parts that is given up.
+func (c *Compressor) Drop() { c.m = nil }
+
+// Size returns the bytes of memory that c holds between messages.
+func (c *Compressor) Size() int {
+	if c.m == nil {
+		return 0
+	}
+	return len(c.m.slab)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

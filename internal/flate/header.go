@@ -1,0 +1,204 @@
+package flate
+
+import "encoding/binary"
+
+// maxHeader is the size in bytes of the longest header of a block with
+// dynamic codes: 17 bits, 19 lengths of 3 bits and 316 lengths of 7 bits, the
+// most costly being those that each have a code of their own. It is rounded
+// up for the bytes that a refill reads ahead.
+const maxHeader = 320
+
+// A preTable decodes the codes of code lengths: an entry is
+// symbol<<3 | length of the code, or 0 for a code that stands for nothing.
+type preTable [1 << maxPreCodeLen]uint8
+
+// header reads the header of a block and builds its tables. The input must
+// hold maxHeader readable bytes, or end in the padding of z.pad; if the
+// header runs into the padding, what header returns means nothing.
+func (z *inflater) header() fault {
+	z.refill()
+	z.final = z.bits&1 != 0
+	kind := z.bits >> 1 & 3
+	z.drop(3)
+	switch kind {
+	case storedBlock:
+		return z.storedHeader()
+	case fixedBlock:
+		z.lit, z.dists = fixedLit, fixedDist
+		z.state = inCodes
+		return noFault
+	case dynamicBlock:
+		return z.dynamicHeader()
+	}
+	return badBlockType
+}
+
+// storedHeader reads the length of a stored block. An empty one that ends
+// with the input is what every message ends with (RFC 7692, Section 7.2.1).
+func (z *inflater) storedHeader() fault {
+	z.drop(z.nbits & 7)
+	z.refill()
+	length, check := uint16(z.bits), uint16(z.bits>>16)
+	z.drop(32)
+	z.unread()
+	if length != ^check {
+		return badStoredLength
+	}
+	z.stored = int(length)
+	z.state = inStored
+	if length == 0 && z.last && z.pos == z.end {
+		z.state = atEnd
+	}
+	return noFault
+}
+
+// dynamicHeader reads the code lengths of RFC 1951, Section 3.2.7.
+func (z *inflater) dynamicHeader() fault {
+	nlit := int(z.bits&31) + 257
+	ndist := int(z.bits>>5&31) + 1
+	npre := int(z.bits>>10&15) + 4
+	z.drop(14)
+	if nlit > maxLitLenSyms || ndist > maxDistSyms {
+		return badCodeCount
+	}
+	var pre preTable
+	if !z.readPreCode(&pre, npre) {
+		return badCode
+	}
+	z.litCodes.reset()
+	z.distCodes.reset()
+	if f := z.readLengths(&pre, nlit, nlit+ndist); f != noFault {
+		return f
+	}
+	return z.buildTables()
+}
+
+// buildTables builds the tables of the codes just read.
+func (z *inflater) buildTables() fault {
+	if !z.litCodes.has(endOfBlock) {
+		return noEndOfBlock
+	}
+	if !z.litCodes.build(z.ownLit[:], litEntries[:], litTableBits) || !z.distCodes.build(z.ownDist[:], distEntries[:], distTableBits) {
+		return badCode
+	}
+	z.lit, z.dists = &z.ownLit, &z.ownDist
+	z.state = inCodes
+	return noFault
+}
+
+// readPreCode reads n lengths of codes of code lengths and builds their table.
+func (z *inflater) readPreCode(t *preTable, n int) bool {
+	var lengths [preCodeSyms]uint8
+	var count [8]uint8
+	z.refill()
+	for i := range n {
+		if i == 16 {
+			z.refill()
+		}
+		l := uint8(z.bits & 7)
+		z.drop(3)
+		lengths[preCodeOrder[i]] = l
+		count[l]++
+	}
+	return t.fill(&lengths, &count)
+}
+
+// fill builds the table of a complete code, or of a single code of one bit.
+func (t *preTable) fill(lengths *[preCodeSyms]uint8, count *[8]uint8) bool {
+	count[0] = 0
+	used, n := 0, uint8(0)
+	var at [8]uint8
+	for l := 1; l <= maxPreCodeLen; l++ {
+		at[l] = n
+		n += count[l]
+		used += int(count[l]) << (maxPreCodeLen - l)
+	}
+	if used != len(t) && (n != 1 || count[1] != 1) {
+		return false
+	}
+	var sorted [32]uint8
+	for sym, l := range lengths {
+		if l != 0 {
+			sorted[at[l]&31] = uint8(sym)<<3 | l
+			at[l]++
+		}
+	}
+	code, size, i := 0, 1, 0
+	for l := 1; l <= maxPreCodeLen; l++ {
+		copy(t[size:], t[:size])
+		size *= 2
+		for range count[l] {
+			t[code&(len(t)-1)] = sorted[i&31]
+			code = nextCode(code, size)
+			i++
+		}
+	}
+	return true
+}
+
+// readLengths reads the lengths of the codes of total symbols, of which the
+// first nlit are literals and lengths and the others distances.
+func (z *inflater) readLengths(pre *preTable, nlit, total int) (f fault) {
+	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
+	last, known := uint(0), false
+	for i := 0; i < total && f == noFault; {
+		if nbits < maxPreCodeLen+7 {
+			if pos > z.end+8 {
+				f = cutShort
+				break
+			}
+			bits |= binary.LittleEndian.Uint64(in[pos:]) << (nbits & 63)
+			pos += int((63 - nbits) >> 3)
+			nbits |= 56
+		}
+		e := uint(pre[bits&(1<<maxPreCodeLen-1)])
+		bits >>= e & 7
+		nbits -= e & 7
+		if e>>3 < 16 {
+			if e == 0 {
+				f = badCode
+				break
+			}
+			if last = e >> 3; last != 0 {
+				z.addCode(i, nlit, last)
+			}
+			known = true
+			i++
+			continue
+		}
+		extra, repeat := uint(2), 3
+		if e>>3 == 17 {
+			extra, last = 3, 0
+		} else if e>>3 == 18 {
+			extra, repeat, last = 7, 11, 0
+		} else if !known {
+			f = badRepeat
+		}
+		known = true
+		repeat += int(bits & (1<<extra - 1))
+		bits >>= extra
+		nbits -= extra
+		if i+repeat > total {
+			f = badRepeat
+			break
+		}
+		if last != 0 {
+			for j := range repeat {
+				z.addCode(i+j, nlit, last)
+			}
+		}
+		i += repeat
+	}
+	z.pos, z.bits, z.nbits = pos, bits, nbits
+	return f
+}
+
+// addCode gives a code to symbol i of the sequence in which the nlit literals
+// and lengths come before the distances.
+func (z *inflater) addCode(i, nlit int, length uint) {
+	if i < nlit {
+		z.litCodes.add(i, length)
+	} else {
+		z.distCodes.add(i-nlit, length)
+	}
+}

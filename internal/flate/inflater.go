@@ -1,0 +1,252 @@
+package flate
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// A blockState says what comes next in the input.
+type blockState uint8
+
+const (
+	atHeader blockState = iota // the header of a block, or the end of the message
+	inCodes                    // a code of a compressed block
+	inMatch                    // the rest of a match that found no room
+	inStored                   // bytes of a stored block
+	atEnd                      // nothing: the message is whole
+)
+
+// A pause says why an inflater returned.
+type pause uint8
+
+const (
+	wantInput pause = iota // what follows is not in the input, or not whole
+	wantRoom               // the output is full
+	done                   // the message ended as it should
+	failed                 // see inflater.fault
+)
+
+// padding is how far beyond the end of z.pad's data a load may reach: an
+// iteration of the fast loop begins at most 8 bytes behind the end, moves on
+// by 14 and loads 8.
+const padding = 40
+
+// slack is the room in bytes that an iteration of the fast loop may need: two
+// literals and a match, copied 8 bytes at a time.
+const slack = maxMatch + 2 + 24
+
+// loadAhead is how many bytes must follow the position when a code is decoded
+// from input that is not padded.
+const loadAhead = 24
+
+// An inflater is the scratch in which one message is inflated. It belongs to
+// a message from its first byte to its last, then returns to a pool.
+//
+// Its input is either the caller's slice, of which it leaves the last bytes
+// alone, or pad, in which those bytes are followed by zeros so that loads need
+// no check. A code that runs into the zeros is undone: the position is always
+// that of the last code that was whole.
+type inflater struct {
+	in    []byte
+	pos   int    // next byte of in to load into bits
+	end   int    // of the data in in
+	bits  uint64 // loaded and not yet used, from the lowest bit; above nbits are bits of in that will be loaded again
+	nbits uint
+	inPad bool // in is pad
+	last  bool // the message ends at end
+
+	out    []byte // the caller's slice, up to its capacity
+	op     int    // where the next byte of output goes
+	start  int    // where this call's output began
+	max    int    // where output must stop
+	recent *history
+
+	state  blockState
+	final  bool // the current block has BFINAL set
+	sealed bool // the block before this one had BFINAL set
+	fault  fault
+	stored int // bytes left of a stored block
+	length int // left of a match
+	dist   int
+
+	lit       *litTable
+	dists     *distTable
+	carried   int   // bytes at the start of pad that wait for more
+	consumed  int64 // bytes of the message before in
+	ownLit    litTable
+	ownDist   distTable
+	litCodes  codeLengths
+	distCodes codeLengths
+	own       history // of a message in parts, without context takeover
+	pad       [2*maxHeader + len(tail) + padding]byte
+}
+
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
+
+// newInflater takes an inflater from the pool for a new message.
+func newInflater(recent *history) *inflater {
+	z := inflaters.Get().(*inflater)
+	z.begin(recent)
+	return z
+}
+
+// begin prepares z for a message that may refer to recent. Tables and bytes
+// of other messages stay behind, where nothing leads to them.
+func (z *inflater) begin(recent *history) {
+	z.recent = recent
+	z.last = false
+	z.bits, z.nbits = 0, 0
+	z.state, z.final, z.sealed, z.fault = atHeader, false, false, noFault
+	z.carried, z.consumed = 0, 0
+}
+
+// release returns z to the pool. It keeps nothing of the caller's.
+func (z *inflater) release() {
+	z.in, z.out, z.recent = nil, nil, nil
+	z.own.forget()
+	inflaters.Put(z)
+}
+
+// refill makes at least 56 bits valid.
+func (z *inflater) refill() {
+	z.bits |= binary.LittleEndian.Uint64(z.in[z.pos:]) << (z.nbits & 63)
+	z.pos += int((63 - z.nbits) >> 3)
+	z.nbits |= 56
+}
+
+// drop uses up n valid bits.
+func (z *inflater) drop(n uint) {
+	z.bits >>= n & 63
+	z.nbits -= n
+}
+
+// unread gives loaded whole bytes back to the input.
+func (z *inflater) unread() {
+	z.pos -= int(z.nbits >> 3)
+	z.nbits &= 7
+	z.bits &= 1<<z.nbits - 1
+}
+
+// overrun reports whether bits behind the end were used.
+func (z *inflater) overrun() bool { return z.pos-int(z.nbits>>3) > z.end }
+
+// setOutput makes dst the slice that output is appended to, room bytes at most.
+func (z *inflater) setOutput(dst []byte, room int) {
+	z.out = dst[:cap(dst)]
+	z.start, z.op = len(dst), len(dst)
+	z.max = len(dst) + max(room, 0)
+	if z.max < 0 {
+		z.max = int(^uint(0) >> 1)
+	}
+}
+
+// whole inflates a message that is in memory.
+func (z *inflater) whole(payload []byte) pause {
+	n := 0
+	if len(payload) > 2*maxHeader {
+		var p pause
+		if n, p = z.direct(payload); p != wantInput {
+			return p
+		}
+	}
+	z.carried = copy(z.pad[:], payload[n:])
+	return z.finish()
+}
+
+// feed inflates part of a message. It returns how many bytes of it were used
+// or kept: all of them unless the output is full.
+func (z *inflater) feed(part []byte) (n int, p pause) {
+	for {
+		if z.carried == 0 && len(part)-n > maxHeader {
+			k, p := z.direct(part[n:])
+			n += k
+			if p != wantInput {
+				return n, p
+			}
+		}
+		k, p := z.bridge(part[n:])
+		n += k
+		if p != wantInput || n == len(part) {
+			return n, p
+		}
+	}
+}
+
+// direct inflates part in place, as far as loads stay inside it. When it
+// wants input, at most maxHeader bytes are left.
+func (z *inflater) direct(part []byte) (int, pause) {
+	z.in, z.pos, z.end, z.inPad, z.last = part, 0, len(part), false, false
+	p := z.run(len(part) - loadAhead)
+	z.settle()
+	return z.pos, p
+}
+
+// bridge inflates what pad carries and as much of part as fits behind it.
+// What it does not use it carries on, unless that is only part's and could
+// not all be copied: then it is left in part.
+func (z *inflater) bridge(part []byte) (int, pause) {
+	carried := z.carried
+	n := copy(z.pad[carried:2*maxHeader], part)
+	z.carried += n
+	p := z.padded(false)
+	if p == failed {
+		return n, p
+	}
+	if z.pos < carried || n == len(part) && p == wantInput {
+		z.carried = copy(z.pad[:], z.pad[z.pos:z.end])
+		return n, p
+	}
+	z.carried = 0
+	return z.pos - carried, p
+}
+
+// finish inflates what pad carries and the tail behind it. When the output
+// was full it is called again.
+func (z *inflater) finish() pause {
+	if !z.last {
+		z.carried += copy(z.pad[z.carried:], tail[:])
+	}
+	switch p := z.padded(true); p {
+	case wantInput:
+		return z.fail(cutShort)
+	case wantRoom:
+		z.carried = copy(z.pad[:], z.pad[z.pos:z.end])
+		return p
+	default:
+		return p
+	}
+}
+
+// padded inflates the bytes that pad carries.
+func (z *inflater) padded(last bool) pause {
+	z.in, z.pos, z.end, z.inPad, z.last = z.pad[:], 0, z.carried, true, last
+	clear(z.pad[z.end:][:padding])
+	limit := z.end - loadAhead
+	if last {
+		limit = z.end + 8
+	}
+	p := z.run(limit)
+	z.settle()
+	return p
+}
+
+// settle gives back what was loaded and not used, and counts the rest.
+func (z *inflater) settle() {
+	z.unread()
+	z.consumed += int64(z.pos)
+}
+
+// fail records the first fault and where it was found.
+func (z *inflater) fail(f fault) pause {
+	z.fault = f
+	return failed
+}
+
+// pauseErr returns the error of a message that could not be inflated as a
+// whole.
+func (z *inflater) pauseErr(p pause) error {
+	if p == wantRoom {
+		return ErrTooLong
+	}
+	return &CorruptError{z.consumed, faultTexts[z.fault]}
+}

@@ -1,0 +1,98 @@
+package flate
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// An effort says how hard the lazy search tries.
+type effort struct {
+	looks int // entries tried at a position, 1 to 4
+	lazy  int // a match shorter than this is put off if the next position has a longer one
+}
+
+// efforts holds the effort of each level from 2 on.
+var efforts = [10]effort{2: {2, 8}, 3: {3, 16}, 4: {4, 32}, 5: {4, 48}, 6: {4, 64}, 7: {4, 96}, 8: {4, 128}, 9: {4, maxMatch}}
+
+// lazy appends the sequences of message[from:to], found with several looks at
+// each position, and one at the next before a match is taken.
+func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) []sequence {
+	i, anchor := from, from
+	last := to - margin
+	for i < last {
+		length, dist := m.find(message, i, to, 3, e.looks)
+		if length == 0 {
+			i += 1 + (i-anchor)>>6
+			continue
+		}
+		entered := i + 1 // positions before it are in the table
+		for length < e.lazy && i+1 < last {
+			l, d := m.find(message, i+1, to, length, e.looks)
+			entered = i + 2
+			if l == 0 {
+				break
+			}
+			length, dist = l, d
+			i++
+		}
+		seqs = append(seqs, makeSequence(i-anchor, length, dist))
+		anchor = i + length
+		for i = entered; i < min(anchor, last); i++ {
+			m.insert4(message, i)
+		}
+		i = anchor
+	}
+	if anchor < to {
+		seqs = append(seqs, makeSequence(to-anchor, 0, 0))
+	}
+	return seqs
+}
+
+// insert4 enters position i into a table of four ways.
+func (m *matcher) insert4(message []byte, i int) {
+	slot := m.slab[m.ring+8*hash4(binary.LittleEndian.Uint32(message[i:]), m.shift):]
+	binary.LittleEndian.PutUint64(slot, binary.LittleEndian.Uint64(slot)<<16|uint64(uint16(m.base+i)))
+}
+
+// find returns the longest match at position i that is longer than best, or
+// 0, and enters the position into the table.
+func (m *matcher) find(message []byte, i, to, best, looks int) (length, dist int) {
+	now := binary.LittleEndian.Uint64(message[i:])
+	slot := m.slab[m.ring+8*hash4(uint32(now), m.shift):]
+	bucket := binary.LittleEndian.Uint64(slot)
+	pos := uint16(m.base + i)
+	binary.LittleEndian.PutUint64(slot, bucket<<16|uint64(pos))
+	reach := uint(min(m.window, m.valid+i))
+	most := min(maxMatch, to-i)
+	for ; looks > 0; looks-- {
+		d := int(pos - uint16(bucket))
+		bucket >>= 16
+		if uint(d-1) >= reach {
+			break
+		}
+		n := 0
+		if d <= i {
+			x := binary.LittleEndian.Uint64(message[i-d:]) ^ now
+			if x != 0 {
+				n = bits.TrailingZeros64(x) >> 3
+			} else {
+				n = 8 + matchLen(message[i+8:i+most], message[i+8-d:])
+			}
+		} else {
+			at := (m.base + i - d) & (m.ring - 1)
+			x := binary.LittleEndian.Uint64(m.slab[at:]) ^ now
+			if x != 0 && at <= m.ring-8 && d-i >= 8 {
+				n = bits.TrailingZeros64(x) >> 3
+			} else {
+				n = m.ringMatchLen(message, i, d, most)
+			}
+		}
+		if n > best {
+			best, length, dist = n, n, d
+			if n == most {
+				break
+			}
+		}
+	}
+	return length, dist
+}

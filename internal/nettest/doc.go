@@ -1,0 +1,3 @@
+// Package nettest has the tests of [websocket.AsNetConn] that need more than
+// the standard library.
+package nettest

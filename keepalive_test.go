@@ -1,0 +1,175 @@
+package websocket
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/stretchr/testify/require"
+)
+
+// memConns returns two joined connections in memory. cfg is for both; nil
+// means defaults.
+func memConns(t testing.TB, cfg *Config) (c, s *Conn) {
+	t.Helper()
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	near, far := faultnet.Pipe()
+	c = newConn(near, client, cfg.settled(), agreement{}, nil)
+	s = newConn(far, server, cfg.settled(), agreement{}, nil)
+	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
+	return c, s
+}
+
+func TestDeadPeerIsFound(t *testing.T) {
+	covers(t, "Q.G11", "Q.G12")
+	for _, reading := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := memPair(t, server, &Config{})
+			began := time.Now()
+			if reading {
+				_, _, err := c.Read(t.Context())
+				require.ErrorIs(t, err, ErrPongTimeout)
+			} else {
+				<-c.Context().Done()
+			}
+			require.Equal(t, 50*time.Second, time.Since(began))
+			require.ErrorIs(t, context.Cause(c.Context()), ErrPongTimeout)
+			require.ErrorIs(t, context.Cause(c.Context()), CloseAbnormal)
+		})
+	}
+}
+
+func TestPingIsSkippedWhenDataCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{})
+		go echo(c)
+		for range 20 {
+			time.Sleep(20 * time.Second)
+			far.Write(clientFrame(0x82, ""))
+		}
+		synctest.Wait()
+		require.EqualValues(t, 20, c.Stats().FramesOut, "20 echoes, no Ping")
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		require.EqualValues(t, 21, c.Stats().FramesOut)
+	})
+}
+
+func TestKeepaliveWithNobodyReading(t *testing.T) {
+	covers(t, "O03")
+	synctest.Test(t, func(t *testing.T) {
+		near, far := faultnet.Pipe()
+		c := newConn(near, client, (&Config{}).settled(), agreement{}, nil)
+		s := newConn(far, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		defer s.CloseNow()
+		defer c.CloseNow()
+		go s.Read(t.Context())
+		time.Sleep(time.Hour)
+		require.NoError(t, c.terminal())
+		require.NoError(t, s.Write(t.Context(), Text, []byte("nobody reads this for long")))
+		time.Sleep(time.Hour)
+		require.NoError(t, c.terminal(), "back-pressure is no death")
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "nobody reads this for long", string(p))
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	covers(t, "R11", "Q.D06")
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, &Config{IdleTimeout: time.Minute})
+		go c.Read(context.Background())
+		go s.Read(context.Background())
+		began := time.Now()
+		time.Sleep(45 * time.Second)
+		go c.Write(t.Context(), Text, []byte("x"))
+		synctest.Wait()
+		go s.Read(context.Background())
+		<-c.Context().Done()
+		require.Equal(t, time.Minute, time.Since(began))
+		require.ErrorIs(t, context.Cause(c.Context()), idleTooLong.err())
+		require.ErrorIs(t, context.Cause(c.Context()), ClosePolicyViolation)
+		<-s.Context().Done()
+		require.ErrorIs(t, context.Cause(s.Context()), ClosePolicyViolation)
+	})
+}
+
+func TestPingMeasures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				rtt, err := c.Ping(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 70*time.Millisecond, rtt)
+			})
+			synctest.Wait()
+		}
+		time.Sleep(70 * time.Millisecond)
+		far.Write(clientFrame(0x8a, "unasked"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x09"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
+		wg.Wait()
+	})
+}
+
+func TestPingMakesRoomForReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.Ping(t.Context())
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _, err := c.Read(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		wg.Go(func() {
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "data", string(p))
+		})
+		synctest.Wait()
+		far.Write(clientFrame(0x81, "data"))
+		synctest.Wait()
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x01"))
+		wg.Wait()
+	})
+}
+
+func TestPingWaitsBehindData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, nil)
+		go s.Read(t.Context())
+		require.NoError(t, s.Write(t.Context(), Text, []byte("one")))
+		require.NoError(t, s.Write(t.Context(), Text, []byte("two")))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.Ping(t.Context())
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for _, want := range []string{"one", "two"} {
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, string(p))
+		}
+		wg.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := c.Ping(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}

@@ -1,0 +1,89 @@
+package websocket
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// maskNaively is RFC 6455, Section 5.3, to the letter.
+func maskNaively(p []byte, key [4]byte) []byte {
+	out := make([]byte, len(p))
+	for i := range p {
+		out[i] = p[i] ^ key[i%4]
+	}
+	return out
+}
+
+// keyOf returns key as header.key holds it.
+func keyOf(key [4]byte) uint32 {
+	return uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
+}
+
+// ramp returns n bytes that differ from their neighbours.
+func ramp(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(i*7 + i>>8)
+	}
+	return p
+}
+
+func TestMaskEqualsNaiveLoop(t *testing.T) {
+	covers(t, "K02", "Q.C12")
+	for _, key := range [][4]byte{{1, 2, 3, 4}, {}, {0xff, 0xff, 0xff, 0xff}, {0, 0x80, 0, 1}} {
+		for n := range 513 {
+			for align := range 16 {
+				p := ramp(n + align)[align:]
+				want := maskNaively(p, key)
+				dst := make([]byte, n)
+				after := maskCopy(dst, p, keyOf(key))
+				require.Equal(t, want, dst)
+				require.Equal(t, after, mask(p, keyOf(key)))
+				require.Equal(t, want, p)
+			}
+		}
+	}
+}
+
+func TestMaskInPieces(t *testing.T) {
+	covers(t, "K02")
+	key := [4]byte{0xde, 0xad, 0xbe, 0xef}
+	for _, piece := range []int{1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 63, 64, 65} {
+		p := ramp(1000)
+		want := maskNaively(p, key)
+		k := keyOf(key)
+		for at := 0; at < len(p); at += piece {
+			k = mask(p[at:min(at+piece, len(p))], k)
+		}
+		require.Equal(t, want, p, "pieces of %d", piece)
+	}
+}
+
+func FuzzMask(f *testing.F) {
+	f.Add([]byte("Hello"), uint8(0), uint8(3), byte(1), byte(2), byte(3), byte(4))
+	f.Fuzz(func(t *testing.T, p []byte, align, cut uint8, k0, k1, k2, k3 byte) {
+		key := [4]byte{k0, k1, k2, k3}
+		want := maskNaively(p, key)
+		moved := append(make([]byte, align), p...)[align:]
+		at := min(int(cut), len(moved))
+		mask(moved[at:], mask(moved[:at], keyOf(key)))
+		if !bytes.Equal(moved, want) {
+			t.Fatalf("mask(%x, %x) = %x, want %x", p, key, moved, want)
+		}
+	})
+}
+
+func BenchmarkMask(b *testing.B) {
+	for _, n := range []int{8, 32, 128, 1 << 10, 16 << 10, 1 << 20} {
+		p := ramp(n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				mask(p, 0x12345678)
+			}
+		})
+	}
+}

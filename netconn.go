@@ -1,0 +1,223 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+	"unicode/utf8"
+)
+
+// AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
+// Where messages begin and end has no meaning in it.
+//
+// Read returns the content of messages of type t as it arrives; a message of
+// the other type ends the connection with CloseUnsupportedData. It returns
+// io.EOF once the peer has closed with CloseNormal, CloseGoingAway or without a
+// code; if the connection ends in another way, it returns the [*CloseError].
+//
+// Write sends messages of type t of up to 32 KiB, so that no limit of the peer
+// stands in the way of a long p. For Text each p must be valid UTF-8 by itself.
+// What Write counts will arrive if the connection lives, also when a deadline
+// ends the call.
+//
+// A deadline interrupts calls and not the connection: later calls go on.
+// Close makes calls under way return, does the closing handshake with
+// CloseNormal, and waits for the peer's part for Config.CloseTimeout at most.
+//
+// The Conn must not be read directly meanwhile, and it has the same deadlines.
+func AsNetConn(c *Conn, t MessageType) net.Conn {
+	n := &netConn{c: c, typ: t}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// maxNetConnMessage is the size in bytes of the largest message that a netConn
+// sends: what peers with a small limit accept.
+const maxNetConnMessage = 32 << 10
+
+// A netConn is what AsNetConn returns.
+type netConn struct {
+	c      *Conn
+	typ    MessageType
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	reading turn          // who may use the next three
+	open    bool          // message is not at its end
+	message MessageReader // the current one
+	readErr error         // permanent
+
+	writing turn // who may use the next
+	behind  bool // what the last Write counted may not be on the network
+}
+
+// Read reads into p what the peer sent, waiting for at least one byte.
+func (n *netConn) Read(p []byte) (int, error) {
+	if err := n.begin(&n.reading, &n.c.readGuard); err != nil {
+		return 0, n.failure(err)
+	}
+	defer n.reading.give()
+	if len(p) == 0 || n.readErr != nil {
+		return 0, n.readErr
+	}
+	for {
+		if err := n.nextMessage(); err != nil {
+			return 0, n.failure(err)
+		}
+		read, err := n.message.Read(p)
+		if err == io.EOF {
+			n.open = false
+			continue
+		}
+		return read, n.failure(err)
+	}
+}
+
+// begin takes a turn for a call, unless its deadline has passed.
+func (n *netConn) begin(t *turn, g *guard) error {
+	if err := n.ctx.Err(); err != nil {
+		return err
+	}
+	if g.expired() {
+		return os.ErrDeadlineExceeded
+	}
+	if t.try() {
+		return nil
+	}
+	return n.c.awaitTurn(n.ctx, t, g)
+}
+
+// nextMessage makes the next message the current one, if there is none.
+func (n *netConn) nextMessage() error {
+	if n.open {
+		return nil
+	}
+	t, r, err := n.c.openReader(n.ctx)
+	if err != nil {
+		return err
+	}
+	if t != n.typ {
+		n.readErr = fmt.Errorf("websocket: %s message in a stream of %s messages", t, n.typ)
+		go n.c.close(CloseUnsupportedData, "", n.readErr)
+		return n.readErr
+	}
+	n.open, n.message = true, r
+	return nil
+}
+
+// failure returns what a call says of err.
+func (n *netConn) failure(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case n.ctx.Err() != nil:
+		return net.ErrClosed
+	case endedQuietly(err):
+		return io.EOF
+	default:
+		return err
+	}
+}
+
+// Write sends p. The count is of bytes that the connection has taken over.
+func (n *netConn) Write(p []byte) (written int, err error) {
+	if err := n.c.checkOutgoing(n.typ, p); err != nil {
+		return 0, err
+	}
+	if err := n.begin(&n.writing, &n.c.out.guard); err != nil {
+		return 0, n.writeFailure(err)
+	}
+	defer n.writing.give()
+	for written < len(p) {
+		if err := n.catchUp(); err != nil {
+			return written, n.writeFailure(err)
+		}
+		size := n.cut(p[written:])
+		if err := n.send(p[written : written+size]); err != nil {
+			return written, n.writeFailure(err)
+		}
+		written += size
+	}
+	return written, nil
+}
+
+// catchUp waits for what the last call left behind.
+func (n *netConn) catchUp() error {
+	if !n.behind {
+		return nil
+	}
+	if err := n.c.out.flushAll(n.ctx); err != nil {
+		return n.c.writeError(n.ctx, err)
+	}
+	n.behind = false
+	return nil
+}
+
+// cut returns how much of p, which is valid if it is text, is sent next.
+func (n *netConn) cut(p []byte) int {
+	if len(p) <= maxNetConnMessage {
+		return len(p)
+	}
+	size := maxNetConnMessage
+	for n.typ == Text && !utf8.RuneStart(p[size]) && size > maxNetConnMessage-utf8.UTFMax {
+		size--
+	}
+	return size
+}
+
+// send sends p as a message. If it is interrupted, the message is left to be
+// finished in the background.
+func (n *netConn) send(p []byte) error {
+	c := n.c
+	if err := c.takeSending(n.ctx); err != nil {
+		return err
+	}
+	ticket, _, err := c.appendMessage(n.typ, p)
+	c.sending.give()
+	if err != nil {
+		return c.writeError(n.ctx, err)
+	}
+	err = c.writeError(n.ctx, c.out.flush(n.ctx, ticket, false))
+	if err != nil && c.writable() == nil {
+		n.behind = true
+		return nil
+	}
+	return err
+}
+
+// writeFailure returns what Write says of err.
+func (n *netConn) writeFailure(err error) error {
+	if n.ctx.Err() != nil {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// Close ends the connection.
+func (n *netConn) Close() error {
+	n.cancel()
+	return n.c.Close(CloseNormal, "")
+}
+
+// LocalAddr returns that of the Conn.
+func (n *netConn) LocalAddr() net.Addr { return n.c.LocalAddr() }
+
+// RemoteAddr returns that of the Conn.
+func (n *netConn) RemoteAddr() net.Addr { return n.c.RemoteAddr() }
+
+// SetDeadline sets both deadlines.
+func (n *netConn) SetDeadline(t time.Time) error {
+	if err := n.c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return n.c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline sets when calls of Read that wait give up.
+func (n *netConn) SetReadDeadline(t time.Time) error { return n.c.SetReadDeadline(t) }
+
+// SetWriteDeadline sets when calls of Write that wait give up.
+func (n *netConn) SetWriteDeadline(t time.Time) error { return n.c.SetWriteDeadline(t) }

@@ -1,0 +1,68 @@
+package websocket
+
+import (
+	"context"
+	"unicode/utf8"
+)
+
+// A Prepared is a message made ready once, to be sent to many connections. It
+// does not change, and may be sent by any number of goroutines at once.
+//
+// All connections share its memory, while it waits in their queues as well. A
+// server's connection sends it as it is. A client's masks it anew each time:
+// two frames with one key would tell what both contain (RFC 6455,
+// Section 5.3).
+type Prepared struct {
+	typ     MessageType
+	payload []byte
+	err     error // why it must not be sent
+}
+
+// Prepare makes a copy of p ready to be sent as a message of type t. What is
+// wrong with the message, such as text that is not UTF-8, is the error of
+// every call that sends it.
+func Prepare(t MessageType, p []byte) *Prepared {
+	m := &Prepared{typ: t, payload: append([]byte(nil), p...)}
+	switch {
+	case t != Text && t != Binary:
+		m.err = errInvalidType
+	case t == Text && !utf8.Valid(p):
+		m.err = errInvalidText
+	}
+	return m
+}
+
+// checkPrepared returns an error if m must not be sent.
+func (c *Conn) checkPrepared(m *Prepared) error {
+	if m.err == errInvalidText && c.cfg.SkipUTF8Check {
+		return nil
+	}
+	return m.err
+}
+
+// WritePrepared sends m as Write does.
+func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
+	if err := c.checkPrepared(m); err != nil {
+		return err
+	}
+	return c.writeChecked(ctx, m.typ, m.payload)
+}
+
+// SendPrepared queues m as Send does, without copying it.
+func (c *Conn) SendPrepared(m *Prepared) error {
+	return c.sendPrepared(m, c.cfg.Slow)
+}
+
+// sendPrepared is SendPrepared under a policy. A large message takes the way
+// through the queue, from which it leaves without being copied.
+func (c *Conn) sendPrepared(m *Prepared, policy SlowPolicy) error {
+	if err := c.checkPrepared(m); err != nil {
+		return err
+	}
+	if len(m.payload) < lendAbove {
+		if done, err := c.sendNow(m.typ, m.payload); done || err != nil {
+			return err
+		}
+	}
+	return c.enqueue(queued{typ: m.typ, shared: m}, policy)
+}

@@ -1,0 +1,298 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Registry knows the connections that servers have accepted, and closes them
+// when the servers stop: net/http forgets a connection that became a
+// WebSocket. The zero value is empty and ready; AcceptOptions.Registry puts
+// connections into it. All its methods may be called by several goroutines at
+// once.
+//
+// A connection leaves by itself once its net.Conn is closed. A Registry must
+// not be copied.
+//
+// # Stopping a server
+//
+// [http.Server.Shutdown] does not wait for what is registered to be called,
+// and does not hand its context on. So stopping takes two calls with one
+// context: the first lets no more requests in, answers those under way and,
+// for a server that was given to Attach, begins to close the WebSockets with
+// CloseGoingAway; the second waits for them.
+//
+//	err := srv.Shutdown(ctx)
+//	err = errors.Join(err, registry.Shutdown(ctx, websocket.CloseGoingAway, ""))
+type Registry struct {
+	mu      sync.Mutex
+	conns   map[*Conn]*http.Server // whose net.Conn is open, with the server that accepted each
+	stopped map[*http.Server]bool  // servers that accept no more
+	closing *CloseError            // of Shutdown: nobody accepts any more
+	left    []*Conn                // still to be closed, by whoever is first
+	busy    int                    // connections, handshakes, and handlers
+	quiet   chan struct{}          // closed when busy falls to 0; nil if nobody waits
+}
+
+// Attach makes srv.Shutdown begin to close the WebSockets that srv accepted,
+// with CloseGoingAway, and refuse others with 503 Service Unavailable. Those
+// of other servers stay. srv.Shutdown does not wait for them: Shutdown of the
+// Registry does. srv.Close does nothing to them.
+func (r *Registry) Attach(srv *http.Server) {
+	srv.RegisterOnShutdown(func() {
+		r.stop(srv)
+		r.closeLeft(context.Background(), &CloseError{Code: CloseGoingAway})
+	})
+}
+
+// Shutdown closes every connection with a closing handshake, as Conn.Close
+// does, and refuses others with 503 Service Unavailable from now on, whatever
+// server they come by. They are not closed all at once, lest all clients come
+// back at once: there is a millisecond between two, or less, so that it takes
+// five seconds at most, or half of the time that ctx has left.
+//
+// Shutdown returns nil when the last of them is closed, and functions given to
+// Handler have returned. When ctx ends first, connections that are left are
+// closed without a handshake, and an error that wraps that of ctx says how
+// many they were. A code or reason that Conn.Close would refuse is an error,
+// and nothing happens.
+//
+// Shutdown may be called again, also while another call is under way.
+func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	end := &CloseError{Code: code, Reason: reason}
+	quiet := r.stopAll(end)
+	r.closeLeft(ctx, end)
+	select {
+	case <-quiet:
+		return nil
+	default:
+	}
+	select {
+	case <-quiet:
+		return nil
+	case <-ctx.Done():
+		return r.drop(ctx.Err())
+	}
+}
+
+// stop makes the connections of srv those that are to be closed.
+func (r *Registry) stop(srv *http.Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped[srv] || r.closing != nil {
+		return
+	}
+	if r.stopped == nil {
+		r.stopped = make(map[*http.Server]bool)
+	}
+	r.stopped[srv] = true
+	for c, by := range r.conns {
+		if by == srv {
+			r.left = append(r.left, c)
+		}
+	}
+}
+
+// stopAll makes all connections those that are to be closed, unless their
+// server was stopped before, and returns a channel that is closed when nothing
+// is left.
+func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing == nil {
+		r.closing = end
+		for c, by := range r.conns {
+			if !r.stopped[by] {
+				r.left = append(r.left, c)
+			}
+		}
+	}
+	if r.quiet == nil {
+		r.quiet = make(chan struct{})
+	}
+	quiet = r.quiet
+	r.settleLocked()
+	return quiet
+}
+
+// lessBusyLocked takes note that something ended. The caller holds r.mu.
+func (r *Registry) lessBusyLocked() {
+	r.busy--
+	r.settleLocked()
+}
+
+// settleLocked tells those who wait if nothing is left. The caller holds r.mu.
+func (r *Registry) settleLocked() {
+	if r.busy == 0 && r.quiet != nil {
+		close(r.quiet)
+		r.quiet = nil
+	}
+}
+
+// closeLeft begins to close what is to be closed, one after the other. Several
+// calls share the work. It returns when all have begun, or ctx ends.
+func (r *Registry) closeLeft(ctx context.Context, end *CloseError) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	began := time.Now()
+	step := r.stagger(ctx)
+	for i := time.Duration(0); ; i++ {
+		if wait := time.Until(began.Add(i * step)); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		c, ok := r.next()
+		if !ok {
+			return
+		}
+		go c.Close(end.Code, end.Reason)
+	}
+}
+
+// stagger returns the time between the closings of two connections.
+func (r *Registry) stagger(ctx context.Context) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	span := 5 * time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		span = max(0, min(span, time.Until(deadline)/2))
+	}
+	return min(time.Millisecond, span/time.Duration(len(r.left)+1))
+}
+
+// next returns one of the connections that are to be closed.
+func (r *Registry) next() (*Conn, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.left)
+	if n == 0 {
+		return nil, false
+	}
+	c := r.left[n-1]
+	r.left[n-1] = nil
+	r.left = r.left[:n-1]
+	return c, true
+}
+
+// drop closes all that is left without waiting, because of err.
+func (r *Registry) drop(err error) error {
+	n := 0
+	for c := range r.Conns() {
+		c.CloseNow()
+		n++
+	}
+	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
+}
+
+// A place is held for a handshake that is about to be completed. The zero
+// value is none.
+type place struct {
+	in  *Registry
+	srv *http.Server // that accepts the connection, or nil
+}
+
+// admit holds a place for a handshake, or refuses it. The place must be
+// filled. A nil Registry has no places and refuses nobody.
+func (r *Registry) admit(srv *http.Server) (place, error) {
+	if r == nil {
+		return place{}, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing != nil || r.stopped[srv] {
+		return place{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
+	}
+	r.busy++
+	return place{r, srv}, nil
+}
+
+// fill enters c, or gives the place up if c is nil. If the server has been
+// stopped meanwhile, c is closed.
+func (p place) fill(c *Conn) {
+	r := p.in
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c == nil || !c.watch(r) {
+		r.lessBusyLocked()
+		return
+	}
+	if r.conns == nil {
+		r.conns = make(map[*Conn]*http.Server)
+	}
+	r.conns[c] = p.srv
+	switch {
+	case r.closing != nil:
+		go c.Close(r.closing.Code, r.closing.Reason)
+	case r.stopped[p.srv]:
+		go c.Close(CloseGoingAway, "")
+	}
+}
+
+// ended waits for gone.
+func (r *Registry) ended(*Conn) {}
+
+// gone lets go of c.
+func (r *Registry) gone(c *Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, c)
+	r.lessBusyLocked()
+}
+
+// enter takes note of a handler that begins. A nil Registry does not.
+func (r *Registry) enter() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy++
+}
+
+// leave takes note of a handler's end. A nil Registry does not.
+func (r *Registry) leave() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lessBusyLocked()
+}
+
+// Conns returns the connections as they are when the loop begins, in any
+// order. Those that are closing are among them.
+func (r *Registry) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		r.mu.Lock()
+		conns := slices.Collect(maps.Keys(r.conns))
+		r.mu.Unlock()
+		for _, c := range conns {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of connections. Those that are closing count.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.conns)
+}

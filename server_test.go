@@ -1,0 +1,824 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A door is one of the ways into the server. It sends wire and returns the
+// response with its body, and the connection behind it.
+type door struct {
+	name string
+	open func(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn)
+}
+
+var doors = []door{{"Accept", throughAccept}, {"AcceptConn", throughAcceptConn}}
+
+// throughAccept goes through net/http's server.
+func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+	s := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := Accept(w, r, opts); err == nil {
+			echo(c)
+			c.CloseNow()
+		}
+	}))
+	s.Start()
+	t.Cleanup(s.Close)
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return roundTrip(t, nc, wire)
+}
+
+// throughAcceptConn goes through AcceptConn on a TCP connection.
+func throughAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+	near, far := tcpPair(t)
+	go func() {
+		if c, _, err := AcceptConn(t.Context(), far, opts); err == nil {
+			echo(c)
+			c.CloseNow()
+		}
+	}()
+	return roundTrip(t, near, wire)
+}
+
+// roundTrip writes wire and reads the response.
+func roundTrip(t *testing.T, nc net.Conn, wire string) (*http.Response, net.Conn) {
+	t.Helper()
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	go io.WriteString(nc, wire)
+	br := bufio.NewReader(nc)
+	method, _, _ := strings.Cut(wire, " ")
+	r, err := http.ReadResponse(br, &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("response to %.60q: %v", wire, err)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatalf("body: %v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return r, bufferedConn{nc, br}
+}
+
+// A bufferedConn reads through a bufio.Reader.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c bufferedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// serveEcho is echo as a handler.
+func serveEcho(c *Conn, _ *http.Request) error { return echo(c) }
+
+// maskedHello is "Hello" in a frame from a client.
+const maskedHello = "\x81\x85\x00\x00\x00\x00Hello"
+
+// wantHello reads the echo of maskedHello.
+func wantHello(t *testing.T, nc net.Conn) {
+	t.Helper()
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(nc, got); err != nil || string(got) != "\x81\x05Hello" {
+		t.Fatalf("echo: got %q, %v", got, err)
+	}
+}
+
+func TestRequestStatus(t *testing.T) {
+	covers(t, "Q.A01", "Q.A02", "Q.A03", "Q.A04", "Q.A05", "Q.A06", "Q.A07", "Q.A08", "Q.A11", "Q.A12", "Q.A21", "Q.J01", "S01", "S02", "S03",
+		"S04", "S05", "S06", "S07", "S08", "S10", "S11", "S12", "S13", "S16", "S19", "S20", "S24", "S28")
+	long := strings.Repeat("x", 10<<10)
+	for _, c := range []struct {
+		name   string
+		wire   string
+		status int
+	}{
+		{"good", request(), 101},
+		{"unknown field", request("X-Foo: 1"), 101},
+		{"POST", request("POST /chat HTTP/1.1", "Content-Length: 0"), 405},
+		{"PUT", request("PUT /chat HTTP/1.1", "Content-Length: 0"), 405},
+		{"HEAD", request("HEAD /chat HTTP/1.1"), 405},
+		{"CONNECT", request("CONNECT h:80 HTTP/1.1"), 405},
+		{"get", request("get /chat HTTP/1.1"), 405},
+		{"HTTP/1.0", request("GET /chat HTTP/1.0"), 505},
+		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+		{"no Host", request("-Host"), 400},
+		{"empty Host", request("Host:"), 400},
+		{"two Hosts", request("+Host: other"), 400},
+		{"Upgrade missing", request("-Upgrade"), 426},
+		{"Upgrade list", request("Upgrade: h2c, WebSocket"), 101},
+		{"Upgrade lines", request("Upgrade: h2c", "+Upgrade: websocket"), 101},
+		{"Upgrade in capitals", request("Upgrade: WEBSOCKET"), 101},
+		{"Upgrade with version", request("Upgrade: websocket/13"), 400},
+		{"Upgrade websockets", request("Upgrade: websockets"), 400},
+		{"Upgrade h2c", request("Upgrade: h2c"), 400},
+		{"Connection list", request("Connection: keep-alive, Upgrade"), 101},
+		{"Connection lines", request("Connection: keep-alive", "+Connection: Upgrade"), 101},
+		{"Connection with empty elements", request("Connection:  , ,upgrade"), 101},
+		{"Connection in capitals", request("Connection: UPGRADE"), 101},
+		{"Connection with parameter", request("Connection: Upgrade;q=1"), 400},
+		{"Connection notupgrade", request("Connection: notupgrade"), 400},
+		{"Connection upgrade-insecure", request("Connection: upgrade-insecure"), 400},
+		{"Connection upgrade-x", request("Connection: upgrade-x"), 400},
+		{"Connection missing", request("-Connection"), 400},
+		{"Connection of 10,000 tokens", request("Connection: " + strings.Repeat("a,", 10_000)), 400},
+		{"key missing", request("-Sec-WebSocket-Key"), 400},
+		{"key empty", request("Sec-WebSocket-Key:"), 400},
+		{"key of 15 bytes", request("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"), 400},
+		{"key of 18 bytes", request("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"), 400},
+		{"key in the other alphabet", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-_=="), 400},
+		{"key with space", request("Sec-WebSocket-Key: dGhlIHNhbXBs SBub25jZQ=="), 400},
+		{"key of the RFC", request("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC=="), 101},
+		{"key of 10 KiB", request("Sec-WebSocket-Key: " + long), 400},
+		{"key folded", request("Sec-WebSocket-Key: dGhlIHNhbXBs\r\n ZSBub25jZQ=="), 400},
+		{"same key twice", request("+Sec-WebSocket-Key: " + sampleKey), 400},
+		{"two keys", request("+Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC=="), 400},
+		{"version 8", request("Sec-WebSocket-Version: 8"), 426},
+		{"version 12", request("Sec-WebSocket-Version: 12"), 426},
+		{"version 013", request("Sec-WebSocket-Version: 013"), 426},
+		{"version list", request("Sec-WebSocket-Version: 13, 8"), 426},
+		{"version empty", request("Sec-WebSocket-Version:"), 426},
+		{"version long", request("Sec-WebSocket-Version: " + strings.Repeat("1", 10<<10)), 426},
+		{"version in spaces", request("Sec-WebSocket-Version: \t13 "), 101},
+		{"version twice", request("+Sec-WebSocket-Version: 13"), 400},
+		{"version missing", request("-Sec-WebSocket-Version"), 400},
+		{"subprotocol malformed", request("Sec-WebSocket-Protocol: chat, a b"), 400},
+		{"subprotocol twice", request("Sec-WebSocket-Protocol: chat, chat"), 400},
+		{"subprotocols with empty element", request("Sec-WebSocket-Protocol: chat,,superchat"), 101},
+		{"subprotocol not UTF-8", request("Sec-WebSocket-Protocol: \xff"), 400},
+		{"extensions malformed", request("Sec-WebSocket-Extensions: permessage-deflate; ="), 400},
+		{"quoted value is no token", request(`Sec-WebSocket-Extensions: permessage-deflate; a="x y"`), 400},
+		{"unterminated quote", request(`Sec-WebSocket-Extensions: permessage-deflate; a="x`), 400},
+		{"10,000 extensions", request("Sec-WebSocket-Extensions: " + strings.Repeat("a,", 10_000)), 400},
+		{"extensions unknown", request("Sec-WebSocket-Extensions: constructor, __proto__; x"), 101},
+		{"origin same", request("Origin: http://SERVER.example.com"), 101},
+		{"no origin", request(), 101},
+		{"origin other", request("Origin: http://evil.example"), 403},
+		{"origin null", request("Origin: null"), 403},
+		{"two origins", request("Origin: http://server.example.com", "+Origin: http://evil.example"), 403},
+		{"body", request("Content-Length: 11") + maskedHello, 400},
+		{"chunked body", request("Transfer-Encoding: chunked") + "5\r\nHello\r\n0\r\n\r\n", 400},
+		{"body both ways", request("Content-Length: 5", "Transfer-Encoding: chunked") + "5\r\nHello\r\n0\r\n\r\n", 400},
+		{"expectation", request("Expect: 100-continue"), 101},
+		{"not HTTP", "Hello\r\n\r\n", 400},
+		{"TLS", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
+		{"no colon", request("Bad line"), 400},
+		{"2 MiB line", request("X-Long: " + strings.Repeat("x", 2<<20)), 431},
+	} {
+		for _, d := range doors {
+			t.Run(c.name+"/"+d.name, func(t *testing.T) {
+				r, nc := d.open(t, nil, c.wire)
+				if r.StatusCode != c.status {
+					t.Fatalf("got %d, want %d", r.StatusCode, c.status)
+				}
+				checkFraming(t, r)
+				if c.status == 101 {
+					io.WriteString(nc, maskedHello)
+					wantHello(t, nc)
+				}
+			})
+		}
+	}
+}
+
+// checkFraming checks the fields that a response of its status must have, and
+// must not have.
+func checkFraming(t *testing.T, r *http.Response) {
+	t.Helper()
+	ours := r.Header.Get("X-Content-Type-Options") != "" // net/http refuses some itself
+	if (r.StatusCode == 405) != (r.Header.Get("Allow") == "GET") {
+		t.Errorf("Allow is %q", r.Header["Allow"])
+	}
+	if upgrade := r.Header.Get("Upgrade"); (r.StatusCode == 426 || r.StatusCode == 101) != (upgrade == "websocket") {
+		t.Errorf("Upgrade is %q", upgrade)
+	}
+	switch {
+	case r.StatusCode == 101:
+		if r.Header["Content-Length"] != nil || r.Header["Transfer-Encoding"] != nil || r.Header["Date"] != nil {
+			t.Errorf("101 has %v", r.Header)
+		}
+	case r.StatusCode == 426:
+		if v := r.Header[versionField]; len(v) != 1 || v[0] != "13" || !r.Close && !containsToken(r.Header["Connection"], "upgrade") {
+			t.Errorf("426 has %v", r.Header)
+		}
+	case ours && r.ContentLength < 0 && r.Request.Method != "HEAD":
+		t.Errorf("length of the body is not known")
+	}
+}
+
+func TestGoldenResponse(t *testing.T) {
+	covers(t, "S20", "S18", "C24")
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer near.Close()
+			go acceptAs(d.name, far, &AcceptOptions{
+				Config: Config{Subprotocols: []string{"superchat", "chat"}},
+				Header: http.Header{"X-B": {"2"}, "set-cookie": {"a=b", "c=d"}},
+			})
+			go io.WriteString(near, request("Sec-WebSocket-Protocol: chat, superchat"))
+			want := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+				"Sec-WebSocket-Accept: " + sampleAccept + "\r\nSec-WebSocket-Protocol: superchat\r\n" +
+				"X-B: 2\r\nset-cookie: a=b\r\nset-cookie: c=d\r\n\r\n"
+			got := make([]byte, len(want)+1)
+			n, err := near.Read(got) // one write
+			if string(got[:n]) != want || err != nil {
+				t.Errorf("got  %q, %v\nwant %q", got[:n], err, want)
+			}
+		})
+	}
+}
+
+// acceptAs serves one connection on nc through the named door.
+func acceptAs(name string, nc net.Conn, opts *AcceptOptions) {
+	if name == "AcceptConn" {
+		AcceptConn(context.Background(), nc, opts)
+		return
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Accept(w, r, opts) })}
+	s.Serve(&oneListener{nc: nc})
+}
+
+// A oneListener accepts one connection and then reports its end.
+type oneListener struct{ nc net.Conn }
+
+func (l *oneListener) Accept() (nc net.Conn, err error) {
+	if nc, l.nc = l.nc, nil; nc == nil {
+		err = io.EOF
+	}
+	return nc, err
+}
+func (l *oneListener) Close() error   { return nil }
+func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestRequestSplitAtEveryByte(t *testing.T) {
+	covers(t, "S22", "S23", "Q.A01", "Q.A09")
+	wire := request() + maskedHello
+	for _, name := range []string{"Accept", "AcceptConn"} {
+		for cut := range len(wire) + 1 {
+			near, far := net.Pipe()
+			go acceptEcho(name, far)
+			go func() {
+				io.WriteString(near, wire[:cut])
+				io.WriteString(near, wire[cut:])
+			}()
+			near.SetDeadline(time.Now().Add(10 * time.Second))
+			br := bufio.NewReader(near)
+			if r, err := http.ReadResponse(br, nil); err != nil || r.StatusCode != 101 {
+				t.Fatalf("%s cut at %d: %v, %v", name, cut, r, err)
+			}
+			wantHello(t, bufferedConn{near, br})
+			near.Close()
+		}
+	}
+}
+
+// acceptEcho echoes over nc, accepted through the named door.
+func acceptEcho(name string, nc net.Conn) {
+	if name == "AcceptConn" {
+		if c, _, err := AcceptConn(context.Background(), nc, nil); err == nil {
+			echo(c)
+			c.CloseNow()
+		}
+		return
+	}
+	s := &http.Server{Handler: Handler(nil, serveEcho)}
+	s.Serve(&oneListener{nc: nc})
+}
+
+func TestRequestOneByteAtATime(t *testing.T) {
+	covers(t, "Q.A01")
+	near, far := net.Pipe()
+	defer near.Close()
+	go acceptEcho("AcceptConn", far)
+	go func() {
+		for _, b := range []byte(request() + maskedHello) {
+			near.Write([]byte{b})
+		}
+	}()
+	br := bufio.NewReader(near)
+	if r, err := http.ReadResponse(br, nil); err != nil || r.StatusCode != 101 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	wantHello(t, bufferedConn{near, br})
+}
+
+func TestEarlyFrames(t *testing.T) {
+	covers(t, "S23", "Q.A09")
+	for _, d := range doors {
+		for _, n := range []int{1, 100, 10_000} {
+			t.Run(fmt.Sprint(d.name, "/", n), func(t *testing.T) {
+				r, nc := d.open(t, nil, request()+strings.Repeat(maskedHello, n))
+				if r.StatusCode != 101 {
+					t.Fatal(r.Status)
+				}
+				for range n {
+					wantHello(t, nc)
+				}
+			})
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	covers(t, "E09", "Q.J05", "S15", "S16", "S18", "S27")
+	secret := errors.New("secret")
+	unauthorized := &HandshakeError{
+		Status: 401, Reason: "who are you", Err: secret,
+		Response: &http.Response{Header: http.Header{"Www-Authenticate": {"Basic"}}},
+	}
+	choose := func(s string, err error) *AcceptOptions {
+		return &AcceptOptions{SelectSubprotocol: func(*http.Request, []string) (string, error) { return s, err }}
+	}
+	origin := func(err error) *AcceptOptions {
+		return &AcceptOptions{Origin: func(*http.Request) error { return err }}
+	}
+	for _, c := range []struct {
+		name   string
+		opts   *AcceptOptions
+		status int
+		text   string // of the body, or the subprotocol
+	}{
+		{"origin refused", origin(secret), 403, "origin is not allowed\n"},
+		{"origin asks for authentication", origin(unauthorized), 401, "who are you\n"},
+		{"origin asks, wrapped", origin(fmt.Errorf("%w", unauthorized)), 401, "who are you\n"},
+		{"redirect", origin(&HandshakeError{Status: 307, Reason: "over there"}), 307, "over there\n"},
+		{"status that refuses nothing", origin(&HandshakeError{Status: 101}), 403, "origin is not allowed\n"},
+		{"subprotocol chosen", choose("b", nil), 101, "b"},
+		{"no subprotocol chosen", choose("", nil), 101, ""},
+		{"subprotocol not offered", choose("c", nil), 500, "no subprotocol is acceptable\n"},
+		{"subprotocol with CRLF", choose("b\r\nX: y", nil), 500, "no subprotocol is acceptable\n"},
+		{"subprotocol refused", choose("", secret), 400, "no subprotocol is acceptable\n"},
+		{"subprotocol refused with status", choose("", unauthorized), 401, "who are you\n"},
+		{"first of ours", &AcceptOptions{Config: Config{Subprotocols: []string{"x", "b", "a"}}}, 101, "b"},
+		{"none of ours", &AcceptOptions{Config: Config{Subprotocols: []string{"x", "B"}}}, 101, ""},
+		{"reserved header", &AcceptOptions{Header: http.Header{"Sec-WebSocket-Accept": {"x"}}}, 500, "server is set up wrongly\n"},
+		{"header with CRLF", &AcceptOptions{Header: http.Header{"X-A": {"b\r\nX: y"}}}, 500, "server is set up wrongly\n"},
+	} {
+		for _, d := range doors {
+			t.Run(c.name+"/"+d.name, func(t *testing.T) {
+				r, _ := d.open(t, c.opts, request("Sec-WebSocket-Protocol: a, b"))
+				body, _ := io.ReadAll(r.Body)
+				text := string(body)
+				if r.StatusCode == 101 {
+					text = r.Header.Get(protocolField)
+				}
+				if r.StatusCode != c.status || text != c.text {
+					t.Fatalf("got %d, %q", r.StatusCode, text)
+				}
+				if got := r.Header.Get("Www-Authenticate"); (got == "Basic") != (c.status == 401) {
+					t.Errorf("WWW-Authenticate is %q", got)
+				}
+				if v, ok := r.Header[protocolField]; ok && (len(v) != 1 || v[0] == "") {
+					t.Errorf("Sec-WebSocket-Protocol is %q", v)
+				}
+			})
+		}
+	}
+}
+
+func TestRefuseCompression(t *testing.T) {
+	on := &Compression{}
+	for _, c := range []struct {
+		opts AcceptOptions
+		want *Compression
+	}{
+		{AcceptOptions{}, nil},
+		{AcceptOptions{Config: Config{Compression: on}}, on},
+		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return true }}, nil},
+		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return false }}, on},
+	} {
+		if got := settle(&c.opts).compression(&http.Request{}); got != c.want {
+			t.Errorf("got %v, want %v", got, c.want)
+		}
+	}
+}
+
+func TestHeaderOfResponseWriter(t *testing.T) {
+	covers(t, "S20")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Sec-WebSocket-Accept", "x")
+		if c, err := Accept(w, r, nil); err == nil {
+			c.CloseNow()
+		}
+	}))
+	defer s.Close()
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := roundTrip(t, nc, request())
+	want := http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, acceptField: {sampleAccept}, "Set-Cookie": {"a=b"}}
+	if fmt.Sprint(r.Header) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", r.Header, want)
+	}
+}
+
+func TestConnectionSurvivesRefusal(t *testing.T) {
+	covers(t, "S01", "Q.J04")
+	_, nc := throughAccept(t, nil, request("-Sec-WebSocket-Key"))
+	io.WriteString(nc, request())
+	if r, err := http.ReadResponse(nc.(bufferedConn).r, nil); err != nil || r.StatusCode != 101 {
+		t.Fatalf("second request: %v, %v", r, err)
+	}
+}
+
+func TestConnectionEndsAfterBody(t *testing.T) {
+	covers(t, "S24", "X19", "Q.A08")
+	for _, d := range doors {
+		r, nc := d.open(t, nil, request("Content-Length: 11")+maskedHello)
+		if rest, err := io.ReadAll(nc); r.StatusCode != 400 || len(rest) != 0 || err != nil {
+			t.Errorf("%s: %d, then %q, %v", d.name, r.StatusCode, rest, err)
+		}
+	}
+}
+
+func TestNotHijackable(t *testing.T) {
+	covers(t, "S25")
+	accept := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := Accept(w, r, nil); statusOf(err) != 501 {
+			t.Errorf("got %v", err)
+		}
+	})
+	for name, h := range map[string]http.Handler{"recorder": accept, "timeout": http.TimeoutHandler(accept, time.Minute, "")} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, parsed(t, request()))
+		if w.Code != 501 || w.Header().Get("Upgrade") != "" {
+			t.Errorf("%s: got %d, %v", name, w.Code, w.Header())
+		}
+	}
+}
+
+// A wrapper is a ResponseWriter of a middleware that only unwraps.
+type wrapper struct{ w http.ResponseWriter }
+
+func (w wrapper) Header() http.Header         { return w.w.Header() }
+func (w wrapper) Write(b []byte) (int, error) { return w.w.Write(b) }
+func (w wrapper) WriteHeader(status int)      { w.w.WriteHeader(status) }
+func (w wrapper) Unwrap() http.ResponseWriter { return w.w }
+
+func TestBehindMiddleware(t *testing.T) {
+	covers(t, "S25", "S17", "Q.A21", "Q.J08")
+	mux := http.NewServeMux()
+	mux.Handle("/chat", Handler(nil, serveEcho))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(wrapper{wrapper{w}}, r)
+	}))
+	defer s.Close()
+	for path, want := range map[string]int{"/chat": 101, "/other": 404} {
+		nc, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, nc := roundTrip(t, nc, request("GET "+path+" HTTP/1.1", "Expect: 100-continue")+maskedHello)
+		if r.StatusCode != want {
+			t.Fatalf("%s: got %d", path, r.StatusCode)
+		}
+		if want == 101 {
+			wantHello(t, nc)
+		}
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	covers(t, "S25", "Q.A07")
+	s := httptest.NewUnstartedServer(Handler(nil, serveEcho))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	r, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.ProtoMajor != 2 || r.StatusCode != 505 {
+		t.Errorf("got %d over %s", r.StatusCode, r.Proto)
+	}
+}
+
+func TestServerDeadlinesAreCleared(t *testing.T) {
+	covers(t, "S26")
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		s := &http.Server{Handler: Handler(nil, serveEcho), ReadTimeout: time.Second, WriteTimeout: time.Second}
+		go s.Serve(&oneListener{nc: far})
+		go io.WriteString(near, request())
+		br := bufio.NewReader(near)
+		if r, err := http.ReadResponse(br, nil); err != nil || r.StatusCode != 101 {
+			t.Fatal(r, err)
+		}
+		time.Sleep(10 * time.Second)
+		go io.WriteString(near, maskedHello)
+		wantHello(t, bufferedConn{near, br})
+	})
+}
+
+func TestAcceptConnTimeouts(t *testing.T) {
+	covers(t, "E07", "Q.A01")
+	for _, c := range []struct {
+		name, wire string
+		answer     string
+	}{
+		{"half a request", request()[:50], "HTTP/1.1 408 Request Timeout"},
+		{"nothing", "", "HTTP/1.1 408 Request Timeout"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				go io.WriteString(near, c.wire)
+				began := time.Now()
+				result := make(chan error)
+				go func() {
+					_, _, err := AcceptConn(t.Context(), far, nil)
+					result <- err
+				}()
+				answer, _ := io.ReadAll(near)
+				if !strings.HasPrefix(string(answer), c.answer) {
+					t.Errorf("answer %q", answer)
+				}
+				if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) || statusOf(err) != 408 {
+					t.Errorf("got %v", err)
+				}
+				if d := time.Since(began); d != 10*time.Second {
+					t.Errorf("took %v", d)
+				}
+			})
+		})
+	}
+}
+
+func TestAcceptConnPeerNeverReads(t *testing.T) {
+	covers(t, "Q.A17")
+	for _, wire := range []string{request(), request("-Host")} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer near.Close()
+			go io.WriteString(near, wire)
+			c, _, err := AcceptConn(t.Context(), far, nil)
+			if c != nil || err == nil {
+				t.Fatalf("got %v, %v", c, err)
+			}
+			if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("connection is open: %v", err)
+			}
+		})
+	}
+}
+
+func TestAcceptPeerNeverReads(t *testing.T) {
+	covers(t, "Q.A16", "Q.A17")
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		result := make(chan error, 1)
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := Accept(w, r, &AcceptOptions{Config: Config{HandshakeTimeout: time.Minute}})
+			result <- err
+		})}
+		go s.Serve(&oneListener{nc: far})
+		began := time.Now()
+		go io.WriteString(near, request())
+		var e *HandshakeError
+		if err := <-result; !errors.As(err, &e) || e.Status != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(began); d != time.Minute {
+			t.Errorf("took %v", d)
+		}
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("connection is open: %v", err)
+		}
+	})
+}
+
+func TestAcceptConnContext(t *testing.T) {
+	covers(t, "Q.A16", "Q.A18")
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, _, err := AcceptConn(ctx, far, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("connection is open: %v", err)
+		}
+	})
+}
+
+func TestAcceptConnContextEndsAfterwards(t *testing.T) {
+	near, far := tcpPair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go io.WriteString(near, request()+maskedHello)
+	c, r, err := AcceptConn(ctx, far, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if r.RemoteAddr != near.LocalAddr().String() || r.Context() != ctx || r.URL.Path != "/chat" {
+		t.Errorf("request is %+v", r)
+	}
+	if _, p, err := c.Read(context.Background()); string(p) != "Hello" || err != nil {
+		t.Errorf("got %q, %v", p, err)
+	}
+	c.CloseNow()
+}
+
+func TestAcceptConnOverTLS(t *testing.T) {
+	covers(t, "E06")
+	_, s := echoServer(t)
+	near, far := tcpPair(t)
+	accepted := make(chan *http.Request, 1)
+	go func() {
+		c, r, err := AcceptConn(t.Context(), tls.Server(far, s.TLS), nil)
+		accepted <- r
+		if err == nil {
+			echo(c)
+			c.CloseNow()
+		}
+	}()
+	c, _, err := DialConn(t.Context(), near, "wss://example.com/", &DialOptions{TLS: trust(s)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if r := <-accepted; r.TLS == nil || r.TLS.ServerName != "example.com" {
+		t.Errorf("request has TLS state %+v", r.TLS)
+	}
+	mustEcho(t, c)
+}
+
+func TestAcceptConnEOF(t *testing.T) {
+	covers(t, "Q.A16")
+	for cut := range len(request()) {
+		near, far := net.Pipe()
+		go func() {
+			io.WriteString(near, request()[:cut])
+			near.Close()
+		}()
+		want := io.ErrUnexpectedEOF
+		if cut == 0 {
+			want = io.EOF
+		}
+		if _, _, err := AcceptConn(t.Context(), far, nil); !errors.Is(err, want) {
+			t.Fatalf("cut at %d: got %v", cut, err)
+		}
+	}
+}
+
+func TestAcceptConnPolicyPanics(t *testing.T) {
+	covers(t, "Q.A18")
+	near, far := net.Pipe()
+	defer near.Close()
+	go io.WriteString(near, request())
+	defer func() {
+		if recover() != "policy" {
+			t.Error("panic is lost")
+		}
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("connection is open: %v", err)
+		}
+	}()
+	AcceptConn(t.Context(), far, &AcceptOptions{Origin: func(*http.Request) error { panic("policy") }})
+}
+
+func TestAcceptConnHugeHead(t *testing.T) {
+	covers(t, "Q.A02")
+	for _, wire := range []string{
+		"GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\n",
+		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", 200_000),
+		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
+	} {
+		if r, _ := throughAcceptConn(t, nil, wire); r.StatusCode != 431 {
+			t.Errorf("%.20q: got %d", wire, r.StatusCode)
+		}
+	}
+}
+
+func TestPipelinedRequest(t *testing.T) {
+	covers(t, "Q.A10")
+	for _, d := range doors {
+		r, nc := d.open(t, nil, request()+request())
+		if r.StatusCode != 101 {
+			t.Fatal(r.Status)
+		}
+		if answer, _ := io.ReadAll(nc); bytes.Contains(answer, []byte("HTTP")) {
+			t.Errorf("%s: second request is answered: %q", d.name, answer)
+		}
+	}
+}
+
+func TestHandlerEnds(t *testing.T) {
+	covers(t, "Q.A19")
+	for _, c := range []struct {
+		name string
+		end  func() error
+		want string // payload of the Close frame
+	}{
+		{"nil", func() error { return nil }, "\x03\xe8"},
+		{"error", func() error { return errors.New("secret") }, "\x03\xf3"},
+		{"code", func() error { return fmt.Errorf("x: %w", CloseTryAgainLater) }, "\x03\xf5"},
+		{"code and reason", func() error { return &CloseError{Code: 4001, Reason: "bye"} }, "\x0f\xa1bye"},
+		{"code that never travels", func() error { return CloseAbnormal }, "\x03\xf3"},
+		{"panic", func() error { panic("secret") }, "\x03\xf3"},
+		{"abort", func() error { panic(http.ErrAbortHandler) }, "\x03\xf3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			opts := &AcceptOptions{Config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+			s := httptest.NewServer(Handler(opts, func(*Conn, *http.Request) error { return c.end() }))
+			nc, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, nc = roundTrip(t, nc, request())
+			frame := make([]byte, 2+len(c.want))
+			if _, err := io.ReadFull(nc, frame); err != nil || frame[0] != 0x88 || string(frame[2:]) != c.want {
+				t.Errorf("got %x, %v", frame, err)
+			}
+			nc.Write(append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame[2:4]...))
+			io.Copy(io.Discard, nc)
+			s.Close()
+			if logged := strings.Contains(log.String(), "handler panicked"); logged != (c.name == "panic") {
+				t.Errorf("log is %q", log.String())
+			}
+		})
+	}
+}
+
+func TestHandlerLogsRefusals(t *testing.T) {
+	covers(t, "Q.J06")
+	var log bytes.Buffer
+	h := Handler(&AcceptOptions{Config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}, serveEcho)
+	r := parsed(t, request("GET /?token=secret HTTP/1.1", "Origin: http://evil.example", "Cookie: secret"))
+	r.RemoteAddr = "192.0.2.1:1"
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if s := log.String(); !strings.Contains(s, "origin is not allowed") || !strings.Contains(s, "192.0.2.1") || strings.Contains(s, "secret") {
+		t.Errorf("log is %q", s)
+	}
+}
+
+func TestHandlerFreesServer(t *testing.T) {
+	covers(t, "Q.A22")
+	entered, left := make(chan context.Context), make(chan bool)
+	h := Handler(nil, func(c *Conn, r *http.Request) error {
+		entered <- r.Context()
+		return echo(c)
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		left <- true
+	}))
+	defer s.Close()
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, nc = roundTrip(t, nc, request())
+	ctx := <-entered
+	<-left
+	<-ctx.Done()
+	io.WriteString(nc, maskedHello)
+	wantHello(t, nc)
+}
+
+func TestHandshakeTraceOfServer(t *testing.T) {
+	for wire, want := range map[string]int{
+		request("Sec-WebSocket-Protocol: chat"): 101,
+		request("-Sec-WebSocket-Key"):           400,
+	} {
+		for _, d := range doors {
+			seen := make(chan HandshakeTrace, 1)
+			opts := &AcceptOptions{Config: Config{
+				Subprotocols: []string{"chat"},
+				Trace:        &Trace{Handshake: func(h HandshakeTrace) { seen <- h }},
+			}}
+			d.open(t, opts, wire)
+			got := <-seen
+			if got.Status != want || got.Request == nil || (got.Err == nil) != (want == 101) || (got.Subprotocol == "chat") != (want == 101) {
+				t.Errorf("%s: got %+v", d.name, got)
+			}
+		}
+	}
+}

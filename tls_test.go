@@ -1,0 +1,57 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tlsPair returns two joined connections over TLS on TCP.
+func tlsPair(t testing.TB, cfg *Config) (c, s *Conn) {
+	t.Helper()
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	pki := httptest.NewTLSServer(http.NotFoundHandler())
+	defer pki.Close()
+	nc, ns := tcpPair(t)
+	tc := tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+	ts := tls.Server(ns, pki.TLS)
+	go tc.Handshake()
+	require.NoError(t, ts.Handshake())
+	c = newConn(tc, client, cfg.settled(), agreement{}, nil)
+	s = newConn(ts, server, cfg.settled(), agreement{}, nil)
+	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
+	return c, s
+}
+
+func TestEchoOverTLS(t *testing.T) {
+	c, s := tlsPair(t, nil)
+	go echo(s)
+	for size := range 300 {
+		p := bytes.Repeat([]byte("x"), size*7)
+		require.NoError(t, c.Write(context.Background(), Text, p))
+		_, got, err := c.Read(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, len(p), len(got))
+	}
+	require.NoError(t, c.Close(CloseNormal, ""))
+}
+
+func TestHandlerOverTLS(t *testing.T) {
+	h := httptest.NewTLSServer(Handler(nil, func(c *Conn, _ *http.Request) error { return echo(c) }))
+	defer h.Close()
+	c, _, err := Dial(t.Context(), "wss"+h.URL[len("https"):], &DialOptions{TLS: &tls.Config{InsecureSkipVerify: true}})
+	require.NoError(t, err)
+	for i := range 100 {
+		require.NoError(t, c.Write(t.Context(), Text, bytes.Repeat([]byte("x"), i)))
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Len(t, p, i)
+	}
+}

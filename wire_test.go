@@ -1,0 +1,684 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// A readLoop reads messages in one of the ways the API offers, until the
+// connection's terminal error, which it returns.
+type readLoop func(c *Conn, deliver func(MessageType, []byte)) error
+
+var readLoops = []struct {
+	name string
+	loop readLoop
+}{
+	{"Read", loopRead},
+	{"ReadInto", loopReadInto},
+	{"Messages", loopMessages},
+	{"Reader", loopReader},
+}
+
+func loopRead(c *Conn, deliver func(MessageType, []byte)) error {
+	for {
+		kind, p, err := c.Read(context.Background())
+		if err != nil {
+			return err
+		}
+		deliver(kind, p)
+	}
+}
+
+func loopReadInto(c *Conn, deliver func(MessageType, []byte)) error {
+	var buf []byte
+	for {
+		kind, p, err := c.ReadInto(context.Background(), buf)
+		if err != nil {
+			return err
+		}
+		deliver(kind, p)
+		buf = p
+	}
+}
+
+// loopMessages asks Read for the error when the messages have ended quietly.
+func loopMessages(c *Conn, deliver func(MessageType, []byte)) error {
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			return err
+		}
+		deliver(m.Type, m.Data)
+	}
+	_, _, err := c.Read(context.Background())
+	return err
+}
+
+func loopReader(c *Conn, deliver func(MessageType, []byte)) error {
+	for {
+		kind, r, err := c.Reader(context.Background())
+		if err != nil {
+			return err
+		}
+		p, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		deliver(kind, p)
+	}
+}
+
+// An interruptedRead is a readLoop whose calls of Read end with their context
+// whenever interrupt is called, and are made again.
+type interruptedRead struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc
+}
+
+func (i *interruptedRead) loop(c *Conn, deliver func(MessageType, []byte)) error {
+	for {
+		ctx, cancel := context.WithCancel(context.Background())
+		i.mu.Lock()
+		i.cancel = cancel
+		i.mu.Unlock()
+		kind, p, err := c.Read(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			deliver(kind, p)
+		case err != context.Canceled:
+			return err
+		}
+	}
+}
+
+func (i *interruptedRead) interrupt() {
+	synctest.Wait()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cancel()
+}
+
+// An endpoint is a Conn under test, with an application that reads from it
+// and a peer that records what it sends. It lives in a synctest bubble.
+type endpoint struct {
+	t    *testing.T
+	conn *Conn
+	ours *faultnet.Conn // below conn
+	peer *faultnet.Conn
+
+	mu       sync.Mutex
+	messages []modelEvent
+	sent     []byte
+
+	readEnded chan struct{} // the application has the terminal error
+	err       error
+	sentEnded chan struct{} // we have ended our direction
+	sentErr   error         // io.EOF if in an orderly way
+}
+
+// An endpointSetup is how to build an endpoint. The zero value of a field is
+// the plain case.
+type endpointSetup struct {
+	role   role
+	config Config
+	early  []byte                     // what came with the opening handshake
+	wrap   func(nc net.Conn) net.Conn // what is put between the Conn and the network
+	loop   readLoop
+}
+
+func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
+	ours, peer := faultnet.Pipe()
+	var nc net.Conn = ours
+	if s.wrap != nil {
+		nc = s.wrap(nc)
+	}
+	if s.loop == nil {
+		s.loop = loopRead
+	}
+	e := &endpoint{
+		t:         t,
+		conn:      newConn(nc, s.role, s.config.settled(), agreement{}, s.early),
+		ours:      ours,
+		peer:      peer,
+		readEnded: make(chan struct{}),
+		sentEnded: make(chan struct{}),
+	}
+	t.Cleanup(func() { // of a test that has failed: others are done already
+		e.conn.CloseNow()
+		e.peer.Close()
+	})
+	go func() {
+		defer close(e.readEnded)
+		e.err = s.loop(e.conn, e.deliver)
+	}()
+	go func() {
+		defer close(e.sentEnded)
+		e.sentErr = e.record()
+	}()
+	return e
+}
+
+func (e *endpoint) deliver(kind MessageType, p []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.messages = append(e.messages, modelEvent{modelMessage, kind, string(p)})
+}
+
+// record keeps what the peer receives, until an error.
+func (e *endpoint) record() error {
+	var p [1024]byte
+	for {
+		n, err := e.peer.Read(p[:])
+		e.mu.Lock()
+		e.sent = append(e.sent, p[:n]...)
+		e.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// recv lets the peer send p. That the connection is gone is no error here.
+func (e *endpoint) recv(p []byte) { e.peer.Write(p) }
+
+// seen returns the messages delivered and the bytes sent so far, after all
+// that can happen now has happened.
+func (e *endpoint) seen() (messages []modelEvent, sent []byte) {
+	synctest.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.messages), bytes.Clone(e.sent)
+}
+
+// finish waits for the connection's end, which must come by itself, and
+// checks what is promised of every end. It returns the terminal error.
+func (e *endpoint) finish() *CloseError {
+	e.t.Helper()
+	<-e.readEnded
+	<-e.conn.Context().Done()
+	<-e.sentEnded
+	synctest.Wait()
+	return e.mustFailClean()
+}
+
+// abandon closes the connection at once and checks its end.
+func (e *endpoint) abandon() {
+	e.t.Helper()
+	e.conn.CloseNow()
+	e.finish()
+	e.peer.Close()
+}
+
+// mustFailClean checks that the connection is over, with one typed error from
+// every call, and that the connection below was closed once. That nothing is
+// left running is for the bubble to prove, which ends only then.
+func (e *endpoint) mustFailClean() *CloseError {
+	e.t.Helper()
+	var ce *CloseError
+	if !errors.As(e.err, &ce) {
+		e.t.Fatalf("reading ended with %#v, not with a *CloseError", e.err)
+	}
+	if !errors.Is(e.err, net.ErrClosed) {
+		e.t.Errorf("%v is not net.ErrClosed", e.err)
+	}
+	if !errors.Is(e.err, ce.Code) {
+		e.t.Errorf("%v is not its own code %d", e.err, uint16(ce.Code))
+	}
+	for name, err := range e.callsAfterEnd() {
+		if err != e.err {
+			e.t.Errorf("%s returns %v after the end, reading ended with %v", name, err, e.err)
+		}
+	}
+	if got := e.ours.CloseCalls(); got != 1 {
+		e.t.Errorf("the connection below was closed %d times", got)
+	}
+	return ce
+}
+
+// callsAfterEnd returns what every call says after the end.
+func (e *endpoint) callsAfterEnd() map[string]error {
+	ctx := context.Background()
+	_, _, read := e.conn.Read(ctx)
+	_, _, again := e.conn.ReadInto(ctx, nil)
+	_, _, reader := e.conn.Reader(ctx)
+	_, writer := e.conn.Writer(ctx, Text)
+	return map[string]error{
+		"Read":          read,
+		"ReadInto":      again,
+		"Reader":        reader,
+		"Writer":        writer,
+		"Write":         e.conn.Write(ctx, Text, nil),
+		"context.Cause": context.Cause(e.conn.Context()),
+	}
+}
+
+// A player plays a conversation to an endpoint, step by step.
+type player struct {
+	*endpoint
+	role     role
+	recv     func(p []byte) // how the peer sends
+	at       step
+	messages int // that were expected so far
+	sent     int // bytes that were expected so far
+	writer   *MessageWriter
+	call     chan error // the result of the application's last call
+	closing  bool       // the application has closed
+	over     bool       // fail or closed was seen
+}
+
+// effects are the words that say what must be seen. The others make
+// something happen.
+var effects = []string{"send", "may", "text", "binary", "fail", "closes", "refused", "closed"}
+
+// play plays the conversation: settled says whether everything expected must
+// have been seen, and nothing else, each time before something new happens.
+func (p *player) play(steps []step, settled bool) {
+	for i, s := range steps {
+		first := i == 0 || slices.Contains(effects, steps[i-1].verb)
+		if !slices.Contains(effects, s.verb) && first && settled {
+			p.nothingMore()
+		}
+		p.at = s
+		p.step(s)
+	}
+	p.nothingMore()
+	if !p.over {
+		p.abandon()
+		return
+	}
+	p.peer.Close()
+}
+
+func (p *player) step(s step) {
+	switch s.verb {
+	case "recv":
+		p.recv(s.octets.wire())
+	case "eof":
+		p.peer.CloseWrite()
+	case "reset":
+		p.peer.Reset()
+	case "write", "stream", "chunk", "finish", "close":
+		p.application(s)
+	case "wait":
+		synctest.Wait()
+		<-time.After(s.wait)
+	case "send", "may":
+		p.frame(s)
+	case "text":
+		p.message(Text, s)
+	case "binary":
+		p.message(Binary, s)
+	case "refused":
+		p.refused()
+	case "fail":
+		p.fail(s.code)
+	case "closes":
+		p.closeFrame(s.code)
+	case "closed":
+		p.closed(s)
+	}
+}
+
+func (p *player) errorf(format string, args ...any) {
+	p.t.Helper()
+	p.t.Fatalf("line %d: "+format, append([]any{p.at.line}, args...)...)
+}
+
+// application makes a call of the application. It may block.
+func (p *player) application(s step) {
+	ctx := context.Background()
+	p.call = make(chan error, 1)
+	call := p.call
+	p.closing = p.closing || s.verb == "close"
+	go func() {
+		var err error
+		switch s.verb {
+		case "write":
+			err = p.conn.Write(ctx, s.kind, s.octets.plain())
+		case "stream":
+			p.writer, err = p.conn.Writer(ctx, s.kind)
+		case "chunk":
+			if _, err = p.writer.Write(s.octets.plain()); err == nil {
+				err = p.writer.Flush()
+			}
+		case "finish":
+			err = p.writer.Close()
+		case "close":
+			err = p.conn.Close(s.code, string(s.octets.plain()))
+		}
+		call <- err
+	}()
+	synctest.Wait()
+}
+
+// refused checks that the application's last call was refused.
+func (p *player) refused() {
+	select {
+	case err := <-p.call:
+		if err == nil {
+			p.errorf("the call succeeded")
+		}
+		p.call = nil
+	default:
+		p.errorf("the call has not returned")
+	}
+}
+
+// nothingMore checks that no more messages were delivered, no more bytes sent
+// and no call refused than was expected.
+func (p *player) nothingMore() {
+	messages, sent := p.seen()
+	if len(messages) > p.messages {
+		p.errorf("unexpected message %v", messages[p.messages])
+	}
+	if len(sent) > p.sent {
+		p.errorf("unexpected bytes sent: % x", sent[p.sent:])
+	}
+	if p.call != nil && len(p.call) == 1 && !p.over {
+		if err := <-p.call; err != nil {
+			p.errorf("the call failed: %v", err)
+		}
+		p.call = nil
+	}
+}
+
+// message checks the next message delivered.
+func (p *player) message(kind MessageType, s step) {
+	messages, _ := p.seen()
+	want := modelEvent{modelMessage, kind, string(s.octets.plain())}
+	if len(messages) <= p.messages {
+		p.errorf("no message, want %v", want)
+	}
+	if got := messages[p.messages]; got != want {
+		p.errorf("message %v, want %v", got, want)
+	}
+	p.messages++
+}
+
+// frame checks the next frame sent.
+func (p *player) frame(s step) {
+	_, sent := p.seen()
+	sent = sent[p.sent:]
+	size := s.octets.size()
+	switch {
+	case len(sent) >= size && s.octets.matches(sent[:size]):
+		p.sent += size
+	case s.verb == "send":
+		p.errorf("% .80x was sent, want % .80x", sent, s.octets.plain())
+	}
+}
+
+// fail checks that we have failed the connection with the code.
+func (p *player) fail(code CloseCode) {
+	if !p.closing {
+		p.closeFrame(code)
+	}
+	p.end(code, true)
+}
+
+// closeFrame checks that the next and last frame sent is a Close with the
+// code and some reason.
+func (p *player) closeFrame(code CloseCode) {
+	_, sent := p.seen()
+	frames, rest, err := modelFrames(p.role, sent[p.sent:])
+	if err != nil || len(rest) > 0 || len(frames) != 1 || frames[0].opcode != 8 {
+		p.errorf("% x was sent, want a Close with %d (%v)", sent[p.sent:], uint16(code), err)
+	}
+	payload := frames[0].payload
+	if len(payload) < 2 || CloseCode(payload[0])<<8+CloseCode(payload[1]) != code || !modelUTF8(string(payload[2:])) {
+		p.errorf("a Close with % x was sent, want code %d and a reason in UTF-8", payload, uint16(code))
+	}
+	p.sent = len(sent)
+}
+
+// closed checks how the connection has ended.
+func (p *player) closed(s step) {
+	ce := p.end(s.code, false)
+	if ce.Reason != string(s.octets.plain()) {
+		p.errorf("reason %q, want %q", ce.Reason, s.octets.plain())
+	}
+}
+
+// end lets the peer end its direction and checks that the connection ends
+// with the code, by our failing it or not.
+func (p *player) end(code CloseCode, failed bool) *CloseError {
+	p.over = true
+	p.peer.CloseWrite()
+	ce := p.finish()
+	var pe *ProtocolError
+	if ce.Code != code || errors.As(ce, &pe) != failed {
+		p.errorf("the end is %v (code %d), want code %d and a breach of the protocol: %v", ce, uint16(ce.Code), uint16(code), failed)
+	}
+	if failed && pe.Code != code {
+		p.errorf("the breach has code %d, want %d", uint16(pe.Code), uint16(code))
+	}
+	if received := !failed && code != 1006; ce.Received != received {
+		p.errorf("Received is %v, want %v", ce.Received, received)
+	}
+	return ce
+}
+
+// TestWire plays the conversations as they stand, with every way to read.
+func TestWire(t *testing.T) {
+	eachConversation(t, func(t *testing.T, c conversation, r role) {
+		for _, reading := range readLoops {
+			t.Run(reading.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
+					p := &player{endpoint: e, role: r, recv: e.recv}
+					p.play(joined(c.steps), true)
+				})
+			})
+		}
+	})
+}
+
+// joined returns the steps with neighbouring recv lines made one.
+func joined(steps []step) []step {
+	var out []step
+	for i, s := range steps {
+		if s.verb == "recv" && i > 0 && steps[i-1].verb == "recv" {
+			last := &out[len(out)-1]
+			last.octets = octets{head: append(last.octets.wire(), s.octets.wire()...)}
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// TestWireByteByByte plays them with every byte in a segment of its own.
+func TestWireByteByByte(t *testing.T) {
+	covers(t, "F13", "G06", "Q.C15")
+	eachConversation(t, func(t *testing.T, c conversation, r role) {
+		for _, reading := range readLoops {
+			t.Run(reading.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
+					p := &player{endpoint: e, role: r}
+					p.recv = trickle(e, synctest.Wait)
+					p.play(c.steps, true)
+				})
+			})
+		}
+	})
+}
+
+// TestWireInterrupted plays them byte by byte, with the context of every read
+// cancelled after each byte: what was received stays and the next read goes
+// on.
+func TestWireInterrupted(t *testing.T) {
+	covers(t, "F13", "Q.G06")
+	eachConversation(t, func(t *testing.T, c conversation, r role) {
+		synctest.Test(t, func(t *testing.T) {
+			reading := &interruptedRead{}
+			e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
+			p := &player{endpoint: e, role: r}
+			p.recv = trickle(e, reading.interrupt)
+			p.play(c.steps, true)
+		})
+	})
+}
+
+// trickle returns a way to send bytes one by one, with a call of pause after
+// each. Long runs go in larger pieces.
+func trickle(e *endpoint, pause func()) func(p []byte) {
+	return func(p []byte) {
+		size := 1
+		if len(p) > 4096 {
+			size = 509
+		}
+		for piece := range slices.Chunk(p, size) {
+			e.recv(piece)
+			pause()
+		}
+	}
+}
+
+// TestWireOneSegment plays the conversations in which only the peer acts with
+// everything it sends in one segment, and with everything behind the opening
+// handshake.
+func TestWireOneSegment(t *testing.T) {
+	covers(t, "F14", "Q.C13")
+	eachConversation(t, func(t *testing.T, c conversation, r role) {
+		input, rest := c.input(), slices.DeleteFunc(slices.Clone(c.steps), func(s step) bool { return s.verb == "recv" })
+		if slices.ContainsFunc(rest, func(s step) bool { return !slices.Contains(effects, s.verb) }) {
+			return
+		}
+		for _, reading := range readLoops {
+			t.Run(reading.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
+					p := &player{endpoint: e, role: r}
+					e.recv(input)
+					p.play(rest, false)
+				})
+			})
+			t.Run(reading.name+" early", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop, early: input})
+					p := &player{endpoint: e, role: r}
+					p.play(rest, false)
+				})
+			})
+		}
+	})
+}
+
+// TestWireCut plays each conversation up to each byte of the peer's, and then
+// lets the connection end: only messages that were whole are delivered, and
+// the error is that of the model.
+func TestWireCut(t *testing.T) {
+	covers(t, "G10", "X12", "X13", "X18", "Q.C08", "Q.C09", "Q.C10", "Q.F07", "Q.F08", "Q.F09", "Q.J11")
+	ends := []struct {
+		name string
+		end  func(e *endpoint)
+		loop readLoop
+	}{
+		{"end", func(e *endpoint) { e.peer.CloseWrite() }, loopRead},
+		{"end, Reader", func(e *endpoint) { e.peer.CloseWrite() }, loopReader},
+		{"reset", func(e *endpoint) { e.peer.Reset() }, loopMessages},
+		{"silence", func(e *endpoint) { e.conn.CloseNow() }, loopReadInto},
+	}
+	eachConversation(t, func(t *testing.T, c conversation, r role) {
+		for _, end := range ends {
+			for _, cut := range cuts(c.steps) {
+				synctest.Test(t, func(t *testing.T) {
+					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: end.loop})
+					m := c.model(r)
+					p := &player{endpoint: e, role: r, recv: e.recv}
+					p.playTo(cut, c.steps, m)
+					end.end(e)
+					if t.Failed() {
+						return
+					}
+					e.checkEnd(m)
+					if t.Failed() {
+						t.Fatalf("%s after byte %d", end.name, cut)
+					}
+				})
+			}
+		}
+	})
+}
+
+// cuts returns the offsets at which to cut what the peer sends: all, or in a
+// long stream those near the borders of the lines and a few more.
+func cuts(steps []step) []int {
+	var at []int
+	start, total := 0, 0
+	for _, s := range steps {
+		if s.verb != "recv" {
+			continue
+		}
+		start, total = total, total+len(s.octets.wire())
+		for i := start; i < total; i++ {
+			if total-start < 1000 || i-start < 16 || total-i < 2 || i%20011 == 0 {
+				at = append(at, i)
+			}
+		}
+	}
+	return append(at, total)
+}
+
+// playTo plays to the endpoint and the model what comes before byte cut of
+// the peer's, without checking anything.
+func (p *player) playTo(cut int, steps []step, m *model) {
+	for _, s := range steps {
+		p.at = s
+		switch s.verb {
+		case "recv":
+			b := s.octets.wire()
+			b = b[:min(cut, len(b))]
+			cut -= len(b)
+			m.feed(b)
+			p.recv(b)
+			if cut == 0 {
+				synctest.Wait()
+				return
+			}
+		case "closes":
+			m.closeSent = true
+		case "close":
+			p.application(s)
+			m.closeSent = m.closeSent || codeMayBeSent(s.code)
+		case "write", "stream", "chunk", "finish":
+			p.application(s)
+		}
+		synctest.Wait()
+	}
+}
+
+// checkEnd waits for the end of the connection and compares it, and what was
+// delivered, with the model.
+func (e *endpoint) checkEnd(m *model) {
+	e.t.Helper()
+	ce := e.finish()
+	code, orFail := m.end()
+	if ce.Code != code && !slices.Contains(orFail, ce.Code) {
+		e.t.Errorf("the end is %v (code %d), the model has %d or one of %v", ce, uint16(ce.Code), uint16(code), orFail)
+	}
+	if m.closed && ce.Reason != m.reason {
+		e.t.Errorf("reason %q, the model has %q", ce.Reason, m.reason)
+	}
+	var want []modelEvent
+	for _, event := range m.events {
+		if event.kind == modelMessage {
+			want = append(want, event)
+		}
+	}
+	if !slices.Equal(e.messages, want) {
+		e.t.Errorf("delivered\n%s\nthe model has\n%s", describe(e.messages), describe(want))
+	}
+	e.peer.Close()
+}

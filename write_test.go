@@ -1,0 +1,383 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/stretchr/testify/require"
+)
+
+// memPair returns a connection of the given role in memory, and its raw peer.
+func memPair(t testing.TB, r role, cfg *Config) (*Conn, *faultnet.Conn) {
+	t.Helper()
+	if cfg == nil {
+		cfg = &Config{PingInterval: -1}
+	}
+	near, far := faultnet.Pipe()
+	c := newConn(near, r, cfg.settled(), agreement{}, nil)
+	t.Cleanup(func() { c.CloseNow(); far.Close() })
+	return c, far
+}
+
+// clientFrame returns a frame as a client sends it.
+func clientFrame(first byte, payload string) []byte {
+	return appendFrame(nil, header{first: first, masked: true, key: 0x04030201, length: int64(len(payload))}, []byte(payload)).b
+}
+
+// readFrames parses all frames that r has until it ends.
+func readFrames(t testing.TB, r io.Reader) (payloads []string, opcodes []opcode) {
+	t.Helper()
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	for len(b) > 0 {
+		h, n, v := parseHeader(b)
+		require.Equal(t, noViolation, v)
+		require.NotZero(t, n)
+		p := b[n : n+int(h.length)]
+		if h.masked {
+			mask(p, h.key)
+		}
+		payloads, opcodes = append(payloads, string(p)), append(opcodes, h.opcode())
+		b = b[n+int(h.length):]
+	}
+	return payloads, opcodes
+}
+
+func TestHeldRepliesLeaveTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{PingInterval: -1, HoldReplies: time.Second})
+		far.Write(bytes.Repeat(clientFrame(0x81, "a message of more than a few bytes"), 3))
+		ctx := t.Context()
+		began := time.Now()
+		for range 2 {
+			_, _, err := c.Read(ctx)
+			require.NoError(t, err)
+			require.NoError(t, c.Write(ctx, Text, []byte("reply")))
+			require.Zero(t, far.Unread(), "more input waits: the reply is held")
+		}
+		_, _, err := c.Read(ctx)
+		require.NoError(t, err)
+		require.Zero(t, far.Unread())
+		require.NoError(t, c.Write(ctx, Text, []byte("reply")))
+		require.Equal(t, 3*len("..reply"), far.Unread(), "the last reply takes the others along")
+		require.Zero(t, time.Since(began))
+		require.EqualValues(t, 1, c.Stats().Flushes)
+	})
+}
+
+func TestHeldRepliesLeaveInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{PingInterval: -1})
+		far.Write(bytes.Repeat(clientFrame(0x81, "a message of more than a few bytes"), 20))
+		ctx := t.Context()
+		for range 5 {
+			_, _, err := c.Read(ctx)
+			require.NoError(t, err)
+			began := time.Now()
+			require.NoError(t, c.Write(ctx, Text, []byte("reply")))
+			require.Zero(t, far.Unread())
+			far.Read(make([]byte, 7))
+			require.Equal(t, 100*time.Microsecond, time.Since(began))
+			time.Sleep(37 * time.Microsecond)
+		}
+	})
+}
+
+func TestHeldRepliesLeave(t *testing.T) {
+	ways := map[string]func(c *Conn){
+		"Flush": func(c *Conn) { c.Flush() },
+		"Ping":  func(c *Conn) { go c.Ping(context.Background()) },
+		"Close": func(c *Conn) { go c.Close(CloseNormal, "") },
+		"end of the loop": func(c *Conn) {
+			for range c.Messages(context.Background()) {
+				break
+			}
+		},
+		"full": func(c *Conn) { c.Write(context.Background(), Binary, make([]byte, maxHeld)) },
+		"read that waits": func(c *Conn) {
+			for range 3 {
+				go c.Read(context.Background())
+			}
+		},
+	}
+	for name, leave := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, far := memPair(t, server, &Config{PingInterval: -1, HoldReplies: time.Hour})
+				far.SetWindow(1 << 20)
+				far.Write(bytes.Repeat(clientFrame(0x81, "a message of more than a few bytes"), 3))
+				_, _, err := c.Read(t.Context())
+				require.NoError(t, err)
+				require.NoError(t, c.Write(t.Context(), Text, []byte("reply")))
+				require.Zero(t, far.Unread())
+				leave(c)
+				synctest.Wait()
+				require.GreaterOrEqual(t, far.Unread(), len("..reply"))
+				c.CloseNow()
+			})
+		})
+	}
+}
+
+func TestPipelinedRepliesShareWrites(t *testing.T) {
+	nc, ns := tcpPair(t)
+	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	defer s.CloseNow()
+	const batch, rounds = 16, 50
+	done := make(chan error, 1)
+	go func() { done <- echo(s) }()
+	frames := bytes.Repeat(clientFrame(0x82, string(ramp(128))), batch)
+	replies := make([]byte, batch*130)
+	for range rounds {
+		nc.Write(frames)
+		_, err := io.ReadFull(nc, replies)
+		require.NoError(t, err)
+	}
+	st := s.Stats()
+	require.EqualValues(t, batch*rounds, st.MessagesOut)
+	require.Less(t, st.Flushes, uint64(batch*rounds/4))
+}
+
+func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
+	covers(t, "Q.G03")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		far.SetWindow(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Write(t.Context(), Text, []byte("first")) })
+		synctest.Wait()
+		wg.Go(func() {
+			require.ErrorIs(t, c.Write(ctx, Text, []byte("withdrawn")), context.Canceled)
+		})
+		synctest.Wait()
+		wg.Go(func() { require.NoError(t, c.Write(t.Context(), Text, []byte("third"))) })
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		far.SetWindow(1 << 16)
+		wg.Wait()
+		go c.Close(CloseNormal, "")
+		synctest.Wait()
+		c.CloseNow()
+		payloads, _ := readFrames(t, far)
+		require.Equal(t, []string{"first", "third", "\x03\xe8"}, payloads)
+	})
+}
+
+func TestWriteThatHasBegunIsFinished(t *testing.T) {
+	covers(t, "Q.G03", "Q.G04", "K03")
+	for _, size := range []int{5, 1000, lendAbove + 5} {
+		for _, r := range []role{server, client} {
+			for window := range 7 {
+				synctest.Test(t, func(t *testing.T) {
+					c, far := memPair(t, r, nil)
+					far.SetWindow(window)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					p := bytes.Repeat([]byte("x"), size)
+					require.ErrorIs(t, c.Write(ctx, Binary, p), context.DeadlineExceeded)
+					clear(p)
+					require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+					err := c.Write(t.Context(), Binary, p)
+					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+					c.SetWriteDeadline(time.Time{})
+					far.SetWindow(1 << 20)
+					require.NoError(t, c.Write(t.Context(), Binary, []byte("after")))
+					c.CloseNow()
+					payloads, _ := readFrames(t, far)
+					if window == 0 {
+						require.Equal(t, []string{"after"}, payloads)
+					} else {
+						require.Equal(t, []string{string(bytes.Repeat([]byte("x"), size)), "after"}, payloads)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestWriteTimeout(t *testing.T) {
+	covers(t, "Q.G05", "Q.A17")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		far.SetWindow(3)
+		began := time.Now()
+		err := c.Write(t.Context(), Text, []byte("nobody reads"))
+		require.Equal(t, 30*time.Second, time.Since(began))
+		require.ErrorIs(t, err, CloseAbnormal)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, err, context.Cause(c.Context()))
+		require.Equal(t, err, c.Write(t.Context(), Text, nil))
+		_, _, rerr := c.Read(t.Context())
+		require.Equal(t, err, rerr)
+	})
+}
+
+func TestControlFramesOvertake(t *testing.T) {
+	covers(t, "O08", "G04", "Q.H06", "O07")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		io.WriteString(w, "one")
+		require.NoError(t, w.Flush())
+		go c.Ping(t.Context())
+		synctest.Wait()
+		io.WriteString(w, "two")
+		require.NoError(t, w.Close())
+		far.Write(clientFrame(0x89, "p"))
+		synctest.Wait()
+		c.CloseNow()
+		_, opcodes := readFrames(t, far)
+		require.Equal(t, []opcode{opText, opPing, opContinuation, opPong}, opcodes)
+	})
+}
+
+func TestPongsToPeerThatDoesNotRead(t *testing.T) {
+	covers(t, "O05", "Q.D07", "Q.D09")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		far.SetWindow(0)
+		go c.Read(t.Context())
+		for i := range 5000 {
+			far.Write(clientFrame(0x89, string(ramp(20))+string(rune('a'+i%26))))
+			synctest.Wait()
+		}
+		far.Write(clientFrame(0x89, "last"))
+		synctest.Wait()
+		far.SetWindow(1 << 20)
+		synctest.Wait()
+		c.CloseNow()
+		payloads, _ := readFrames(t, far)
+		require.Less(t, len(payloads), 1000)
+		require.Equal(t, "last", payloads[len(payloads)-1])
+	})
+}
+
+func TestStreamedMessagesDoNotInterleave(t *testing.T) {
+	covers(t, "G07", "G08", "Q.H01", "Q.H03")
+	c, s := connPair(t, nil)
+	const writers, each = 16, 20
+	for i := range writers {
+		go func() {
+			for range each {
+				w, err := s.Writer(context.Background(), Binary)
+				if err != nil {
+					return
+				}
+				for range 5 {
+					w.Write(bytes.Repeat([]byte{byte(i)}, 100))
+					w.Flush()
+				}
+				w.Close()
+				s.Ping(context.Background())
+			}
+		}()
+	}
+	for range writers * each {
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat(p[:1], 500), p)
+	}
+}
+
+func TestMaskingKeys(t *testing.T) {
+	covers(t, "K01", "K06")
+	var s keySource
+	entropy := ramp(4096)
+	r := bytes.NewReader(entropy)
+	for at := 0; at < len(entropy); at += 4 {
+		key, err := s.next(r)
+		require.NoError(t, err)
+		require.Equal(t, keyOf([4]byte(entropy[at:])), key)
+	}
+	_, err := s.next(r)
+	require.ErrorIs(t, err, io.EOF)
+	seen := make(map[uint32]int)
+	for range 10000 {
+		key, err := newKey()
+		require.NoError(t, err)
+		seen[key]++
+	}
+	require.Greater(t, len(seen), 9990)
+}
+
+func TestMaskingLeavesTheCallersSlice(t *testing.T) {
+	covers(t, "K04", "F01")
+	c, far := memPair(t, client, nil)
+	p := ramp(100)
+	require.NoError(t, c.Write(t.Context(), Binary, p))
+	require.Equal(t, ramp(100), p)
+	head := make([]byte, 2)
+	io.ReadFull(far, head)
+	require.Equal(t, []byte{0x82, 0x80 | 100}, head)
+}
+
+func TestInvalidTextIsNotSent(t *testing.T) {
+	covers(t, "T07")
+	c, far := memPair(t, server, nil)
+	require.Error(t, c.Write(t.Context(), Text, []byte("\xff")))
+	require.Error(t, c.WriteString(t.Context(), "\xed\xa0\x80"))
+	require.Error(t, c.Send(Text, []byte("\xff")))
+	require.Error(t, c.Write(t.Context(), 7, nil))
+	w, err := c.Writer(t.Context(), Text)
+	require.NoError(t, err)
+	_, err = io.WriteString(w, "\xe2\x82")
+	require.NoError(t, err)
+	require.Error(t, w.Close(), "the message ends inside a rune")
+	require.NoError(t, c.WriteString(t.Context(), "€"))
+	require.Equal(t, 5, far.Unread())
+}
+
+func TestAbandonedStreamEndsTheConnection(t *testing.T) {
+	covers(t, "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		io.WriteString(w, "begun")
+		require.NoError(t, w.Flush())
+		_, err = io.WriteString(w, "\xff")
+		require.ErrorIs(t, err, errInvalidText)
+		require.Equal(t, err, w.Close())
+		synctest.Wait()
+		far.Write(clientFrame(0x88, "\x03\xf3"))
+		payloads, _ := readFrames(t, far)
+		require.Equal(t, []string{"begun", "\x03\xf3message was not completed"}, payloads)
+		require.NoError(t, far.Close())
+	})
+}
+
+func TestShortAndFailingWrites(t *testing.T) {
+	covers(t, "Q.G01", "Q.G02")
+	broken := errors.New("broken")
+	for n := range 8 {
+		for _, err := range []error{broken, nil} {
+			near, far := faultnet.Pipe()
+			c := newConn(faultnet.ShortWrite(near, n, err), server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			got := c.Write(t.Context(), Text, []byte("hello"))
+			if n == 7 {
+				require.NoError(t, got)
+				got = c.Write(t.Context(), Text, []byte("hello"))
+			}
+			require.ErrorIs(t, got, CloseAbnormal)
+			if err != nil {
+				require.ErrorIs(t, got, broken)
+			} else {
+				require.ErrorIs(t, got, io.ErrShortWrite)
+			}
+			require.Equal(t, got, c.Write(t.Context(), Text, []byte("again")))
+			rest, _ := io.ReadAll(far)
+			require.Len(t, rest, n)
+		}
+	}
+}
