@@ -210,10 +210,16 @@ func (c *Conn) writeFailed(err error) { c.fail(err) }
 // writeError returns the error that a write ends with when the frameWriter
 // returned err.
 func (c *Conn) writeError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.judgeWriteError(ctx, err)
+}
+
+// judgeWriteError is writeError when there is an error.
+func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	var ended *CloseError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &ended):
 		return err
 	case ctx.Err() != nil && err == ctx.Err():
