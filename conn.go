@@ -206,10 +206,11 @@ func (c *Conn) writeFailed(err error) { c.fail(err) }
 // writeError returns the error that a write ends with when the frameWriter
 // returned err.
 func (c *Conn) writeError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	var ended *CloseError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &ended):
 		return err
 	case ctx.Err() != nil && err == ctx.Err():
