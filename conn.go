@@ -56,6 +56,8 @@ type Conn struct {
 	in        frameReader
 	msg       inbound
 
+	deflate *deflation // nil: messages are not compressed
+
 	sending turn // who may append data frames; a streamed message keeps it
 	out     frameWriter
 	queue   sendQueue
@@ -84,8 +86,10 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 	raw := rawConn(nc)
 	c.readGuard.nc = nc
 	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
+		deflate:      c.deflate != nil,
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
@@ -347,7 +351,14 @@ func (c *Conn) closeTransport() {
 	c.out.close()
 	if c.reading.try() {
 		c.in.close()
+		if c.deflate != nil {
+			c.deflate.decompressor.Close(net.ErrClosed)
+		}
 		c.reading.give()
+	}
+	if c.deflate != nil && c.sending.try() {
+		c.deflate.compressor.Drop()
+		c.sending.give()
 	}
 	c.mu.Lock()
 	c.gone.set()

@@ -173,11 +173,8 @@ func (n *netConn) cut(p []byte) int {
 // finished in the background.
 func (n *netConn) send(p []byte) error {
 	c := n.c
-	if err := c.takeSending(n.ctx); err != nil {
-		return err
-	}
-	ticket, _, err := c.appendMessage(n.typ, p)
-	c.sending.give()
+	e, ticket, err := c.appendMessage(n.ctx, outgoing{typ: n.typ, payload: p})
+	defer e.free()
 	if err != nil {
 		return c.writeError(n.ctx, err)
 	}

@@ -168,29 +168,29 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	return w.joinLocked(start, headerSize(h)+len(payload)), nil
 }
 
-// add adds a data frame, copied, for a later flush.
-func (w *frameWriter) add(first byte, payload []byte) error {
-	_, _, err := w.post(first, payload, true)
-	return err
-}
-
-// post adds a data frame, copied, without waiting. The caller must then call
-// flushNow, unless held is true. ok is false, and nothing was added, when
-// somebody is flushing and always is not set.
-func (w *frameWriter) post(first byte, payload []byte, always bool) (held, ok bool, err error) {
+// post adds a data frame, copied, without waiting. The caller must then see to
+// it that it is flushed, unless held is true.
+func (w *frameWriter) post(first byte, payload []byte) (held bool, err error) {
 	h, err := w.header(first, payload)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || w.busy && !always {
-		return false, false, w.err
+	if w.err != nil {
+		return false, w.err
 	}
 	w.data = appendFrame(w.data, h, payload)
 	w.appended += int64(headerSize(h) + len(payload))
 	w.count(h)
-	return w.heldLocked(), true, nil
+	return w.heldLocked(), nil
+}
+
+// flushing reports whether somebody flushes.
+func (w *frameWriter) flushing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.busy
 }
 
 // header returns the header of a frame with that first byte and payload, with
