@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -290,14 +291,15 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	return true
 }
 
-// report tells the trace and the logger of the end.
+// report tells the trace and the logger of the end. What the peer gave as its
+// reason is quoted (RFC 6455, Section 5.5.1).
 func (c *Conn) report(end *CloseError) {
 	if t := c.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(end)
 	}
 	if c.cfg.Logger != nil && !end.clean() {
-		c.cfg.Logger.Info("websocket: connection failed",
-			"remote", c.nc.RemoteAddr(), "error", end)
+		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "websocket: connection failed",
+			slog.Any("err", end), slog.Any("peer", c.nc.RemoteAddr()))
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 // does not change, and may be sent by any number of goroutines at once.
 //
 // All connections share its memory, while it waits in their queues as well. It
-// is compressed once for all connections with the same agreed window. A server's connection sends it as it is. A client's masks it anew each time:
+// is compressed once for all connections with the same agreed window. A
+// server's connection sends it as it is. A client's masks it anew each time:
 // two frames with one key would tell what both contain (RFC 6455,
 // Section 5.3).
 type Prepared struct {
