@@ -136,3 +136,35 @@ func TestGroupChangesWhileSending(t *testing.T) {
 	all.Wait()
 	require.Zero(t, g.Len())
 }
+
+// TestLargeGroup sends to 5,000 members, of which one takes nothing.
+func TestLargeGroup(t *testing.T) {
+	covers(t, "W12")
+	const members, messages = 5000, 10
+	synctest.Test(t, func(t *testing.T) {
+		cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour, MaxQueuedBytes: 4 << 10}
+		var g Group
+		for range members {
+			s, _ := memoryConn(server, cfg)
+			g.Add(s)
+		}
+		stuck, _ := memoryConn(server, cfg)
+		g.Add(stuck)
+		require.NoError(t, stuck.Send(Binary, make([]byte, 1<<20)))
+		began := time.Now()
+		dropped := 0
+		for range messages {
+			queued, lost := g.Send(Prepare(Text, make([]byte, 1<<10)))
+			require.GreaterOrEqual(t, queued, members)
+			dropped += lost
+			synctest.Wait()
+		}
+		require.Zero(t, time.Since(began))
+		require.Positive(t, dropped)
+		require.EqualValues(t, dropped, stuck.Stats().Dropped)
+		for s := range g.All() {
+			s.CloseNow()
+		}
+		require.Zero(t, g.Len())
+	})
+}
