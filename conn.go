@@ -214,6 +214,11 @@ func (c *Conn) writeError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
+	return c.judgeWriteError(ctx, err)
+}
+
+// judgeWriteError is writeError when there is an error.
+func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	var ended *CloseError
 	switch {
 	case errors.As(err, &ended):

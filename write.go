@@ -67,6 +67,8 @@ type frameWriter struct {
 	holdArmed bool
 	heldSince instant
 
+	vector *vector // nil until it is needed
+
 	target  []byte // for onWritable: what to write, and what came of it
 	written int
 	wrote   error
@@ -679,12 +681,27 @@ func (w *frameWriter) writeRest(off int) (int, error) {
 	if off >= len(head) {
 		return writeConn(w.nc, w.work.external[off-len(head):])
 	}
-	segments := net.Buffers{head[off:], w.work.external}
-	want := len(segments[0]) + len(segments[1])
-	n, err := segments.WriteTo(w.nc)
-	if err == nil && int(n) != want {
+	if w.vector == nil {
+		w.vector = new(vector)
+	}
+	return w.vector.write(w.nc, head[off:], w.work.external)
+}
+
+// A vector is memory for writing two slices in one system call.
+type vector struct {
+	slices  [2][]byte
+	buffers net.Buffers
+}
+
+// write writes a and b to nc.
+func (v *vector) write(nc net.Conn, a, b []byte) (int, error) {
+	v.slices = [2][]byte{a, b}
+	v.buffers = v.slices[:]
+	n, err := v.buffers.WriteTo(nc)
+	if err == nil && int(n) != len(a)+len(b) {
 		err = io.ErrShortWrite
 	}
+	v.slices = [2][]byte{}
 	return int(n), err
 }
 
