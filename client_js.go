@@ -285,7 +285,7 @@ func appendCloseEvent(b []byte, event js.Value) []byte {
 // when the Conn is gone.
 func (s *browserSocket) forward(far net.Conn) {
 	defer s.ws.Call("close")
-	var out outgoing
+	var out frameJoiner
 	chunk := make([]byte, minBorrowed)
 	for {
 		n, err := far.Read(chunk)
@@ -303,9 +303,9 @@ func (s *browserSocket) forward(far net.Conn) {
 	}
 }
 
-// outgoing puts the frames that a Conn writes together, because a browser
+// A frameJoiner puts the frames that a Conn writes together, because a browser
 // takes whole messages only.
-type outgoing struct {
+type frameJoiner struct {
 	unread   []byte // bytes from taken on are not looked at
 	taken    int
 	opcode   opcode // of the message in fragments
@@ -314,16 +314,16 @@ type outgoing struct {
 
 // next returns the next whole message, or Close frame. The payload is valid
 // until bytes are added. ok is false when bytes are missing.
-func (o *outgoing) next() (op opcode, p []byte, ok bool) {
+func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 	for {
-		rest := o.unread[o.taken:]
+		rest := j.unread[j.taken:]
 		h, size, _ := parseHeader(rest)
 		if size == 0 || int64(len(rest)-size) < h.length {
-			o.compact()
+			j.compact()
 			return 0, nil, false
 		}
 		payload := rest[size:][:h.length]
-		o.taken += size + len(payload)
+		j.taken += size + len(payload)
 		mask(payload, h.key)
 		switch op := h.opcode(); {
 		case op == opClose:
@@ -333,21 +333,21 @@ func (o *outgoing) next() (op opcode, p []byte, ok bool) {
 		case h.fin() && op != opContinuation:
 			return op, payload, true
 		case op != opContinuation:
-			o.opcode = op
+			j.opcode = op
 		}
-		o.fragment = append(o.fragment, payload...)
+		j.fragment = append(j.fragment, payload...)
 		if h.fin() {
-			p, o.fragment = o.fragment, nil
-			return o.opcode, p, true
+			p, j.fragment = j.fragment, nil
+			return j.opcode, p, true
 		}
 	}
 }
 
 // compact lets the memory of what was taken go.
-func (o *outgoing) compact() {
-	if o.taken > 0 {
-		o.unread = append([]byte(nil), o.unread[o.taken:]...)
-		o.taken = 0
+func (j *frameJoiner) compact() {
+	if j.taken > 0 {
+		j.unread = append([]byte(nil), j.unread[j.taken:]...)
+		j.taken = 0
 	}
 }
 

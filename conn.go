@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -56,6 +57,8 @@ type Conn struct {
 	in        frameReader
 	msg       inbound
 
+	deflate *deflation // nil: messages are not compressed
+
 	sending turn // who may append data frames; a streamed message keeps it
 	out     frameWriter
 	queue   sendQueue
@@ -84,8 +87,10 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 	raw := rawConn(nc)
 	c.readGuard.nc = nc
 	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
+		deflate:      c.deflate != nil,
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
@@ -134,22 +139,19 @@ func (c *Conn) awaitReading(ctx context.Context) error {
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
 // ends.
 func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
-	limited := ctx
-	if user := g.deadline(); !user.IsZero() {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithDeadline(ctx, user)
-		defer cancel()
-	}
-	if t.take(limited.Done(), c.endedChan()) {
+	granted := t.enqueue()
+	if granted == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	err := g.await(ctx, granted, c.endedChan())
+	if err == nil {
+		return nil
 	}
-	if err := c.terminal(); err != nil {
-		return err
+	t.leave(granted)
+	if err == errEnded {
+		return c.terminal()
 	}
-	return os.ErrDeadlineExceeded
+	return err
 }
 
 // endRead gives the reading turn on.
@@ -209,10 +211,16 @@ func (c *Conn) writeFailed(err error) { c.fail(err) }
 // writeError returns the error that a write ends with when the frameWriter
 // returned err.
 func (c *Conn) writeError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.judgeWriteError(ctx, err)
+}
+
+// judgeWriteError is writeError when there is an error.
+func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	var ended *CloseError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &ended):
 		return err
 	case ctx.Err() != nil && err == ctx.Err():
@@ -288,14 +296,15 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	return true
 }
 
-// report tells the trace and the logger of the end.
+// report tells the trace and the logger of the end. What the peer gave as its
+// reason is quoted (RFC 6455, Section 5.5.1).
 func (c *Conn) report(end *CloseError) {
 	if t := c.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(end)
 	}
 	if c.cfg.Logger != nil && !end.clean() {
-		c.cfg.Logger.Info("websocket: connection failed",
-			"remote", c.nc.RemoteAddr(), "error", end)
+		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "websocket: connection failed",
+			slog.Any("err", end), slog.Any("peer", c.nc.RemoteAddr()))
 	}
 }
 
@@ -349,7 +358,14 @@ func (c *Conn) closeTransport() {
 	c.out.close()
 	if c.reading.try() {
 		c.in.close()
+		if c.deflate != nil {
+			c.deflate.decompressor.Close(net.ErrClosed)
+		}
 		c.reading.give()
+	}
+	if c.deflate != nil && c.sending.try() {
+		c.deflate.compressor.Drop()
+		c.sending.give()
 	}
 	c.mu.Lock()
 	c.gone.set()

@@ -36,12 +36,13 @@
 //
 // On js/wasm [Dial] connects by the browser's own WebSocket, and the Conn has
 // all its methods, with the same errors. What a browser decides by itself
-// cannot be set: Header, Host, TLS and its kind, Compression, PingInterval, are
-// errors of Dial; so is Ping, and so are codes for Close other than
-// CloseNormal and 3000 to 4999. When this side fails the connection, the
-// server is told no code. A browser does not say why a handshake failed, and
-// cannot be told to wait: messages that nobody reads pile up in its memory.
-// Trace and Stats see frames as if there were any.
+// cannot be set: Dial refuses Header, Host, Jar, TLS, NetDial, Proxy,
+// ProxyHeader, Redirects, Compression, SkipUTF8Check and PingInterval. Ping is
+// an error, and so is Close with a code other than 0, CloseNormal and 3000 to
+// 4999. When this side fails the connection, the server is told no code. A
+// browser does not say why a handshake failed, and cannot be told to wait:
+// messages that nobody reads pile up in memory. Trace and Stats see frames as
+// if the browser had shown them.
 //
 // The other doors need what a browser has not, but work on any net.Conn that a
 // program makes: DialConn, AcceptConn, and for them Ping and all codes.

@@ -2,13 +2,33 @@ package websocket
 
 import "sync/atomic"
 
-// Stats are counts since the connection began.
+// Stats are counts since the opening handshake, which is not in them. They are
+// read one after the other: while the connection is in use they need not fit
+// each other to the frame. They stay when it has ended.
+//
+// For the sum over many connections, of which some have ended, count in the
+// hooks of a [Trace] instead.
 type Stats struct {
-	MessagesIn, MessagesOut uint64 // data messages, whole
-	FramesIn, FramesOut     uint64 // of all kinds
-	BytesIn, BytesOut       uint64 // on the wire, headers included, after the handshake
-	Flushes                 uint64 // writes to the network
-	Dropped                 uint64 // messages that Send dropped
+	// MessagesIn and MessagesOut count data messages: those received to their
+	// end and found valid, and those handed to the writer to their end.
+	MessagesIn, MessagesOut uint64
+	// FramesIn and FramesOut count frames of all kinds: those whose header
+	// was received and found valid, and those handed to the writer.
+	FramesIn, FramesOut uint64
+	// BytesIn and BytesOut count what was read from the network and what was
+	// written to it, frame headers included.
+	BytesIn, BytesOut uint64
+	// Flushes counts writes to the network. MessagesOut divided by it says
+	// how many messages shared one.
+	Flushes uint64
+	// CompressedIn and InflatedIn count the payload bytes of messages that
+	// came compressed, on the wire and inflated; CompressedOut and DeflatedOut
+	// those of messages that went compressed, on the wire and before.
+	CompressedIn, InflatedIn   uint64
+	CompressedOut, DeflatedOut uint64
+	// Dropped counts messages that Send and its kin did not keep because the
+	// queue was full. Those lost with the connection are not in it.
+	Dropped uint64
 }
 
 // counters are those of the inbound half; frameWriter has the others.
@@ -33,6 +53,9 @@ func (c *Conn) Stats() Stats {
 		BytesIn:    c.in.received.Load(),
 	}
 	c.out.stats(&s)
+	if c.deflate != nil {
+		c.deflate.stats(&s)
+	}
 	c.queue.mu.Lock()
 	defer c.queue.mu.Unlock()
 	s.Dropped = c.queue.dropped
@@ -45,4 +68,10 @@ func (w *frameWriter) stats(s *Stats) {
 	defer w.mu.Unlock()
 	s.MessagesOut, s.FramesOut = w.messages, w.frames
 	s.BytesOut, s.Flushes = w.bytes, w.flushes
+}
+
+// stats fills in the counts of compressed messages.
+func (d *deflation) stats(s *Stats) {
+	s.CompressedIn, s.InflatedIn = d.compressedIn.Load(), d.inflatedIn.Load()
+	s.CompressedOut, s.DeflatedOut = d.compressedOut.Load(), d.deflatedOut.Load()
 }

@@ -167,9 +167,7 @@ func (s *Server) serveConn(conn net.Conn) {
 // refuse answers with an error status and ends the connection.
 func refuse(conn net.Conn, out *peer.Outbox, status int, err error) {
 	out.Write(peer.Refusal(status, err), 0)
-	written := make(chan struct{})
-	out.Then(func() { close(written) })
-	<-written
+	out.Flush()
 	closeWrite(conn)
 }
 
@@ -270,9 +268,11 @@ func (s *Server) reply(request *peer.Request, conn net.Conn, out *peer.Outbox, i
 	for {
 		m, err := r.Next()
 		if err != nil || m.Opcode == conversation.Close {
-			return
+			break
 		}
 	}
+	out.Flush()
+	closeWrite(conn)
 }
 
 // judge plays a conversation with a client.

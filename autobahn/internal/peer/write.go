@@ -45,6 +45,13 @@ func (o *Outbox) Write(p []byte, chop int) { o.push(job{p: p, chop: chop}) }
 // runs on the outbox's goroutine.
 func (o *Outbox) Then(f func()) { o.push(job{after: f}) }
 
+// Flush waits until all that was queued has been written or dropped.
+func (o *Outbox) Flush() {
+	written := make(chan struct{})
+	o.Then(func() { close(written) })
+	<-written
+}
+
 // Close stops the outbox after what is queued, and waits. If the connection
 // blocks, close it first.
 func (o *Outbox) Close() {

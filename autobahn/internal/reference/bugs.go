@@ -12,6 +12,7 @@ const (
 	NoPong            // answers no ping
 	SwappedPongs      // answers two pings that come close together in reverse
 	PongAfterMessage  // answers a ping inside a fragmented message behind that message
+	PongAtNextFrame   // answers a ping inside a fragmented message when the next frame comes
 	AcceptLongControl // takes control frames of more than 125 octets
 
 	// Frames.
@@ -60,12 +61,13 @@ const (
 	WindowExceeded   // uses a window of 32 KiB whatever was agreed
 	ContextLost      // forgets the peer's earlier messages
 	RSV1OnContinue   // cuts compressed echoes in two and sets RSV1 on both frames
-	bugCount         //
+
+	bugCount
 )
 
 var bugNames = [bugCount]string{
 	"None",
-	"WrongPongPayload", "NoPong", "SwappedPongs", "PongAfterMessage", "AcceptLongControl",
+	"WrongPongPayload", "NoPong", "SwappedPongs", "PongAfterMessage", "PongAtNextFrame", "AcceptLongControl",
 	"IgnoreRSV", "IgnoreReservedOpcodes", "AcceptFragmentedControl", "SkipContinuation", "AcceptInterleaved",
 	"LoseEarlierEcho", "NonMinimalLength", "UnmaskedClientFrames", "MaskedServerFrames", "RSV1OnPong",
 	"FragmentLimit", "SmallMessageLimit",

@@ -30,6 +30,8 @@ func (e *Endpoint) answerPing(payload []byte) error {
 	case e.bug == SwappedPongs && len(e.held) == 0 && e.pingFollows():
 		e.held = append(e.held, payload)
 		return nil
+	case e.bug == PongAtNextFrame && e.open:
+		e.r.Peek(1)
 	case e.bug == WrongPongPayload && len(payload) > 0:
 		payload[len(payload)-1] ^= 1
 	}

@@ -1,0 +1,122 @@
+package websocket_test
+
+import (
+	"context"
+	"expvar"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// metrics are sums over all connections, those that have ended as well.
+type metrics struct {
+	handshakes, refused, framesIn, framesOut, ended atomic.Uint64
+}
+
+// trace returns hooks that count.
+func (m *metrics) trace() *websocket.Trace {
+	return &websocket.Trace{
+		Handshake: func(h websocket.HandshakeTrace) {
+			m.handshakes.Add(1)
+			if h.Err != nil {
+				m.refused.Add(1)
+			}
+		},
+		FrameIn:  func(websocket.FrameTrace) { m.framesIn.Add(1) },
+		FrameOut: func(websocket.FrameTrace) { m.framesOut.Add(1) },
+		Closed:   func(*websocket.CloseError) { m.ended.Add(1) },
+	}
+}
+
+// Numbers for Prometheus, in its text format and without its library.
+func ExampleTrace_prometheus() {
+	var m metrics
+	var registry websocket.Registry
+	mux := http.NewServeMux()
+	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{
+		Config:   websocket.Config{Trace: m.trace()},
+		Registry: &registry,
+	}, func(c *websocket.Conn, _ *http.Request) error {
+		if err := c.WriteString(c.Context(), "ready"); err != nil {
+			return err
+		}
+		_, _, err := c.Read(c.Context())
+		return err
+	}))
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprintf(w, "# TYPE websocket_connections gauge\nwebsocket_connections %d\n", registry.Len())
+		for _, c := range []struct {
+			name  string
+			value *atomic.Uint64
+		}{
+			{"handshakes", &m.handshakes},
+			{"handshakes_refused", &m.refused},
+			{"frames_received", &m.framesIn},
+			{"frames_sent", &m.framesOut},
+			{"connections_ended", &m.ended},
+		} {
+			fmt.Fprintf(w, "# TYPE websocket_%s_total counter\nwebsocket_%s_total %d\n", c.name, c.name, c.value.Load())
+		}
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+
+	c, _, err := websocket.Dial(context.Background(), srv.URL+"/ws", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	if _, _, err := c.Read(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	resp, err := http.Get(srv.URL + "/metrics")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// websocket_connections 1
+	// websocket_handshakes_total 1
+	// websocket_handshakes_refused_total 0
+	// websocket_frames_received_total 0
+	// websocket_frames_sent_total 1
+	// websocket_connections_ended_total 0
+}
+
+// The sums of the open connections' counts at /debug/vars.
+func ExampleConn_Stats_expvar() {
+	var registry websocket.Registry
+	expvar.Publish("websocket", expvar.Func(func() any {
+		var sum websocket.Stats
+		for c := range registry.Conns() {
+			s := c.Stats()
+			sum.MessagesIn += s.MessagesIn
+			sum.MessagesOut += s.MessagesOut
+			sum.Dropped += s.Dropped
+		}
+		return map[string]any{
+			"connections": registry.Len(),
+			"received":    sum.MessagesIn,
+			"sent":        sum.MessagesOut,
+			"dropped":     sum.Dropped,
+		}
+	}))
+	fmt.Println(expvar.Get("websocket"))
+	// Output: {"connections":0,"dropped":0,"received":0,"sent":0}
+}
