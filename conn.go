@@ -167,31 +167,59 @@ func (c *Conn) endRead() {
 // peer to send, and before it does, all that is held leaves. Errors that leave
 // the connection alive are those of the context and os.ErrDeadlineExceeded.
 func (c *Conn) receive(by caller, target []byte) (int, error) {
+	if err := c.beforeWait(by); err != nil {
+		return 0, err
+	}
+	n, err := c.in.fill(target)
+	return n, c.afterWait(by, err)
+}
+
+// awaitFirst waits until the first bytes of a message are here. It does on
+// little stack what receive does: a goroutine whose stack has grown keeps it
+// while its connection is idle.
+func (c *Conn) awaitFirst(ctx context.Context) error {
+	if c.in.raw == nil || c.in.err != nil || !c.in.idle() {
+		return nil
+	}
+	if err := c.beforeWait(caller{ctx: ctx}); err != nil {
+		return err
+	}
+	err := c.in.wait()
+	return c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
+}
+
+// beforeWait lets what is held leave and arms the guard. If it returns nil,
+// afterWait must be called.
+func (c *Conn) beforeWait(by caller) error {
 	c.out.flushHeld(by.ctx)
 	if c.msg.giveWay {
 		c.msg.giveWay = false
 		runtime.Gosched()
 	}
-	if by.ctx.Done() == nil && !by.own {
-		n, err := c.in.fill(target)
-		return n, c.readFailed(err)
+	switch {
+	case by.own:
+		return c.readGuard.arm(by.ctx, time.Time{}, c.readerWaits)
+	case by.ctx.Done() != nil:
+		return c.readGuard.arm(by.ctx, time.Time{}, nil)
+	default:
+		return nil
 	}
-	var yield func() bool
-	if by.own {
-		yield = c.readerWaits
+}
+
+// afterWait disarms the guard and returns what a read ends with when fill
+// returned err.
+func (c *Conn) afterWait(by caller, err error) error {
+	interrupted := false
+	if by.own || by.ctx.Done() != nil {
+		interrupted = c.readGuard.disarm()
 	}
-	if err := c.readGuard.arm(by.ctx, time.Time{}, yield); err != nil {
-		return 0, err
-	}
-	n, err := c.in.fill(target)
-	interrupted := c.readGuard.disarm()
 	if interrupted && errors.Is(err, os.ErrDeadlineExceeded) {
-		if err = by.ctx.Err(); err == nil {
-			err = os.ErrDeadlineExceeded
+		if ended := by.ctx.Err(); ended != nil {
+			return ended
 		}
-		return n, err
+		return os.ErrDeadlineExceeded
 	}
-	return n, c.readFailed(err)
+	return c.readFailed(err)
 }
 
 // readerWaits reports whether the application wants to read.

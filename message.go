@@ -578,6 +578,9 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 		return 0, nil, err
 	}
 	defer c.endRead()
+	if err := c.awaitFirst(ctx); err != nil {
+		return 0, nil, err
+	}
 	return c.readMessage(caller{ctx: ctx}, placeNew, nil)
 }
 
@@ -588,6 +591,9 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 		return 0, nil, err
 	}
 	defer c.endRead()
+	if err := c.awaitFirst(ctx); err != nil {
+		return 0, nil, err
+	}
 	return c.readMessage(caller{ctx: ctx}, placeAppend, buf[:0])
 }
 
@@ -615,13 +621,15 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 }
 
 // borrowMessage returns the next message, lent.
-func (c *Conn) borrowMessage(ctx context.Context) (Message, error) {
-	if err := c.beginRead(ctx); err != nil {
-		return Message{}, err
+func (c *Conn) borrowMessage(ctx context.Context) (m Message, err error) {
+	if err = c.beginRead(ctx); err != nil {
+		return m, err
 	}
-	defer c.endRead()
-	t, p, err := c.readMessage(caller{ctx: ctx}, placeLend, nil)
-	return Message{t, p}, err
+	if err = c.awaitFirst(ctx); err == nil {
+		m.Type, m.Data, err = c.readMessage(caller{ctx: ctx}, placeLend, nil)
+	}
+	c.endRead()
+	return m, err
 }
 
 // endedQuietly reports whether err is an end that both sides agreed on.

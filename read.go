@@ -238,16 +238,7 @@ func (r *frameReader) fill(target []byte) (int, error) {
 		r.settle()
 	}
 	n, err := r.receive(target)
-	r.received.Add(uint64(n))
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		r.err = err
-	}
-	if n > 0 {
-		err = nil
-	}
+	err = r.entered(n, err)
 	if target == nil {
 		return 0, err
 	}
@@ -256,6 +247,27 @@ func (r *frameReader) fill(target []byte) (int, error) {
 	}
 	r.left -= int64(n)
 	return n, err
+}
+
+// entered counts n bytes that a read brought, keeps its error if that is the
+// first permanent one, and returns it if nothing came.
+func (r *frameReader) entered(n int, err error) error {
+	r.received.Add(uint64(n))
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		r.err = err
+	}
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// idle reports whether nothing is there to be read or to be taken up.
+func (r *frameReader) idle() bool {
+	return !r.current && r.left == 0 && (r.buf == nil || r.start == len(r.buf.b))
 }
 
 // receive reads once from the network.
@@ -307,6 +319,25 @@ func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
 		r.filled(n)
 	}
 	return n, err
+}
+
+// wait is fill for the buffer of a raw socket, on little stack. arrived must be
+// called with what it returns.
+func (r *frameReader) wait() error {
+	r.target, r.got = nil, 0
+	return r.raw.Read(r.onReady)
+}
+
+// arrived enters what wait brought and returns what fill would.
+func (r *frameReader) arrived(err error) error {
+	n := r.got
+	if err == nil {
+		err = r.err
+	}
+	if n > 0 {
+		r.filled(n)
+	}
+	return r.entered(n, err)
 }
 
 // ready is called with the descriptor, first at once and then each time that

@@ -81,6 +81,33 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
+	if c.deflate != nil {
+		return c.writeEncoded(ctx, t, p)
+	}
+	return c.writeFrame(ctx, bitFIN|byte(t), p)
+}
+
+// writeFrame is write for a message that is sent as it is, on little stack: a
+// goroutine whose stack has grown keeps it while its connection is idle.
+func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
+	if err := c.takeSending(ctx); err != nil {
+		return err
+	}
+	ticket, err := c.out.append(first, p)
+	c.sending.give()
+	if err == nil {
+		if ticket == nil || c.out.writeOwn(ticket) {
+			return nil
+		}
+		err = c.out.flush(ctx, ticket, true)
+	}
+	return c.writeError(ctx, err)
+}
+
+// writeEncoded is write for a message that may be compressed.
+//
+//go:noinline
+func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error {
 	return c.write(ctx, outgoing{typ: t, payload: p})
 }
 

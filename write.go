@@ -131,7 +131,11 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 	w.timeout, w.holdFor = cfg.WriteTimeout, cfg.HoldReplies
 	w.guard.nc, w.guard.write, w.guard.keep = nc, true, raw == nil
 	if raw != nil {
-		w.onWritable = w.writable
+		// Called with the descriptor; see frameReader.ready.
+		w.onWritable = func(fd uintptr) bool {
+			w.written, w.wrote = writeNow(fd, w.target)
+			return true
+		}
 	}
 }
 
@@ -278,7 +282,15 @@ func (w *frameWriter) joinLocked(start int64, size int) *ticket {
 	if w.heldLocked() {
 		return nil
 	}
-	return w.queueLocked(ticket{start: start, end: w.appended})
+	if w.busy || w.urgent != nil || w.final != nil || w.work.head != nil {
+		return w.queueLocked(ticket{start: start, end: w.appended})
+	}
+	w.heldSince = 0
+	w.work.head, w.work.external = w.data, w.external
+	w.data, w.external = nil, nil
+	w.busy = true
+	w.own = ticket{start: start, end: w.appended}
+	return &w.own
 }
 
 // queueLocked gives t's owner its part in the flushing. The caller holds w.mu.
@@ -423,6 +435,38 @@ func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error
 		return w.failure()
 	}
 	return nil
+}
+
+// writeOwn does for the owner of t what flush does, on little stack, if t's
+// owner is the flusher, the socket takes all at once, and nothing came
+// meanwhile. Otherwise it reports false, and flush must be called.
+func (w *frameWriter) writeOwn(t *ticket) bool {
+	if t != &w.own || w.raw == nil || w.work.external != nil || w.trace != nil {
+		return false
+	}
+	w.target, w.written = w.work.head.b[w.work.off:], 0
+	err := w.raw.Write(w.onWritable)
+	w.target = nil
+	return w.ownWritten(err)
+}
+
+// ownWritten enters what writeOwn wrote, and reports whether that ends the
+// flushing.
+func (w *frameWriter) ownWritten(err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.work.off += w.written
+	w.bytes += uint64(w.written)
+	if err != nil || w.work.off < w.work.size() {
+		return false
+	}
+	w.flushes++
+	w.doneLocked()
+	if w.loadLocked() {
+		return false
+	}
+	w.busy = false
+	return true
 }
 
 // failure returns the error for frames that can no longer go out.
@@ -664,12 +708,6 @@ func (w *frameWriter) tryWrite(p []byte) (int, error) {
 		err = nil
 	}
 	return w.written, err
-}
-
-// writable is called with the descriptor; see frameReader.ready.
-func (w *frameWriter) writable(fd uintptr) bool {
-	w.written, w.wrote = writeNow(fd, w.target)
-	return true
 }
 
 // writeRest writes the work from off on and waits as long as it takes.

@@ -129,7 +129,7 @@ func TestHeldRepliesLeave(t *testing.T) {
 
 func TestPipelinedRepliesShareWrites(t *testing.T) {
 	nc, ns := tcpPair(t)
-	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	s := newConn(ns, server, (&Config{HoldReplies: time.Hour}).settled(), agreement{}, nil)
 	defer s.CloseNow()
 	const batch, rounds = 16, 50
 	done := make(chan error, 1)
