@@ -77,6 +77,8 @@ type inflater struct {
 	ownDist   distTable
 	litCodes  codeLengths
 	distCodes codeLengths
+	used      [512]uint16 // of litCodes, then of distCodes
+	sorted    sortedEntries
 	own       history // of a message in parts, without context takeover
 	pad       [2*maxHeader + len(tail) + padding]byte
 }
