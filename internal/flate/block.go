@@ -25,6 +25,7 @@ func survey(list, freq []uint16, n, lo, hi int) int {
 type encoder struct {
 	bitWriter
 	seqs     []sequence
+	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
 	distFreq [maxDistSyms]uint16
 	preFreq  [preCodeSyms]uint16
