@@ -27,7 +27,7 @@ type encoder struct {
 	seqs     []sequence
 	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
-	distFreq [maxDistSyms]uint16
+	distFreq [32]uint16 // maxDistSyms, and a power of two
 	preFreq  [preCodeSyms]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16
@@ -36,7 +36,7 @@ type encoder struct {
 	distUsed []uint16
 	extra    int                        // extra bits of all matches
 	lit      [maxLitLenSyms]huffmanCode // of the symbols that occur; the others are stale
-	dist     [maxDistSyms]huffmanCode
+	dist     [32]huffmanCode
 	pre      [preCodeSyms]huffmanCode
 	builder  codeBuilder
 	lengths  []uint16 // code lengths as they are sent: symbol | extra bits<<5
@@ -46,7 +46,7 @@ type encoder struct {
 // fixedLitCodes and fixedDistCodes are the codes of RFC 1951, Section 3.2.6.
 var fixedLitCodes, fixedDistCodes = makeFixedCodes()
 
-func makeFixedCodes() (lit [maxLitLenSyms]huffmanCode, dist [maxDistSyms]huffmanCode) {
+func makeFixedCodes() (lit [maxLitLenSyms]huffmanCode, dist [32]huffmanCode) {
 	for i := range lit {
 		code, n := 0x30+i, 8
 		switch {
@@ -122,10 +122,11 @@ func (e *encoder) histogram(text []byte) {
 			all |= c
 		}
 		if length := s.length(); length != 0 {
-			l, d := lengthSym(length), distSym(s.dist())
-			e.litFreq[endOfBlock+1+int(l)]++
-			e.distFreq[d%maxDistSyms]++
-			extra += int(lengthExtra[l]) + int(distExtra[d])
+			l, nl, _ := lengthPart(length)
+			d, nd, _ := distPart(s.dist())
+			e.litFreq[endOfBlock+1+l]++
+			e.distFreq[d%32]++
+			extra += int(nl + nd)
 			n += length
 		}
 		text = text[n:]
@@ -141,7 +142,7 @@ func (e *encoder) histogram(text []byte) {
 }
 
 // cost returns the bits of the block's symbols in the given codes.
-func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffmanCode) int {
+func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) int {
 	n := e.extra
 	for _, i := range e.litUsed {
 		n += int(e.litFreq[i]) * int(lit[i].size())
@@ -293,7 +294,7 @@ func (e *encoder) writeCodes() {
 }
 
 // writeSequences writes the block's symbols and its end.
-func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffmanCode) {
+func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) {
 	w := e.bitWriter
 	for _, s := range e.seqs {
 		n := s.literals()
@@ -312,13 +313,12 @@ func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, d
 		}
 		w.flush()
 		if length := s.length(); length != 0 {
-			l, d := lengthSym(length), distSym(s.dist())
-			c := lit[endOfBlock+1+int(l)]
-			w.add(uint64(c&0xffff), c.size())
-			w.add(uint64(length-int(lengthBase[l])), uint(lengthExtra[l]))
-			c = dist[d%maxDistSyms]
-			w.add(uint64(c&0xffff), c.size())
-			w.add(uint64(s.dist()-int(distBase[d])), uint(distExtra[d]))
+			sym, nextra, extra := lengthPart(length)
+			c := lit[endOfBlock+1+sym]
+			w.add(uint64(c&0xffff)|extra<<(c.size()&63), c.size()+nextra)
+			sym, nextra, extra = distPart(s.dist())
+			c = dist[sym%32]
+			w.add(uint64(c&0xffff)|extra<<(c.size()&63), c.size()+nextra)
 			w.flush()
 			n += length
 		}
