@@ -28,7 +28,7 @@ type encoder struct {
 	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
 	distFreq [32]uint16 // maxDistSyms, and a power of two
-	preFreq  [preCodeSyms]uint16
+	preFreq  [32]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16
 	preList  [preCodeSyms + 2]uint16
@@ -37,9 +37,10 @@ type encoder struct {
 	extra    int                        // extra bits of all matches
 	lit      [maxLitLenSyms]huffmanCode // of the symbols that occur; the others are stale
 	dist     [32]huffmanCode
-	pre      [preCodeSyms]huffmanCode
+	pre      [32]huffmanCode
 	builder  codeBuilder
-	lengths  []uint16 // code lengths as they are sent: symbol | extra bits<<5
+	lengths  [512]uint16 // code lengths as they are sent: symbol | extra bits<<5
+	nlengths uint
 	npre     int
 }
 
@@ -202,7 +203,7 @@ func atLeastTwo(freq, used []uint16) []uint16 {
 // bits.
 func (e *encoder) buildPreCodes() int {
 	clear(e.preFreq[:])
-	e.lengths = e.lengths[:0]
+	e.nlengths = 0
 	last, run, next := 0, 0, 0
 	for _, sym := range e.litUsed {
 		last, run = e.addCodes(last, run, int(sym)-next, int(e.lit[sym].size()))
@@ -271,26 +272,34 @@ func (e *encoder) addRun(length, run int) {
 
 func (e *encoder) addLength(sym, extra int) {
 	e.preFreq[sym]++
-	e.lengths = append(e.lengths, uint16(sym|extra<<5))
+	e.lengths[e.nlengths%uint(len(e.lengths))] = uint16(sym | extra<<5)
+	e.nlengths++
 }
+
+// preExtra holds the number of extra bits behind each symbol of the lengths.
+var preExtra = [32]uint8{16: 2, 17: 3, 18: 7}
 
 // writeCodes writes the header that buildCodes has made.
 func (e *encoder) writeCodes() {
+	const room = 64 - maxPreCodeLen - 7 - 1 // bits that leave space for a symbol
+	w := e.bitWriter
 	nlit, ndist := int(e.litUsed[len(e.litUsed)-1])+1, int(e.distUsed[len(e.distUsed)-1])+1
-	e.add(uint64(nlit-257|(ndist-1)<<5|(e.npre-4)<<10), 14)
-	e.flush()
+	w.add(uint64(nlit-257|(ndist-1)<<5|(e.npre-4)<<10), 14)
 	for _, sym := range preCodeOrder[:e.npre] {
-		e.add(uint64(e.pre[sym].size()), 3)
-		e.flush()
-	}
-	for _, l := range e.lengths {
-		c := e.pre[l&31]
-		e.add(uint64(c&0xffff), c.size())
-		if sym := l & 31; sym >= 16 {
-			e.add(uint64(l>>5), uint([3]uint8{2, 3, 7}[sym-16]))
+		if w.n > room {
+			w.flush()
 		}
-		e.flush()
+		w.add(uint64(e.pre[sym].size()), 3)
 	}
+	for _, l := range e.lengths[:e.nlengths] {
+		if w.n > room {
+			w.flush()
+		}
+		c := e.pre[l&31]
+		w.add(uint64(c&0xffff)|uint64(l>>5)<<(c.size()&63), c.size()+uint(preExtra[l&31]))
+	}
+	w.flush()
+	e.bitWriter = w
 }
 
 // writeSequences writes the block's symbols and its end.

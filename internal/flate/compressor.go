@@ -34,7 +34,7 @@ func NewCompressor(window, level int, context Context) Compressor {
 	return Compressor{level: uint8(level), window: uint8(window), context: context}
 }
 
-var encoders = sync.Pool{New: func() any { return &encoder{lengths: make([]uint16, 0, maxLitLenSyms+maxDistSyms)} }}
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 // Append appends message, compressed, to dst. If that would not be smaller
 // than the message it returns dst as it was and false; the message is then to
