@@ -27,7 +27,7 @@ type encoder struct {
 	seqs     []sequence
 	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
-	distFreq [32]uint16 // maxDistSyms, and a power of two
+	distFreq [32]uint16 // arrays of 32 need no bounds check behind a mask
 	preFreq  [32]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16

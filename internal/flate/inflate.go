@@ -228,7 +228,8 @@ func (z *inflater) copyMatch(dist, n int) {
 	}
 }
 
-// copy16 copies 16 bytes in words of 8, the first before the second is read.
+// copy16 copies 16 bytes in words of 8. The first is written before the second
+// is read, so that src may begin 8 bytes or more before dst.
 func copy16(dst, src []byte) {
 	_, _ = dst[15], src[15]
 	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
@@ -244,7 +245,9 @@ func copy32(dst, src []byte) {
 }
 
 // fastCodes decodes codes while the position is not behind limit and slack
-// bytes of room are left. It leaves the state inCodes, or ends the block.
+// bytes of room are left. It leaves the state inCodes, or ends the block. It is
+// one long function because its variables must stay in registers: a call for
+// each match or literal would store and load them again.
 func (z *inflater) fastCodes(limit int) fault {
 	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
 	out, op, start := z.out, z.op, z.start

@@ -47,13 +47,8 @@ func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) 
 	return seqs
 }
 
-// insert4 enters position i into a table of four ways.
-func (m *matcher) insert4(message []byte, i int) {
-	slot := m.slab[m.ring+8*hash4(binary.LittleEndian.Uint32(message[i:]), m.shift):]
-	binary.LittleEndian.PutUint64(slot, binary.LittleEndian.Uint64(slot)<<16|uint64(uint16(m.base+i)))
-}
-
-// insertEach enters every step-th position from i to end.
+// insertEach enters every step-th position from i to end into a table of four
+// ways.
 func (m *matcher) insertEach(message []byte, i, end, step int) {
 	table, shift, base := m.slab[m.ring:], m.shift, m.base
 	for ; i < end; i += step {
