@@ -25,9 +25,10 @@ func survey(list, freq []uint16, n, lo, hi int) int {
 type encoder struct {
 	bitWriter
 	seqs     []sequence
+	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
-	distFreq [maxDistSyms]uint16
-	preFreq  [preCodeSyms]uint16
+	distFreq [32]uint16 // arrays of 32 need no bounds check behind a mask
+	preFreq  [32]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16
 	preList  [preCodeSyms + 2]uint16
@@ -35,17 +36,18 @@ type encoder struct {
 	distUsed []uint16
 	extra    int                        // extra bits of all matches
 	lit      [maxLitLenSyms]huffmanCode // of the symbols that occur; the others are stale
-	dist     [maxDistSyms]huffmanCode
-	pre      [preCodeSyms]huffmanCode
+	dist     [32]huffmanCode
+	pre      [32]huffmanCode
 	builder  codeBuilder
-	lengths  []uint16 // code lengths as they are sent: symbol | extra bits<<5
+	lengths  [512]uint16 // code lengths as they are sent: symbol | extra bits<<5
+	nlengths uint
 	npre     int
 }
 
 // fixedLitCodes and fixedDistCodes are the codes of RFC 1951, Section 3.2.6.
 var fixedLitCodes, fixedDistCodes = makeFixedCodes()
 
-func makeFixedCodes() (lit [maxLitLenSyms]huffmanCode, dist [maxDistSyms]huffmanCode) {
+func makeFixedCodes() (lit [maxLitLenSyms]huffmanCode, dist [32]huffmanCode) {
 	for i := range lit {
 		code, n := 0x30+i, 8
 		switch {
@@ -121,10 +123,11 @@ func (e *encoder) histogram(text []byte) {
 			all |= c
 		}
 		if length := s.length(); length != 0 {
-			l, d := lengthSym(length), distSym(s.dist())
-			e.litFreq[endOfBlock+1+int(l)]++
-			e.distFreq[d%maxDistSyms]++
-			extra += int(lengthExtra[l]) + int(distExtra[d])
+			l, nl, _ := lengthPart(length)
+			d, nd, _ := distPart(s.dist())
+			e.litFreq[endOfBlock+1+l]++
+			e.distFreq[d%32]++
+			extra += int(nl + nd)
 			n += length
 		}
 		text = text[n:]
@@ -140,7 +143,7 @@ func (e *encoder) histogram(text []byte) {
 }
 
 // cost returns the bits of the block's symbols in the given codes.
-func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffmanCode) int {
+func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) int {
 	n := e.extra
 	for _, i := range e.litUsed {
 		n += int(e.litFreq[i]) * int(lit[i].size())
@@ -200,7 +203,7 @@ func atLeastTwo(freq, used []uint16) []uint16 {
 // bits.
 func (e *encoder) buildPreCodes() int {
 	clear(e.preFreq[:])
-	e.lengths = e.lengths[:0]
+	e.nlengths = 0
 	last, run, next := 0, 0, 0
 	for _, sym := range e.litUsed {
 		last, run = e.addCodes(last, run, int(sym)-next, int(e.lit[sym].size()))
@@ -269,30 +272,38 @@ func (e *encoder) addRun(length, run int) {
 
 func (e *encoder) addLength(sym, extra int) {
 	e.preFreq[sym]++
-	e.lengths = append(e.lengths, uint16(sym|extra<<5))
+	e.lengths[e.nlengths%uint(len(e.lengths))] = uint16(sym | extra<<5)
+	e.nlengths++
 }
+
+// preExtra holds the number of extra bits behind each symbol of the lengths.
+var preExtra = [32]uint8{16: 2, 17: 3, 18: 7}
 
 // writeCodes writes the header that buildCodes has made.
 func (e *encoder) writeCodes() {
+	const room = 64 - maxPreCodeLen - 7 - 1 // bits that leave space for a symbol
+	w := e.bitWriter
 	nlit, ndist := int(e.litUsed[len(e.litUsed)-1])+1, int(e.distUsed[len(e.distUsed)-1])+1
-	e.add(uint64(nlit-257|(ndist-1)<<5|(e.npre-4)<<10), 14)
-	e.flush()
+	w.add(uint64(nlit-257|(ndist-1)<<5|(e.npre-4)<<10), 14)
 	for _, sym := range preCodeOrder[:e.npre] {
-		e.add(uint64(e.pre[sym].size()), 3)
-		e.flush()
-	}
-	for _, l := range e.lengths {
-		c := e.pre[l&31]
-		e.add(uint64(c&0xffff), c.size())
-		if sym := l & 31; sym >= 16 {
-			e.add(uint64(l>>5), uint([3]uint8{2, 3, 7}[sym-16]))
+		if w.n > room {
+			w.flush()
 		}
-		e.flush()
+		w.add(uint64(e.pre[sym].size()), 3)
 	}
+	for _, l := range e.lengths[:e.nlengths] {
+		if w.n > room {
+			w.flush()
+		}
+		c := e.pre[l&31]
+		w.add(uint64(c&0xffff)|uint64(l>>5)<<(c.size()&63), c.size()+uint(preExtra[l&31]))
+	}
+	w.flush()
+	e.bitWriter = w
 }
 
 // writeSequences writes the block's symbols and its end.
-func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, dist *[maxDistSyms]huffmanCode) {
+func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) {
 	w := e.bitWriter
 	for _, s := range e.seqs {
 		n := s.literals()
@@ -311,13 +322,12 @@ func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, d
 		}
 		w.flush()
 		if length := s.length(); length != 0 {
-			l, d := lengthSym(length), distSym(s.dist())
-			c := lit[endOfBlock+1+int(l)]
-			w.add(uint64(c&0xffff), c.size())
-			w.add(uint64(length-int(lengthBase[l])), uint(lengthExtra[l]))
-			c = dist[d%maxDistSyms]
-			w.add(uint64(c&0xffff), c.size())
-			w.add(uint64(s.dist()-int(distBase[d])), uint(distExtra[d]))
+			sym, nextra, extra := lengthPart(length)
+			c := lit[endOfBlock+1+sym]
+			w.add(uint64(c&0xffff)|extra<<(c.size()&63), c.size()+nextra)
+			sym, nextra, extra = distPart(s.dist())
+			c = dist[sym%32]
+			w.add(uint64(c&0xffff)|extra<<(c.size()&63), c.size()+nextra)
 			w.flush()
 			n += length
 		}

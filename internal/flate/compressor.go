@@ -34,7 +34,7 @@ func NewCompressor(window, level int, context Context) Compressor {
 	return Compressor{level: uint8(level), window: uint8(window), context: context}
 }
 
-var encoders = sync.Pool{New: func() any { return &encoder{lengths: make([]uint16, 0, maxLitLenSyms+maxDistSyms)} }}
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 // Append appends message, compressed, to dst. If that would not be smaller
 // than the message it returns dst as it was and false; the message is then to
@@ -45,16 +45,21 @@ func (c *Compressor) Append(dst, message []byte) (out []byte, smaller bool) {
 		return dst, false
 	}
 	e := encoders.Get().(*encoder)
-	m := c.matcher(e, len(message))
 	e.bitWriter = bitWriter{out: dst[:cap(dst)], at: len(dst)}
-	c.compress(e, m, message)
+	var m *matcher
+	if c.level == 1 && c.context == NoTakeover && len(message) > smallMessage {
+		e.compressLarge(message, 1<<c.window)
+	} else {
+		m = c.matcher(e, len(message))
+		c.compress(e, m, message)
+	}
 	e.add(0, 3)
 	e.align()
 	out = e.out[:e.at]
 	if smaller = len(out)-len(dst) < len(message); !smaller {
 		out = dst
 	}
-	if smaller || m != c.m {
+	if m != nil && (smaller || m != c.m) {
 		m.commit(message)
 	}
 	c.give(e, m)
@@ -153,11 +158,12 @@ func (c *Compressor) fresh() *matcher {
 }
 
 // Messages without context share pooled matchers, which have no ring: small
-// ones for messages up to smallMessage bytes, and larger ones.
+// ones for messages up to smallMessage bytes, and larger ones. Larger messages
+// of level 1 use the encoder's largeTable instead.
 const (
 	smallMessage = 16 << 10
 	smallTable   = 16 << 10
-	largeTable   = 64 << 10
+	largeShared  = 64 << 10
 )
 
 // sharedMatchers holds matchers by size of table and ways.
@@ -167,7 +173,7 @@ var sharedMatchers [2][2]sync.Pool
 func (c *Compressor) shared(n int) *matcher {
 	size := smallTable
 	if n > smallMessage {
-		size = largeTable
+		size = largeShared
 	}
 	m, _ := sharedMatchers[b2i(n > smallMessage)][b2i(c.level > 1)].Get().(*matcher)
 	if m == nil {
@@ -181,7 +187,7 @@ func (c *Compressor) shared(n int) *matcher {
 // give returns what a call borrowed.
 func (c *Compressor) give(e *encoder, m *matcher) {
 	if m != c.m {
-		sharedMatchers[b2i(len(m.slab) == largeTable)][b2i(c.level > 1)].Put(m)
+		sharedMatchers[b2i(len(m.slab) == largeShared)][b2i(c.level > 1)].Put(m)
 	}
 	e.out = nil
 	encoders.Put(e)

@@ -32,6 +32,7 @@
 //	compressor.go  Compressor: messages whole or in parts, what is remembered
 //	matcher.go     the ring and the table of one connection
 //	fast.go        the search of level 1
+//	large.go       the search of level 1 in a large message that stands alone
 //	lazy.go        the search of levels 2 to 9
 //	sequence.go    what a search finds
 //	block.go       the form of a block, chosen by exact cost
@@ -40,8 +41,8 @@
 //
 // A search only proposes: what the table leads to is used if it lies inside
 // the window and the bytes known, and is equal. So a stale table is harmless,
-// nothing is cleared between messages, and what is written depends on the
-// parameters and the messages of one Compressor alone.
+// nothing is cleared between small messages, and what is written depends on
+// the parameters and the messages of one Compressor alone.
 //
 // Only messages that travel compressed enter the windows of both sides
 // (RFC 7692, Section 7.2.1).

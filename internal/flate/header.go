@@ -9,8 +9,11 @@ import "encoding/binary"
 const maxHeader = 320
 
 // A preTable decodes the codes of code lengths: an entry is
-// symbol<<3 | length of the code, or 0 for a code that stands for nothing.
+// symbol<<3 | length of the code, or invalidPreEntry for a code that stands
+// for nothing.
 type preTable [1 << maxPreCodeLen]uint8
+
+const invalidPreEntry = 31 << 3
 
 // header reads the header of a block and builds its tables. The input must
 // hold maxHeader readable bytes, or end in the padding of z.pad; if the
@@ -65,8 +68,6 @@ func (z *inflater) dynamicHeader() fault {
 	if !z.readPreCode(&pre, npre) {
 		return badCode
 	}
-	z.litCodes.reset()
-	z.distCodes.reset()
 	if f := z.readLengths(&pre, nlit, nlit+ndist); f != noFault {
 		return f
 	}
@@ -78,7 +79,7 @@ func (z *inflater) buildTables() fault {
 	if !z.litCodes.has(endOfBlock) {
 		return noEndOfBlock
 	}
-	if !z.litCodes.build(z.ownLit[:], litEntries[:], litTableBits) || !z.distCodes.build(z.ownDist[:], distEntries[:], distTableBits) {
+	if !z.litCodes.build(z.ownLit[:], litEntries[:], &z.sorted, litTableBits) || !z.distCodes.build(z.ownDist[:], distEntries[:], &z.sorted, distTableBits) {
 		return badCode
 	}
 	z.lit, z.dists = &z.ownLit, &z.ownDist
@@ -123,6 +124,7 @@ func (t *preTable) fill(lengths *[preCodeSyms]uint8, count *[8]uint8) bool {
 			at[l]++
 		}
 	}
+	t[0] = invalidPreEntry
 	code, size, i := 0, 1, 0
 	for l := 1; l <= maxPreCodeLen; l++ {
 		copy(t[size:], t[:size])
@@ -136,12 +138,19 @@ func (t *preTable) fill(lengths *[preCodeSyms]uint8, count *[8]uint8) bool {
 	return true
 }
 
+// unknown stands for the code length before the first one.
+const unknown = 255
+
 // readLengths reads the lengths of the codes of total symbols, of which the
-// first nlit are literals and lengths and the others distances.
+// first nlit are literals and lengths and the others distances. The symbols
+// that have a code are listed without a branch: each is written to the list,
+// and the next one overwrites it if its length is 0.
 func (z *inflater) readLengths(pre *preTable, nlit, total int) (f fault) {
 	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
-	last, known := uint(0), false
-	for i := 0; i < total && f == noFault; {
+	used, n, last := &z.used, uint(0), uint(unknown)
+	count := &z.litCodes.count
+	*count = [16]uint16{}
+	for i := uint(0); i < uint(total); {
 		if nbits < maxPreCodeLen+7 {
 			if pos > z.end+8 {
 				f = cutShort
@@ -154,51 +163,56 @@ func (z *inflater) readLengths(pre *preTable, nlit, total int) (f fault) {
 		e := uint(pre[bits&(1<<maxPreCodeLen-1)])
 		bits >>= e & 7
 		nbits -= e & 7
-		if e>>3 < 16 {
-			if e == 0 {
-				f = badCode
-				break
-			}
-			if last = e >> 3; last != 0 {
-				z.addCode(i, nlit, last)
-			}
-			known = true
+		if sym := e >> 3; sym < 16 {
+			last = sym
+			used[n%uint(len(used))] = uint16(i<<4 | sym)
+			n += (sym + 15) >> 4
+			count[sym]++
 			i++
 			continue
 		}
-		extra, repeat := uint(2), 3
+		if e == invalidPreEntry {
+			f = badCode
+			break
+		}
+		extra, repeat := uint(2), uint(3)
 		if e>>3 == 17 {
 			extra, last = 3, 0
 		} else if e>>3 == 18 {
 			extra, repeat, last = 7, 11, 0
-		} else if !known {
-			f = badRepeat
 		}
-		known = true
-		repeat += int(bits & (1<<extra - 1))
+		repeat += uint(bits) & (1<<extra - 1)
 		bits >>= extra
 		nbits -= extra
-		if i+repeat > total {
+		if last == unknown || i+repeat > uint(total) {
 			f = badRepeat
 			break
 		}
 		if last != 0 {
+			count[last&15] += uint16(repeat)
 			for j := range repeat {
-				z.addCode(i+j, nlit, last)
+				used[(n+j)%uint(len(used))] = uint16((i+j)<<4 | last)
 			}
+			n += repeat
 		}
 		i += repeat
 	}
 	z.pos, z.bits, z.nbits = pos, bits, nbits
+	z.splitLengths(nlit, int(n))
 	return f
 }
 
-// addCode gives a code to symbol i of the sequence in which the nlit literals
-// and lengths come before the distances.
-func (z *inflater) addCode(i, nlit int, length uint) {
-	if i < nlit {
-		z.litCodes.add(i, length)
-	} else {
-		z.distCodes.add(i-nlit, length)
+// splitLengths gives the first n of z.used to the codes they belong to: the
+// distances, which follow the nlit literals and lengths, are few.
+func (z *inflater) splitLengths(nlit, n int) {
+	lit, dist := &z.litCodes, &z.distCodes
+	dist.count = [16]uint16{}
+	k := n
+	for ; k > 0 && int(z.used[k-1]>>4) >= nlit; k-- {
+		u := &z.used[k-1]
+		lit.count[*u&15]--
+		dist.count[*u&15]++
+		*u -= uint16(nlit << 4)
 	}
+	lit.used, dist.used = z.used[:k], z.used[k:n]
 }

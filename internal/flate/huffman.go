@@ -48,23 +48,31 @@ func (b *codeBuilder) build(codes []huffmanCode, freq, used []uint16, limit int)
 func (b *codeBuilder) sort(freq, used []uint16) []uint32 {
 	const frequent = 64
 	var at [frequent + 1]uint16
+	top := uint16(0)
 	for _, sym := range used {
-		at[min(freq[sym], frequent)]++
+		f := min(freq[sym], frequent)
+		top = max(top, f)
+		at[f]++
 	}
 	next := uint16(0)
-	for i, n := range at {
+	for i, n := range at[:top+1] {
 		at[i] = next
 		next += n
 	}
 	keys := b.keys[:len(used)]
-	first := int(at[frequent])
+	first := len(keys)
+	if top == frequent {
+		first = int(at[frequent])
+	}
 	for _, sym := range used {
 		f := freq[sym]
 		i := at[min(f, frequent)]
 		at[min(f, frequent)]++
 		keys[i] = uint32(f)<<9 | uint32(sym)
 	}
-	slices.Sort(keys[first:])
+	if len(keys)-first > 1 {
+		slices.Sort(keys[first:])
+	}
 	return keys
 }
 

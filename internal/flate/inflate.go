@@ -228,8 +228,26 @@ func (z *inflater) copyMatch(dist, n int) {
 	}
 }
 
+// copy16 copies 16 bytes in words of 8. The first is written before the second
+// is read, so that src may begin 8 bytes or more before dst.
+func copy16(dst, src []byte) {
+	_, _ = dst[15], src[15]
+	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
+	binary.LittleEndian.PutUint64(dst[8:], binary.LittleEndian.Uint64(src[8:]))
+}
+
+// copy32 copies 32 bytes in the same way: more than most matches have, so that
+// their length decides no branch.
+func copy32(dst, src []byte) {
+	_, _ = dst[31], src[31]
+	copy16(dst, src)
+	copy16(dst[16:], src[16:])
+}
+
 // fastCodes decodes codes while the position is not behind limit and slack
-// bytes of room are left. It leaves the state inCodes, or ends the block.
+// bytes of room are left. It leaves the state inCodes, or ends the block. It is
+// one long function because its variables must stay in registers: a call for
+// each match or literal would store and load them again.
 func (z *inflater) fastCodes(limit int) fault {
 	in, pos, bits, nbits := z.in, z.pos, z.bits, z.nbits
 	out, op, start := z.out, z.op, z.start
@@ -321,32 +339,26 @@ func (z *inflater) fastCodes(limit int) fault {
 				break
 			}
 			from := (next + op - start - int(dist)) & (len(ring) - 1)
-			if int(dist)-(op-start) < length || from+length+16 > len(ring) {
+			if int(dist)-(op-start) < length || from+length+32 > len(ring) {
 				z.op = op
 				z.copyMatch(int(dist), length)
 				op = z.op
 				continue
 			}
-			for end := op + length; ; from += 16 {
-				binary.LittleEndian.PutUint64(out[op:], binary.LittleEndian.Uint64(ring[from:]))
-				binary.LittleEndian.PutUint64(out[op+8:], binary.LittleEndian.Uint64(ring[from+8:]))
-				if op += 16; op >= end {
-					op = end
-					break
-				}
+			end := op + length
+			copy32(out[op:], ring[from:])
+			for k := 32; k < length; k += 16 {
+				copy16(out[op+k:], ring[from+k:])
 			}
+			op = end
 			continue
 		}
 		from := op - int(dist)
 		end := op + length
 		if dist >= 8 {
-			for {
-				binary.LittleEndian.PutUint64(out[op:], binary.LittleEndian.Uint64(out[from:]))
-				binary.LittleEndian.PutUint64(out[op+8:], binary.LittleEndian.Uint64(out[from+8:]))
-				if op += 16; op >= end {
-					break
-				}
-				from += 16
+			copy32(out[op:], out[from:])
+			for k := 32; k < length; k += 16 {
+				copy16(out[op+k:], out[from+k:])
 			}
 		} else if dist == 1 {
 			fill := uint64(out[from]) * 0x0101010101010101

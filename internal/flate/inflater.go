@@ -32,8 +32,8 @@ const (
 const padding = 40
 
 // slack is the room in bytes that an iteration of the fast loop may need: two
-// literals and a match, copied 8 bytes at a time.
-const slack = maxMatch + 2 + 24
+// literals and a match, copied up to 32 bytes at a time.
+const slack = maxMatch + 2 + 32
 
 // loadAhead is how many bytes must follow the position when a code is decoded
 // from input that is not padded.
@@ -77,6 +77,8 @@ type inflater struct {
 	ownDist   distTable
 	litCodes  codeLengths
 	distCodes codeLengths
+	used      [512]uint16 // of litCodes, then of distCodes
+	sorted    sortedEntries
 	own       history // of a message in parts, without context takeover
 	pad       [2*maxHeader + len(tail) + padding]byte
 }

@@ -8,11 +8,12 @@ import (
 // An effort says how hard the lazy search tries.
 type effort struct {
 	looks int // entries tried at a position, 1 to 4
+	step  int // of the positions inside a match every step-th enters the table
 	lazy  int // a match shorter than this is put off if the next position has a longer one
 }
 
 // efforts holds the effort of each level from 2 on.
-var efforts = [10]effort{2: {2, 8}, 3: {3, 16}, 4: {4, 32}, 5: {4, 48}, 6: {4, 64}, 7: {4, 96}, 8: {4, 128}, 9: {4, maxMatch}}
+var efforts = [10]effort{2: {3, 3, 8}, 3: {4, 3, 16}, 4: {4, 1, 32}, 5: {4, 1, 48}, 6: {4, 1, 64}, 7: {4, 1, 96}, 8: {4, 1, 128}, 9: {4, 1, maxMatch}}
 
 // lazy appends the sequences of message[from:to], found with several looks at
 // each position, and one at the next before a match is taken.
@@ -37,9 +38,7 @@ func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) 
 		}
 		seqs = append(seqs, makeSequence(i-anchor, length, dist))
 		anchor = i + length
-		for i = entered; i < min(anchor, last); i++ {
-			m.insert4(message, i)
-		}
+		m.insertEach(message, entered, min(anchor, last), e.step)
 		i = anchor
 	}
 	if anchor < to {
@@ -48,10 +47,14 @@ func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) 
 	return seqs
 }
 
-// insert4 enters position i into a table of four ways.
-func (m *matcher) insert4(message []byte, i int) {
-	slot := m.slab[m.ring+8*hash4(binary.LittleEndian.Uint32(message[i:]), m.shift):]
-	binary.LittleEndian.PutUint64(slot, binary.LittleEndian.Uint64(slot)<<16|uint64(uint16(m.base+i)))
+// insertEach enters every step-th position from i to end into a table of four
+// ways.
+func (m *matcher) insertEach(message []byte, i, end, step int) {
+	table, shift, base := m.slab[m.ring:], m.shift, m.base
+	for ; i < end; i += step {
+		slot := table[8*hash4(binary.LittleEndian.Uint32(message[i:]), shift):]
+		binary.LittleEndian.PutUint64(slot, binary.LittleEndian.Uint64(slot)<<16|uint64(uint16(base+i)))
+	}
 }
 
 // find returns the longest match at position i that is longer than best, or
@@ -81,9 +84,12 @@ func (m *matcher) find(message []byte, i, to, best, looks int) (length, dist int
 		} else {
 			at := (m.base + i - d) & (m.ring - 1)
 			x := binary.LittleEndian.Uint64(m.slab[at:]) ^ now
-			if x != 0 && at <= m.ring-8 && d-i >= 8 {
+			switch room := min(m.ring-at, d-i); {
+			case x != 0 && room >= 8:
 				n = bits.TrailingZeros64(x) >> 3
-			} else {
+			case room >= most:
+				n = 8 + matchLen(message[i+8:i+most], m.slab[at+8:at+most])
+			default:
 				n = m.ringMatchLen(message, i, d, most)
 			}
 		}

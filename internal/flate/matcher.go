@@ -120,12 +120,13 @@ func (m *matcher) ringMatchLen(message []byte, i, dist, most int) int {
 // learn enters a message into the history that was not searched.
 func (m *matcher) learn(message []byte) {
 	m.begin(len(message))
-	for i := max(0, len(message)-m.window); i < len(message)-margin; i++ {
-		if m.ways == 1 {
+	from, last := max(0, len(message)-m.window), len(message)-margin
+	if m.ways == 1 {
+		for i := from; i < last; i++ {
 			m.insert(message, i)
-		} else {
-			m.insert4(message, i)
 		}
+	} else {
+		m.insertEach(message, from, last, 1)
 	}
 	m.commit(message)
 }

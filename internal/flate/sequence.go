@@ -1,5 +1,7 @@
 package flate
 
+import "math/bits"
+
 // A sequence is a run of literals and the match behind it:
 // literals<<32 | length<<16 | distance. The last of a block may have no match,
 // and then its length and distance are 0.
@@ -13,43 +15,31 @@ func (s sequence) literals() int { return int(s >> 32) }
 func (s sequence) length() int   { return int(s >> 16 & 0xffff) }
 func (s sequence) dist() int     { return int(s & 0xffff) }
 
-// lengthSyms holds the symbol, less 257, of each length less 3. distSyms holds
-// the symbols of the distances up to 256, less 1, and behind them those of
-// longer distances in steps of 128.
-var (
-	lengthSyms = makeLengthSyms()
-	distSyms   = makeDistSyms()
-)
+// lengthParts holds for each length, less 3, what is written for it:
+// extra bits<<16 | their number<<8 | symbol less 257.
+var lengthParts = makeLengthParts()
 
-func makeLengthSyms() (t [256]uint8) {
+func makeLengthParts() (t [256]uint32) {
 	for sym, base := range lengthBase {
 		for i := int(base) - 3; i < len(t); i++ {
-			t[i] = uint8(sym)
+			t[i] = uint32(i-int(base)+3)<<16 | uint32(lengthExtra[sym])<<8 | uint32(sym)
 		}
 	}
 	return t
 }
 
-func makeDistSyms() (t [512]uint8) {
-	for sym, base := range distBase {
-		for i := int(base) - 1; i < 256; i++ {
-			t[i] = uint8(sym)
-		}
-		for i := (int(base) + 126) >> 7; i < 256; i++ {
-			t[256+i] = uint8(sym)
-		}
-	}
-	return t
+// lengthPart returns the symbol of a length, less 257, the number of extra
+// bits behind it, and the bits.
+func lengthPart(length int) (sym, n uint, extra uint64) {
+	p := lengthParts[uint8(length-3)]
+	return uint(p & 31), uint(p >> 8 & 7), uint64(p >> 16)
 }
 
-// lengthSym returns the symbol of a length less 257.
-func lengthSym(length int) uint8 { return lengthSyms[uint8(length-3)] }
-
-// distSym returns the symbol of a distance.
-func distSym(dist int) uint8 {
+// distPart returns the symbol of a distance, the number of extra bits behind
+// it, and the bits. From the third on there are two symbols for each number of
+// extra bits, and what these follow are the two highest bits of dist-1.
+func distPart(dist int) (sym, n uint, extra uint64) {
 	d := uint(dist - 1)
-	if d < 256 {
-		return distSyms[d]
-	}
-	return distSyms[256+d>>7&255]
+	n = uint(bits.Len(d|2)-2) & 63
+	return 2*n + d>>n, n, uint64(d & (1<<n - 1))
 }

@@ -32,10 +32,10 @@ const (
 )
 
 // The first tables' sizes in bits, and the room for them and their
-// subtables: more than the 1334 and 402 entries that the worst codes need,
+// subtables: more than the 852 and 402 entries that the worst codes need,
 // and powers of two, so that a masked index needs no bounds check.
 const (
-	litTableBits  = 10
+	litTableBits  = 9
 	distTableBits = 8
 	litTableSize  = 2048
 	distTableSize = 512
@@ -80,6 +80,7 @@ var fixedLit, fixedDist = makeFixedTables()
 
 func makeFixedTables() (*litTable, *distTable) {
 	lit, dist := new(litTable), new(distTable)
+	var sorted sortedEntries
 	var c codeLengths
 	for i := range 288 {
 		switch {
@@ -93,44 +94,40 @@ func makeFixedTables() (*litTable, *distTable) {
 			c.add(i, 8)
 		}
 	}
-	c.build(lit[:], litEntries[:], litTableBits)
-	c.reset()
+	c.build(lit[:], litEntries[:], &sorted, litTableBits)
+	c = codeLengths{}
 	for i := range 32 {
 		c.add(i, 5)
 	}
-	c.build(dist[:], distEntries[:], distTableBits)
+	c.build(dist[:], distEntries[:], &sorted, distTableBits)
 	return lit, dist
 }
 
-// codeLengths collects the symbols that have a code, in ascending order, and
+// codeLengths holds the symbols that have a code, in ascending order, and
 // builds a decoding table from them. Symbols without a code cost nothing.
 type codeLengths struct {
-	n     int
-	used  [320]uint16 // symbol<<4 | length
-	count [16]uint16  // symbols by length
-}
-
-func (c *codeLengths) reset() {
-	c.n = 0
-	c.count = [16]uint16{}
+	used  []uint16   // symbol<<4 | length
+	count [16]uint16 // symbols by length; that of length 0 means nothing
 }
 
 // add gives sym, larger than all before it, a code of length bits.
-func (c *codeLengths) add(sym int, length uint) {
-	c.used[c.n] = uint16(sym)<<4 | uint16(length)
-	c.n++
+func (c *codeLengths) add(sym, length int) {
+	c.used = append(c.used, uint16(sym<<4|length))
 	c.count[length]++
 }
 
 // has reports whether sym has a code.
 func (c *codeLengths) has(sym int) bool {
-	for i := c.n - 1; i >= 0 && int(c.used[i]>>4) >= sym; i-- {
+	for i := len(c.used) - 1; i >= 0 && int(c.used[i]>>4) >= sym; i-- {
 		if int(c.used[i]>>4) == sym {
 			return true
 		}
 	}
 	return false
 }
+
+// sortedEntries is scratch: the entries of a table in the order of their codes.
+type sortedEntries [512]uint32
 
 // space returns the part of the code space that is used, in units of the
 // longest code, and the length of the longest code present.
@@ -147,71 +144,83 @@ func (c *codeLengths) space() (used, longest int) {
 // build fills table, whose first part is indexed with tableBits bits. A set of
 // lengths must be complete; as in zlib a single code of one bit, and for
 // distances none at all, is accepted, and what it leaves free is invalid.
-func (c *codeLengths) build(table, entries []uint32, tableBits int) (ok bool) {
+func (c *codeLengths) build(table, entries []uint32, sorted *sortedEntries, tableBits int) (ok bool) {
 	used, longest := c.space()
 	if used != 1<<maxCodeLen {
 		return c.buildIncomplete(table[:1<<tableBits], entries, used)
 	}
-	var sorted [320]uint32
-	c.sort(&sorted, entries)
-	fillTable(table, sorted[:c.n], &c.count, tableBits, longest)
+	c.sort(sorted, entries)
+	fillTable(table, sorted[:len(c.used)], &c.count, tableBits, longest)
 	return true
 }
 
 // buildIncomplete builds the table of no code or of one code of one bit.
 func (c *codeLengths) buildIncomplete(table, entries []uint32, used int) (ok bool) {
 	only := uint32(invalidEntry)
-	if c.n == 1 && c.count[1] == 1 {
+	if len(c.used) == 1 && c.count[1] == 1 {
 		only = entries[c.used[0]>>4] + codeLenUnit
 	} else if used != 0 {
 		return false
 	}
-	for i := 0; i < len(table); i += 2 {
-		table[i], table[i+1] = only, invalidEntry
+	table[0], table[1] = only, invalidEntry
+	for size := 2; size < len(table); size *= 2 {
+		copy(table[size:], table[:size])
 	}
 	return true
 }
 
 // sort puts the entries of the used symbols, complete with the lengths of
 // their codes, in the order of their codes.
-func (c *codeLengths) sort(sorted *[320]uint32, entries []uint32) {
+func (c *codeLengths) sort(sorted *sortedEntries, entries []uint32) {
 	var at [16]uint16
 	next := uint16(0)
 	for l := 1; l <= maxCodeLen; l++ {
 		at[l] = next
 		next += c.count[l]
 	}
-	for _, u := range c.used[:c.n] {
+	for _, u := range c.used {
 		l := u & 15
 		i := at[l]
 		at[l]++
-		sorted[i%320] = entries[u>>4] + uint32(l)*codeLenUnit
+		sorted[int(i)%len(sorted)] = entries[u>>4] + uint32(l)*codeLenUnit
 	}
+}
+
+// reversed holds the numbers of litTableBits bits, bit-reversed.
+var reversed = makeReversed()
+
+func makeReversed() (t [1 << litTableBits]uint16) {
+	for i := range t {
+		t[i] = bits.Reverse16(uint16(i)) >> (16 - litTableBits)
+	}
+	return t
 }
 
 // fillTable writes the table of a complete code whose entries are sorted. It
 // goes through the codes in ascending order; bit-reversed, as they come in the
 // input, each is an index, and the table of codes of up to l bits, written
-// twice in a row, is the table for l+1.
+// twice in a row, is the table for l+1. Until then a code stands at the top of
+// litTableBits bits.
 func fillTable(table, sorted []uint32, count *[16]uint16, tableBits, longest int) {
-	code, size, i := 0, 1, 0
 	l := 0
+	for l+1 < tableBits && count[l+1] == 0 {
+		l++
+	}
+	code, size, i := 0, 1<<l, 0
 	for l < tableBits {
 		l++
 		copy(table[size:2*size], table[:size])
 		size *= 2
 		n := int(count[l])
-		if n == 0 {
-			continue
-		}
+		step := 1 << (litTableBits - l)
 		for _, e := range sorted[i : i+n] {
-			table[code] = e
-			code = nextCode(code, size)
+			table[reversed[code&(len(reversed)-1)]] = e
+			code += step
 		}
 		i += n
 	}
 	if longest > tableBits {
-		fillSubtables(table, sorted[i:], count, code, tableBits)
+		fillSubtables(table, sorted[i:], count, int(reversed[code]), tableBits)
 	}
 }
 
