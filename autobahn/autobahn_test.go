@@ -52,9 +52,9 @@ type setting struct {
 var plain = setting{echo: testee.Messages, compressed: true}
 
 // options returns the judge's options. A testee is given ten times the suite's
-// limits: the machine may be busy with other tests.
+// limits, and the waits are longer: the machine may be busy with other tests.
 func (s setting) options() *judge.Options {
-	o := &judge.Options{Patience: 10, Chop: s.chop, Volume: 1 << 18}
+	o := &judge.Options{Patience: 10, Wait: 2 * time.Second, Chop: s.chop, Volume: 1 << 18}
 	switch {
 	case *full:
 		o.Volume = 0
