@@ -287,7 +287,7 @@ func TestBugs(t *testing.T) {
 	if len(bugs) != int(bugCount)-1 {
 		t.Errorf("%d of %d bugs are tried", len(bugs), bugCount-1)
 	}
-	quick := &judge.Options{Patience: 3, Wait: wait, Longest: time.Second, Volume: 1 << 12}
+	quick := &judge.Options{Patience: 8, Wait: wait, Longest: time.Second, Volume: 1 << 12}
 	patient := &judge.Options{Patience: 10, Longest: 10 * time.Second, Volume: 1 << 12}
 	for _, test := range bugs {
 		for _, role := range []peer.Role{peer.Client, peer.Server} {
