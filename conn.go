@@ -56,6 +56,8 @@ type Conn struct {
 	in        frameReader
 	msg       inbound
 
+	deflate *deflation // nil: messages are not compressed
+
 	sending turn // who may append data frames; a streamed message keeps it
 	out     frameWriter
 	queue   sendQueue
@@ -84,8 +86,10 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 	raw := rawConn(nc)
 	c.readGuard.nc = nc
 	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
+		deflate:      c.deflate != nil,
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
@@ -134,22 +138,19 @@ func (c *Conn) awaitReading(ctx context.Context) error {
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
 // ends.
 func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
-	limited := ctx
-	if user := g.deadline(); !user.IsZero() {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithDeadline(ctx, user)
-		defer cancel()
-	}
-	if t.take(limited.Done(), c.endedChan()) {
+	granted := t.enqueue()
+	if granted == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	err := g.await(ctx, granted, c.endedChan())
+	if err == nil {
+		return nil
 	}
-	if err := c.terminal(); err != nil {
-		return err
+	t.leave(granted)
+	if err == errEnded {
+		return c.terminal()
 	}
-	return os.ErrDeadlineExceeded
+	return err
 }
 
 // endRead gives the reading turn on.
@@ -349,7 +350,14 @@ func (c *Conn) closeTransport() {
 	c.out.close()
 	if c.reading.try() {
 		c.in.close()
+		if c.deflate != nil {
+			c.deflate.decompressor.Close(net.ErrClosed)
+		}
 		c.reading.give()
+	}
+	if c.deflate != nil && c.sending.try() {
+		c.deflate.compressor.Drop()
+		c.sending.give()
 	}
 	c.mu.Lock()
 	c.gone.set()

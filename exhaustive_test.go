@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/utf8stream"
 )
 
 // completed returns a header that begins with the two bytes and is valid from
@@ -188,6 +190,72 @@ func TestEveryCloseCode(t *testing.T) {
 		}
 		if CloseCode(code).onWire() != modelCloseCode(code) {
 			t.Errorf("code %d may be sent: %v, want %v", code, !modelCloseCode(code), modelCloseCode(code))
+		}
+	}
+}
+
+// utf8Alphabet has bytes from both ends of every range that matters.
+var utf8Alphabet = []byte{
+	0x00, 'a', 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2,
+	0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+}
+
+// firstBad returns the offset of the first byte that makes text invalid by the
+// model's table, or its length, and whether text may end there.
+func firstBad(text []byte) (offset int, complete bool) {
+	var sequence []byte
+	for i, octet := range text {
+		sequence = append(sequence, octet)
+		switch wellFormed(sequence) {
+		case sequenceInvalid:
+			return i, false
+		case sequenceWhole:
+			sequence = nil
+		}
+	}
+	return len(text), len(sequence) == 0
+}
+
+// checkText gives text to the validator in pieces, cut where cuts has a bit,
+// and compares it with the model.
+func checkText(t *testing.T, text []byte, cuts uint64) {
+	t.Helper()
+	bad, complete := firstBad(text)
+	var v utf8stream.Validator
+	for start, end := 0, 0; end < len(text); start = end {
+		for end++; end < len(text) && cuts>>(end%64)&1 == 0; {
+			end++
+		}
+		accepted := v.Accept(text[start:end])
+		if accepted != (bad >= end) {
+			t.Errorf("% x, bytes %d to %d: accepted %v, but byte %d is bad", text, start, end, accepted, bad)
+		}
+		if !accepted {
+			return
+		}
+	}
+	if v.Complete() != complete {
+		t.Errorf("% x: complete is %v, want %v", text, v.Complete(), complete)
+	}
+}
+
+// TestEveryShortText compares the streaming validator with the model for all
+// texts of up to four bytes of utf8Alphabet, cut in every way.
+func TestEveryShortText(t *testing.T) {
+	covers(t, "T01", "T02", "T03", "T04", "T05", "Q.C15")
+	texts := [][]byte{{}}
+	for n := 1; n <= 4; n++ {
+		var longer [][]byte
+		for _, text := range texts {
+			for _, b := range utf8Alphabet {
+				longer = append(longer, append(bytes.Clone(text), b))
+			}
+		}
+		texts = longer
+		for _, text := range texts {
+			for cuts := uint64(0); cuts < 1<<n; cuts += 2 {
+				checkText(t, text, cuts)
+			}
 		}
 	}
 }

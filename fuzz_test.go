@@ -11,6 +11,28 @@ import (
 // short inputs reach them.
 var fuzzConfig = Config{MaxMessageSize: 300, MaxFragments: 20, PingInterval: -1}
 
+// FuzzFrameHeader compares the header codec with the model.
+func FuzzFrameHeader(f *testing.F) {
+	for _, c := range conversations(f) {
+		for _, r := range c.roles {
+			input := c.as(r).input()
+			f.Add(input[:min(len(input), maxHeaderSize)])
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { checkHeader(t, b) })
+}
+
+// FuzzUTF8 compares the streaming validator with the model, for texts cut
+// anywhere.
+func FuzzUTF8(f *testing.F) {
+	for _, text := range []string{"", "Hello", "κόσμε", "\xed\xa0\x80", "\xf0\x9f\x98\x80 and much that is ASCII", "\xe2\x82"} {
+		f.Add([]byte(text), uint64(0))
+		f.Add([]byte(text), ^uint64(0))
+		f.Add([]byte(text), uint64(0x5a5a5a5a5a5a5a5a))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cuts uint64) { checkText(t, text, cuts) })
+}
+
 func FuzzConnServer(f *testing.F) { fuzzConn(f, server) }
 
 func FuzzConnClient(f *testing.F) { fuzzConn(f, client) }

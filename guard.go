@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -30,6 +31,7 @@ type guard struct {
 	done    <-chan struct{} // of the registered context
 	stop    func() bool     // ends the registration
 	user    time.Time       // the deadline that the user set
+	moved   chan struct{}   // closed when user is set again; nil if nobody waits
 }
 
 // arm prepares for a call that may block. The call ends early when ctx does,
@@ -121,6 +123,10 @@ func (g *guard) setDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.user = t
+	if g.moved != nil {
+		close(g.moved)
+		g.moved = nil
+	}
 	switch {
 	case g.fired:
 		return nil
@@ -131,17 +137,49 @@ func (g *guard) setDeadline(t time.Time) error {
 	return g.set(t)
 }
 
-// deadline returns the user's deadline.
-func (g *guard) deadline() time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.user
-}
-
 // expired reports whether the user's deadline has passed.
 func (g *guard) expired() bool {
-	t := g.deadline()
-	return !t.IsZero() && !time.Now().Before(t)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.user.IsZero() && !time.Now().Before(g.user)
+}
+
+// deadline returns the user's deadline and a channel that is closed when it is
+// set again.
+func (g *guard) deadline() (user time.Time, moved <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.moved == nil {
+		g.moved = make(chan struct{})
+	}
+	return g.user, g.moved
+}
+
+// errEnded says that a wait was ended by the channel for that.
+var errEnded = errors.New("websocket: connection ended")
+
+// await waits for ready. It returns the error of ctx, os.ErrDeadlineExceeded
+// or errEnded when ctx ends, the user's deadline passes, as it is then, or
+// ended is closed first. A nil channel never is.
+func (g *guard) await(ctx context.Context, ready, ended <-chan struct{}) error {
+	for {
+		user, moved := g.deadline()
+		var passed <-chan time.Time
+		if !user.IsZero() {
+			passed = time.After(time.Until(user))
+		}
+		select {
+		case <-ready:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			return errEnded
+		case <-passed:
+			return os.ErrDeadlineExceeded
+		case <-moved:
+		}
+	}
 }
 
 // release ends the registration of a context.

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -61,4 +62,51 @@ func TestWriteDeadlineMovedAsItPasses(t *testing.T) {
 	require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Hour)))
 	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("late")), os.ErrDeadlineExceeded)
 	require.NoError(t, c.Write(t.Context(), Binary, []byte("in time")))
+}
+
+// TestDeadlineSetWhileInLine sets deadlines while calls wait for others.
+func TestDeadlineSetWhileInLine(t *testing.T) {
+	covers(t, "Q.H01", "Q.H02")
+	for name, call := range map[string]func(c *Conn) error{
+		"write": func(c *Conn) error {
+			return c.Write(context.Background(), Binary, make([]byte, 2*faultnet.DefaultWindow))
+		},
+		"stream": func(c *Conn) error {
+			w, err := c.Writer(context.Background(), Binary)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(make([]byte, 2*faultnet.DefaultWindow))
+			return err
+		},
+		"write behind a send": func(c *Conn) error {
+			c.Send(Binary, make([]byte, 2*faultnet.DefaultWindow))
+			return c.Write(context.Background(), Binary, nil)
+		},
+		"read": func(c *Conn) error {
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := memoryConn(server, &Config{PingInterval: -1, WriteTimeout: time.Hour})
+				defer c.CloseNow()
+				began := time.Now()
+				ended := make(chan error)
+				for range 3 {
+					go func() { ended <- call(c) }()
+				}
+				synctest.Wait()
+				time.AfterFunc(time.Second, func() {
+					c.SetReadDeadline(time.Now().Add(time.Second))
+					c.SetWriteDeadline(time.Now().Add(time.Second))
+				})
+				for range 3 {
+					require.ErrorIs(t, <-ended, os.ErrDeadlineExceeded)
+				}
+				require.Equal(t, 2*time.Second, time.Since(began))
+			})
+		})
+	}
 }

@@ -260,13 +260,6 @@ func offeredExtensions(r *http.Request) ([]extension, error) {
 	return offers, nil
 }
 
-// acceptExtensions picks from the client's offers what c allows. It returns
-// the parameters agreed on and the elements of the answer, in the order in
-// which they apply.
-func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []extension) {
-	return nil, nil
-}
-
 // appendSwitchingProtocols appends the server's opening handshake (RFC 6455,
 // Section 4.2.2) up to the fields that the application adds. The blank line is
 // the caller's.
@@ -421,9 +414,6 @@ type offer struct {
 	compression        *Compression
 }
 
-// offerExtensions returns what to offer for c, in order of preference.
-func offerExtensions(c *Compression) []extension { return nil }
-
 // checkResponse returns what a server's opening handshake settled, or why it
 // fails. The checks stand in the order of RFC 6455, Section 4.1.
 func checkResponse(r *http.Response, o *offer) (agreed agreement, err error) {
@@ -490,10 +480,11 @@ func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error
 	if err != nil {
 		return nil, badResponse("Sec-WebSocket-Extensions in the response is malformed")
 	}
-	if len(answer) > 0 {
-		return nil, badResponse("response uses an extension that was not offered")
+	agreed, err := checkDeflate(answer, c)
+	if err != nil {
+		return nil, badResponse(err.Error())
 	}
-	return nil, nil
+	return agreed, nil
 }
 
 // checkSubprotocol returns the subprotocol in the response, "" if there is

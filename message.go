@@ -26,25 +26,34 @@ func (m Message) Clone() Message {
 // the connection, not to a call: that is what lets a read that was interrupted
 // go on. The reading turn guards it.
 type inbound struct {
-	inPlace   bool // it is received whole in the read buffer
-	open      bool // its first header was taken up, its last byte was not
-	giveWay   bool // messages were handed over since the last wait
-	streaming bool // a MessageReader reads it
-	ponged    bool // a Pong waits to be flushed
-	lent      bool // held is looked at by the application
-	typ       MessageType
-	checked   bool // text is checked
-	text      utf8stream.Validator
-	number    uint64  // of messages begun, to tell a stale MessageReader
-	held      *buffer // bytes kept from an interrupted call, or lent
-	usual     int     // size of the largest of recent messages
+	inPlace    bool // it is received whole in the read buffer
+	open       bool // its first header was taken up, its last byte was not
+	giveWay    bool // messages were handed over since the last wait
+	streaming  bool // a MessageReader reads it
+	ponged     bool // a Pong waits to be flushed
+	lent       bool // held is looked at by the application
+	typ        MessageType
+	checked    bool  // text is checked
+	compressed bool  // by permessage-deflate
+	full       bool  // the decompressor has more from what it was given
+	inflated   bool  // it has given out everything
+	size       int64 // bytes after inflation
+	text       utf8stream.Validator
+	number     uint64  // of messages begun, to tell a stale MessageReader
+	held       *buffer // bytes kept from an interrupted call, or lent
+	usual      int     // size of the largest of recent messages
+}
+
+// dropHeld gives back what is held.
+func (m *inbound) dropHeld() {
+	m.held.free()
+	m.held, m.lent = nil, false
 }
 
 // takeBack ends the lending of the last message.
 func (m *inbound) takeBack() {
 	if m.lent {
-		m.held.free()
-		m.held, m.lent = nil, false
+		m.dropHeld()
 	}
 }
 
@@ -131,6 +140,7 @@ func (c *Conn) begin(by caller) error {
 	m.typ = MessageType(c.in.frame.opcode())
 	m.checked = m.typ == Text && !c.cfg.SkipUTF8Check
 	m.text.Reset()
+	m.compressed, m.full, m.inflated, m.size = c.in.rules.compressed, false, false, 0
 	c.in.current = false
 	return nil
 }
@@ -176,7 +186,14 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 		if err := c.awaitWhole(by); err != nil {
 			return 0, nil, err
 		}
+		c.msg.inPlace = false
+		if c.msg.compressed {
+			return c.inflateWhole(where, dst)
+		}
 		return c.takeWhole(where, dst)
+	}
+	if c.msg.compressed {
+		return c.inflateParts(by, where, dst)
 	}
 	return c.assemble(by, where, dst)
 }
@@ -196,17 +213,15 @@ func (c *Conn) settleOpen(by caller) error {
 // fitsInPlace reports whether the message that was begun is to be received in
 // the read buffer: it has one frame, and is there or fits.
 func (c *Conn) fitsInPlace() bool {
-	if !c.in.frame.fin() || c.in.rules.compressed {
-		return false
-	}
-	return c.in.left <= int64(max(len(c.in.unread()), c.in.bufferSize()))
+	return c.in.frame.fin() &&
+		c.in.left <= int64(max(len(c.in.unread()), c.in.bufferSize()))
 }
 
 // awaitWhole waits until all of a message lies in the read buffer. Text is
 // checked as it comes.
 func (c *Conn) awaitWhole(by caller) error {
 	for int64(len(c.in.unread())) < c.in.left {
-		if p := c.in.unmask(); c.msg.checked && !c.msg.text.Accept(p) {
+		if p := c.in.unmask(); !c.acceptText(p) {
 			return c.failProtocol(textNotUTF8)
 		}
 		if _, err := c.receive(by, nil); err != nil {
@@ -214,11 +229,17 @@ func (c *Conn) awaitWhole(by caller) error {
 		}
 	}
 	if c.in.clear > 0 {
-		if p := c.in.unmask(); c.msg.checked && !c.msg.text.Accept(p) {
+		if p := c.in.unmask(); !c.acceptText(p) {
 			return c.failProtocol(textNotUTF8)
 		}
 	}
 	return nil
+}
+
+// acceptText reports whether p, the next payload as it came, may be part of the
+// message. Text that is compressed is checked after inflation.
+func (c *Conn) acceptText(p []byte) bool {
+	return !c.msg.checked || c.msg.compressed || c.msg.text.Accept(p)
 }
 
 // takeWhole returns a message that lies in the read buffer.
@@ -228,17 +249,117 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	if c.msg.checked && fresh && !utf8.Valid(p) {
 		return 0, nil, c.failProtocol(textNotUTF8)
 	}
-	c.msg.inPlace = false
-	switch where {
-	case placeLend:
+	if where == placeLend {
 		c.in.pin()
-	default:
+	} else {
 		p = append(dst, p...)
 	}
-	if where == placeNew && p == nil {
-		p = []byte{}
-	}
 	return c.msg.typ, p, c.finish()
+}
+
+// inflateWhole returns what a compressed message that lies in the read buffer
+// inflates to.
+func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, error) {
+	p := c.in.piece()
+	var scratch *buffer
+	if where != placeAppend {
+		scratch = borrow(max(4*len(p), minBorrowed))
+		dst = scratch.b
+	}
+	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
+	if v == noViolation && c.msg.checked && !utf8.Valid(out[len(dst):]) {
+		v = textNotUTF8
+	}
+	if v != noViolation {
+		return 0, nil, c.failProtocol(v)
+	}
+	if scratch != nil {
+		scratch.b = out
+		out = c.place(scratch, where, []byte{})
+	}
+	return c.msg.typ, out, c.finish()
+}
+
+// place puts a message that lies in scratch, which it takes over, where it is
+// to go.
+func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
+	if where == placeLend {
+		c.msg.held, c.msg.lent = scratch, true
+		return scratch.b
+	}
+	p := append(dst, scratch.b...)
+	scratch.free()
+	return p
+}
+
+// inflateParts returns what a compressed message that comes in pieces inflates
+// to. If it is interrupted, what came is kept for the next call.
+func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	m := &c.msg
+	for !m.inflated {
+		if err := c.inflateSome(by, c.cfg.MaxMessageSize); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := c.finish(); err != nil {
+		return 0, nil, err
+	}
+	scratch := m.held
+	m.held = nil
+	return m.typ, c.place(scratch, where, dst), nil
+}
+
+// inflateSome appends up to room bytes of what a compressed message inflates to
+// to what is held, waiting if nothing is here. It sets inflated at the end.
+func (c *Conn) inflateSome(by caller, room int64) error {
+	m := &c.msg
+	if m.held == nil {
+		m.held = borrow(minBorrowed)
+	}
+	room = min(room, c.cfg.MaxMessageSize-m.size)
+	before := len(m.held.b)
+	ended, v, err := c.inflateStep(by, room)
+	if err != nil {
+		return err
+	}
+	fresh := m.held.b[before:]
+	m.size += int64(len(fresh))
+	switch {
+	case v != noViolation:
+	case m.full && m.size == c.cfg.MaxMessageSize:
+		v = messageTooBig
+	case m.checked && !m.text.Accept(fresh):
+		v = textNotUTF8
+	}
+	if v != noViolation {
+		return c.failProtocol(v)
+	}
+	m.inflated = ended && !m.full
+	return nil
+}
+
+// inflateStep inflates what is in the read buffer of the current frame, or goes
+// on to the next, or ends the message.
+func (c *Conn) inflateStep(by caller, room int64) (ended bool, v violation, err error) {
+	m := &c.msg
+	if !m.full && c.in.left == 0 {
+		if !c.in.frame.fin() {
+			return false, noViolation, c.nextFragment(by)
+		}
+		m.held.b, m.full, v = c.deflate.inflateEnd(m.held.b, room)
+		return true, v, nil
+	}
+	if !m.full && len(c.in.unread()) == 0 {
+		if _, err := c.receive(by, nil); err != nil {
+			return false, noViolation, err
+		}
+	}
+	c.in.unmask()
+	part := c.in.unread()[:c.in.clear]
+	var used int
+	m.held.b, used, m.full, v = c.deflate.inflatePart(m.held.b, part, room)
+	c.in.consume(used)
+	return false, v, nil
 }
 
 // assemble returns a message that comes in pieces. If it is interrupted, what
@@ -264,13 +385,7 @@ func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []
 		return m.typ, a.direct, nil
 	}
 	m.usual = max(len(a.scratch.b), m.usual-m.usual/8)
-	if where == placeLend {
-		m.held, m.lent = a.scratch, true
-		return m.typ, a.scratch.b, nil
-	}
-	p := append(dst, a.scratch.b...)
-	a.scratch.free()
-	return m.typ, p, nil
+	return m.typ, c.place(a.scratch, where, dst), nil
 }
 
 // An assembly puts the pieces of a message together: in the caller's slice as
@@ -388,7 +503,7 @@ func (c *Conn) readPayload(by caller, p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if c.msg.checked && !c.msg.text.Accept(p[:n]) {
+	if !c.acceptText(p[:n]) {
 		return n, c.failProtocol(textNotUTF8)
 	}
 	return n, nil
@@ -405,8 +520,10 @@ func (c *Conn) nextFragment(by caller) error {
 
 // skip drops what is left of the message, but checks it.
 func (c *Conn) skip(by caller) error {
-	c.msg.held.free()
-	c.msg.held = nil
+	c.msg.dropHeld()
+	if c.msg.compressed {
+		return c.skipInflated(by)
+	}
 	for {
 		for c.in.left > 0 {
 			if _, err := c.readPiece(by); err != nil {
@@ -423,6 +540,23 @@ func (c *Conn) skip(by caller) error {
 	}
 }
 
+// skipInflated is skip for a compressed message: later ones may refer to it.
+func (c *Conn) skipInflated(by caller) error {
+	defer c.msg.dropHeld()
+	for !c.msg.inflated {
+		if err := c.inflateSome(by, inflateChunk); err != nil {
+			return err
+		}
+		c.msg.held.b = c.msg.held.b[:0]
+	}
+	c.msg.streaming = false
+	return c.finish()
+}
+
+// inflateChunk is the number of bytes to which a streamed message inflates at
+// a time.
+const inflateChunk = 16 << 10
+
 // readPiece returns the payload of the current frame that is in the read
 // buffer, waiting if there is none. It is valid until the next read.
 func (c *Conn) readPiece(by caller) ([]byte, error) {
@@ -432,7 +566,7 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 		}
 	}
 	p := c.in.piece()
-	if c.msg.checked && !c.msg.text.Accept(p) {
+	if !c.acceptText(p) {
 		return nil, c.failProtocol(textNotUTF8)
 	}
 	return p, nil
@@ -513,15 +647,23 @@ type MessageReader struct {
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	t, r, err := c.openReader(ctx)
+	t, r, err := c.openReader(ctx, startAtHeader)
 	if err != nil {
 		return 0, nil, err
 	}
 	return t, &r, nil
 }
 
+// A start says when a reader can be had for a message.
+type start uint8
+
+const (
+	startAtHeader start = iota // when its first header is here
+	startAtWhole               // when all of it is here, if it fits in the read buffer
+)
+
 // openReader is Reader without the allocation.
-func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, error) {
+func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageReader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, MessageReader{}, err
 	}
@@ -534,8 +676,14 @@ func (c *Conn) openReader(ctx context.Context) (MessageType, MessageReader, erro
 		if err := c.begin(by); err != nil {
 			return 0, MessageReader{}, err
 		}
+		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
 	}
 	if c.msg.inPlace {
+		if at == startAtWhole {
+			if err := c.awaitWhole(by); err != nil {
+				return 0, MessageReader{}, err
+			}
+		}
 		c.msg.inPlace = false
 		c.msg.text.Reset()
 	}
@@ -557,17 +705,16 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	defer r.c.endRead()
-	if kept := r.c.msg.held; kept != nil {
-		n := copy(p, kept.b[r.read:])
-		r.read += n
-		if r.read == len(kept.b) {
-			kept.free()
-			r.c.msg.held = nil
-		}
-		return n, nil
-	}
 	if more, err := r.more(by); !more {
 		return 0, err
+	}
+	if m := &r.c.msg; m.held != nil {
+		n := copy(p, m.held.b[r.read:])
+		if r.read += n; r.read == len(m.held.b) {
+			m.dropHeld()
+			r.read = 0
+		}
+		return n, nil
 	}
 	n, err := r.c.readPayload(by, p)
 	return n, r.keep(err)
@@ -611,12 +758,13 @@ func (r *MessageReader) piece() ([]byte, error) {
 		return nil, err
 	}
 	defer r.c.endRead()
-	if m := &r.c.msg; m.held != nil {
-		m.lent = true
-		return m.held.b[r.read:], nil
-	}
 	if more, err := r.more(by); !more {
 		return nil, err
+	}
+	if m := &r.c.msg; m.held != nil {
+		p := m.held.b[r.read:]
+		m.lent, r.read = true, 0
+		return p, nil
 	}
 	p, err := r.c.readPiece(by)
 	if err != nil {
@@ -664,24 +812,54 @@ func (r *MessageReader) begin() (caller, error) {
 	return by, nil
 }
 
-// more makes a frame with payload the current one. At the end of the message
-// it ends it and returns io.EOF.
+// more sees to it that there are bytes to read: held, or the payload of the
+// current frame. At the end of the message it ends it and returns io.EOF.
 func (r *MessageReader) more(by caller) (bool, error) {
 	c := r.c
+	switch {
+	case c.msg.held != nil:
+		return true, nil
+	case c.msg.compressed:
+		return r.inflateMore(by)
+	}
 	for c.in.left == 0 {
 		if c.in.frame.fin() {
-			c.msg.streaming = false
-			if err := c.finish(); err != nil {
-				return false, r.keep(err)
-			}
-			r.err = io.EOF
-			return false, io.EOF
+			return false, r.end()
 		}
 		if err := c.nextFragment(by); err != nil {
 			return false, r.keep(err)
 		}
 	}
 	return true, nil
+}
+
+// inflateMore is more for a compressed message.
+func (r *MessageReader) inflateMore(by caller) (bool, error) {
+	m := &r.c.msg
+	for !m.inflated {
+		err := r.c.inflateSome(by, inflateChunk)
+		if len(m.held.b) > 0 {
+			return true, nil
+		}
+		if err != nil {
+			m.dropHeld()
+			return false, r.keep(err)
+		}
+	}
+	if m.held != nil {
+		m.dropHeld()
+	}
+	return false, r.end()
+}
+
+// end ends the message, of which everything was read, and returns io.EOF.
+func (r *MessageReader) end() error {
+	r.c.msg.streaming = false
+	if err := r.c.finish(); err != nil {
+		return r.keep(err)
+	}
+	r.err = io.EOF
+	return io.EOF
 }
 
 // keep makes err permanent if it is the connection's end.

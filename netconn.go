@@ -13,8 +13,8 @@ import (
 // AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
 // Where messages begin and end has no meaning in it.
 //
-// Read returns the content of messages of type t as it arrives; a message of
-// the other type ends the connection with CloseUnsupportedData. It returns
+// Read returns the content of messages of type t as it arrives, that of small
+// messages when they are whole; a message of the other type ends the connection with CloseUnsupportedData. It returns
 // io.EOF once the peer has closed with CloseNormal, CloseGoingAway or without a
 // code; if the connection ends in another way, it returns the [*CloseError].
 //
@@ -29,6 +29,7 @@ import (
 //
 // The Conn must not be read directly meanwhile, and it has the same deadlines.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
+	c.out.neverInterrupt()
 	n := &netConn{c: c, typ: t}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
@@ -95,7 +96,7 @@ func (n *netConn) nextMessage() error {
 	if n.open {
 		return nil
 	}
-	t, r, err := n.c.openReader(n.ctx)
+	t, r, err := n.c.openReader(n.ctx, startAtWhole)
 	if err != nil {
 		return err
 	}
@@ -172,11 +173,8 @@ func (n *netConn) cut(p []byte) int {
 // finished in the background.
 func (n *netConn) send(p []byte) error {
 	c := n.c
-	if err := c.takeSending(n.ctx); err != nil {
-		return err
-	}
-	ticket, _, err := c.appendMessage(n.typ, p)
-	c.sending.give()
+	e, ticket, err := c.appendMessage(n.ctx, outgoing{typ: n.typ, payload: p})
+	defer e.free()
 	if err != nil {
 		return c.writeError(n.ctx, err)
 	}

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -20,7 +19,9 @@ type OriginPolicy func(r *http.Request) error
 // of the Host field, where a missing port is the default of Origin's scheme.
 // If the request came over TLS, so must have the page. A request without
 // Origin does not come from a browser's page and passes. X-Forwarded-Host and
-// its like are not looked at: anyone can send them.
+// its like are not looked at: anyone can send them. A server that trusts its
+// network, such as one on localhost, must also check that Host is one of its
+// own names: a page can give its own name a foreign address.
 func SameOrigin() OriginPolicy { return sameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
@@ -56,8 +57,6 @@ func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
 }
 
-var errOrigin = errors.New("origin is not allowed")
-
 // refuseOrigins returns the policy of a server that was set up wrongly.
 func refuseOrigins(err error) OriginPolicy {
 	return func(r *http.Request) error {
@@ -84,7 +83,7 @@ func judgeOrigin(r *http.Request, allow func(origin) bool) error {
 			return nil
 		}
 	}
-	return errOrigin
+	return fmt.Errorf("websocket: page of origin %.100q may not connect to %.100q", strings.Join(lines, ", "), r.Host)
 }
 
 // An origin is scheme, host and port of a page (RFC 6454). In a pattern, the

@@ -2,20 +2,46 @@ package websocket
 
 import (
 	"context"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/flate"
 )
 
 // A Prepared is a message made ready once, to be sent to many connections. It
 // does not change, and may be sent by any number of goroutines at once.
 //
-// All connections share its memory, while it waits in their queues as well. A
-// server's connection sends it as it is. A client's masks it anew each time:
+// All connections share its memory, while it waits in their queues as well. It
+// is compressed once for all connections with the same agreed window. A server's connection sends it as it is. A client's masks it anew each time:
 // two frames with one key would tell what both contain (RFC 6455,
 // Section 5.3).
 type Prepared struct {
 	typ     MessageType
 	payload []byte
 	err     error // why it must not be sent
+
+	// Compressed without a history, for each size of window from minWindow on.
+	compressed [maxWindow - minWindow + 1]preparedForm
+}
+
+// A preparedForm is the payload of a Prepared, compressed once by the first
+// connection that needs it.
+type preparedForm struct {
+	once    sync.Once
+	payload []byte // nil if it is not smaller
+}
+
+// deflated returns the payload compressed for a connection, or false if it is
+// to be sent as it is.
+func (m *Prepared) deflated(d *deflation) ([]byte, bool) {
+	form := &m.compressed[d.window-minWindow]
+	form.once.Do(func() {
+		c := flate.NewCompressor(d.window, d.level, flate.NoTakeover)
+		if p, smaller := c.Append(nil, m.payload); smaller {
+			form.payload = p
+		}
+	})
+	return form.payload, form.payload != nil
 }
 
 // Prepare makes a copy of p ready to be sent as a message of type t. What is
@@ -45,7 +71,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}
-	return c.writeChecked(ctx, m.typ, m.payload)
+	return c.write(ctx, outgoing{typ: m.typ, payload: m.payload, shared: m})
 }
 
 // SendPrepared queues m as Send does, without copying it.
@@ -60,7 +86,7 @@ func (c *Conn) sendPrepared(m *Prepared, policy SlowPolicy) error {
 		return err
 	}
 	if len(m.payload) < lendAbove {
-		if done, err := c.sendNow(m.typ, m.payload); done || err != nil {
+		if done, err := c.sendNow(outgoing{typ: m.typ, payload: m.payload, shared: m}); done || err != nil {
 			return err
 		}
 	}

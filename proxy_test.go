@@ -508,3 +508,43 @@ func relay(w http.ResponseWriter, r *http.Request) {
 	}()
 	io.Copy(from, to)
 }
+
+// FuzzProxyReply feeds a proxy's answers to the dialer: whatever comes, it
+// returns, with a typed error or with the bytes behind the answer untouched.
+func FuzzProxyReply(f *testing.F) {
+	covers(f, "C04", "Q.B09")
+	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
+	f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false)
+	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true)
+	f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true)
+	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
+		scheme := "http"
+		if socks {
+			scheme = "socks5h"
+		}
+		near, far := net.Pipe()
+		go io.Copy(io.Discard, far)
+		go func() {
+			far.Write(append(answer, "tail"...))
+			far.Close()
+		}()
+		opts := through(scheme+"://user:secret@proxy", near)
+		d, err := newDialer("ws://example.com/", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := d.connect(t.Context())
+		if err != nil {
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("password is shown: %v", err)
+			}
+			near.Close()
+			return
+		}
+		rest, err := io.ReadAll(nc)
+		if !strings.HasSuffix(string(answer)+"tail", string(rest)) || !strings.HasSuffix(string(rest), "tail") && len(rest) >= 4 {
+			t.Errorf("tunnel carries %q, %v", rest, err)
+		}
+		near.Close()
+	})
+}

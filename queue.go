@@ -34,6 +34,11 @@ func (m queued) payload() []byte {
 	return m.owned.b
 }
 
+// outgoing returns the message to be encoded.
+func (m queued) outgoing() outgoing {
+	return outgoing{typ: m.typ, payload: m.payload(), shared: m.shared}
+}
+
 // free gives the memory back that m owns.
 func (m queued) free() { m.owned.free() }
 
@@ -57,7 +62,7 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
-	if done, err := c.sendNow(t, p); done || err != nil {
+	if done, err := c.sendNow(outgoing{typ: t, payload: p}); done || err != nil {
 		return err
 	}
 	m := queued{typ: t, owned: borrow(len(p))}
@@ -69,8 +74,8 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	return nil
 }
 
-// sendNow sends p without the queue, if nothing is before it and nobody writes.
-func (c *Conn) sendNow(t MessageType, p []byte) (done bool, err error) {
+// sendNow sends m without the queue, if nothing is before it and nobody writes.
+func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 	if err := c.writable(); err != nil {
 		return false, err
 	}
@@ -78,14 +83,16 @@ func (c *Conn) sendNow(t MessageType, p []byte) (done bool, err error) {
 		return false, nil
 	}
 	defer c.sending.give()
-	if c.queue.waits() {
+	if c.queue.waits() || c.out.flushing() {
 		return false, nil
 	}
-	held, ok, err := c.out.post(bitFIN|byte(t), p, false)
-	if ok && !held {
+	e := c.encode(m)
+	defer e.free()
+	held, err := c.out.post(e.first, e.payload)
+	if err == nil && !held {
 		c.out.flushNow()
 	}
-	return ok, c.writeError(context.Background(), err)
+	return err == nil, c.writeError(context.Background(), err)
 }
 
 // enqueue adds m to the queue as policy says and starts the pump.
@@ -267,14 +274,15 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 		c.sending.give()
 		return messages, bytes, c.out.flushAll(ctx)
 	}
-	ticket, err := c.out.append(bitFIN|byte(m.typ), m.payload())
+	defer m.free()
+	e := c.encode(m.outgoing())
+	defer e.free()
+	ticket, err := c.out.append(e.first, e.payload)
 	c.sending.give()
 	if err == nil {
 		err = c.out.flush(ctx, ticket, false)
 	}
-	bytes = len(m.payload())
-	m.free()
-	return 1, bytes, err
+	return 1, len(m.payload()), err
 }
 
 // appendQueued appends queued messages of up to limit bytes to what the writer
@@ -288,7 +296,9 @@ func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 		}
 		messages++
 		bytes += len(m.payload())
-		c.out.add(bitFIN|byte(m.typ), m.payload())
+		e := c.encode(m.outgoing())
+		c.out.post(e.first, e.payload)
+		e.free()
 		m.free()
 	}
 }

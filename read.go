@@ -150,15 +150,20 @@ func (r *frameReader) unmask() []byte {
 	return b
 }
 
+// consume takes n bytes of the current frame's payload that unmask unmasked.
+func (r *frameReader) consume(n int) {
+	r.take(n)
+	r.clear -= n
+	r.left -= int64(n)
+}
+
 // piece takes the payload of the current frame that was received and returns
 // it in place, unmasked. It is valid until settle or fill, and, after pin,
 // until unpin.
 func (r *frameReader) piece() []byte {
 	r.unmask()
 	b := r.unread()[:r.clear]
-	r.take(r.clear)
-	r.left -= int64(r.clear)
-	r.clear = 0
+	r.consume(r.clear)
 	return b
 }
 

@@ -49,7 +49,7 @@ func (d *dialer) redirectTarget(r *http.Response) (*target, error) {
 	}
 	u, err := d.target.url().Parse(r.Header.Get("Location"))
 	if err != nil {
-		return nil, errors.New("Location is malformed")
+		return nil, errors.New("redirect target is malformed")
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	t, err := parseTarget(u.String())
@@ -57,9 +57,9 @@ func (d *dialer) redirectTarget(r *http.Response) (*target, error) {
 	case err != nil:
 		return nil, err
 	case t.network != "tcp":
-		return nil, errors.New("Location is a Unix socket")
+		return nil, errors.New("redirect target is a Unix socket")
 	case d.target.secure && !t.secure:
-		return nil, errors.New("Location is not wss")
+		return nil, errors.New("redirect target is not wss")
 	default:
 		return t, nil
 	}

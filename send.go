@@ -27,26 +27,93 @@ func (c *Conn) checkOutgoing(t MessageType, p []byte) error {
 	return nil
 }
 
+// An outgoing message is about to be sent.
+type outgoing struct {
+	typ     MessageType
+	payload []byte
+	shared  *Prepared // the message, if it is one that others send as well
+	plain   bool      // it must not be compressed
+}
+
+// An encoded message is the frame that it becomes.
+type encoded struct {
+	first     byte
+	payload   []byte
+	scratch   *buffer // holds payload, unless that is the application's
+	revocable bool    // no later message refers to it
+}
+
+// free gives the scratch back.
+func (e encoded) free() { e.scratch.free() }
+
+// encode compresses m if that is agreed on and worth it. What is compressed
+// enters the compressor's window: it must be appended before any other message
+// is encoded. The caller has the sending turn.
+func (c *Conn) encode(m outgoing) encoded {
+	e := encoded{first: bitFIN | byte(m.typ), payload: m.payload, revocable: true}
+	d := c.deflate
+	if d == nil || m.plain || len(m.payload) < d.threshold {
+		return e
+	}
+	if m.shared != nil {
+		p, smaller := m.shared.deflated(d)
+		if !smaller {
+			return e
+		}
+		d.compressor.Remember(m.payload)
+		d.sent(len(m.payload), len(p))
+		e.payload = p
+	} else {
+		e.scratch = borrow(len(m.payload))
+		if !d.compress(e.scratch, m.payload) {
+			return e
+		}
+		e.payload = e.scratch.b
+	}
+	e.first |= bitRSV1
+	e.revocable = !d.takeover
+	return e
+}
+
 // Write sends p as one message. It returns when the message is on the network,
 // or is held because more input waits. p is not kept and not changed.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
-	return c.writeChecked(ctx, t, p)
+	return c.write(ctx, outgoing{typ: t, payload: p})
 }
 
-// writeChecked is Write for what may be sent.
-func (c *Conn) writeChecked(ctx context.Context, t MessageType, p []byte) error {
-	if err := c.takeSending(ctx); err != nil {
+// WritePlain is Write for a message that must not be compressed, because it has
+// a secret beside text that others choose: the length of the two compressed
+// together tells about the secret (RFC 7692, Section 8).
+func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
+	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
-	ticket, revocable, err := c.appendMessage(t, p)
-	c.sending.give()
-	if err != nil {
-		return c.writeError(ctx, err)
+	return c.write(ctx, outgoing{typ: t, payload: p, plain: true})
+}
+
+// write sends a message that may be sent.
+func (c *Conn) write(ctx context.Context, m outgoing) error {
+	e, ticket, err := c.appendMessage(ctx, m)
+	defer e.free()
+	if err == nil {
+		err = c.out.flush(ctx, ticket, e.revocable)
 	}
-	return c.writeError(ctx, c.out.flush(ctx, ticket, revocable))
+	return c.writeError(ctx, err)
+}
+
+// appendMessage waits for its turn and appends m as one frame, whose ticket
+// must be flushed before the frame is freed.
+func (c *Conn) appendMessage(ctx context.Context, m outgoing) (encoded, *ticket, error) {
+	if err := c.takeSending(ctx); err != nil {
+		return encoded{}, nil, err
+	}
+	defer c.sending.give()
+	e := c.encode(m)
+	ticket, err := c.out.append(e.first, e.payload)
+	return e, ticket, err
 }
 
 // WriteString sends s as one text message.
@@ -70,13 +137,6 @@ func (c *Conn) takeSending(ctx context.Context) error {
 		c.queue.left(c.appendQueued(maxBuffered))
 	}
 	return nil
-}
-
-// appendMessage appends p as one frame. The caller has the sending turn. The
-// ticket is for frameWriter.flush, and so is revocable.
-func (c *Conn) appendMessage(t MessageType, p []byte) (ticket *ticket, revocable bool, err error) {
-	ticket, err = c.out.append(bitFIN|byte(t), p)
-	return ticket, true, err
 }
 
 // Flush makes held replies leave now. It does not wait for the peer to read
@@ -212,11 +272,9 @@ func (w *MessageWriter) Close() error {
 
 // emit sends p as the next fragment. With now set it is not held.
 func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
-	first := fin | byte(w.typ)
-	if w.begun {
-		first = fin | byte(opContinuation)
-	}
-	ticket, err := w.c.out.append(first, p)
+	e := w.encode(p, fin)
+	defer e.free()
+	ticket, err := w.c.out.append(e.first, e.payload)
 	if err == nil {
 		w.begun = true
 		err = w.c.out.flush(w.ctx, ticket, false)
@@ -228,6 +286,34 @@ func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
 		return w.fail(w.c.writeError(w.ctx, err))
 	}
 	return nil
+}
+
+// encode makes p the next fragment. A message that is compressed is so from its
+// first fragment on; one that has only one is sent as a message of Write.
+func (w *MessageWriter) encode(p []byte, fin byte) encoded {
+	if !w.begun && fin != 0 {
+		return w.c.encode(outgoing{typ: w.typ, payload: p})
+	}
+	e := encoded{first: fin | byte(w.typ), payload: p}
+	if w.begun {
+		e.first = fin | byte(opContinuation)
+	}
+	d := w.c.deflate
+	if d == nil {
+		return e
+	}
+	e.scratch = borrow(len(p))
+	if fin != 0 {
+		e.scratch.b = d.compressor.AppendLast(e.scratch.b, p)
+	} else {
+		e.scratch.b = d.compressor.AppendPart(e.scratch.b, p)
+	}
+	d.sent(len(p), len(e.scratch.b))
+	e.payload = e.scratch.b
+	if !w.begun {
+		e.first |= bitRSV1
+	}
+	return e
 }
 
 // fail gives the message up. What has begun cannot be taken back.

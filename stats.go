@@ -8,7 +8,13 @@ type Stats struct {
 	FramesIn, FramesOut     uint64 // of all kinds
 	BytesIn, BytesOut       uint64 // on the wire, headers included, after the handshake
 	Flushes                 uint64 // writes to the network
-	Dropped                 uint64 // messages that Send dropped
+
+	// Payload bytes of messages that came, or went, compressed: on the wire,
+	// and as the application sees them.
+	CompressedIn, InflatedIn   uint64
+	CompressedOut, DeflatedOut uint64
+
+	Dropped uint64 // messages that Send dropped
 }
 
 // counters are those of the inbound half; frameWriter has the others.
@@ -33,6 +39,9 @@ func (c *Conn) Stats() Stats {
 		BytesIn:    c.in.received.Load(),
 	}
 	c.out.stats(&s)
+	if c.deflate != nil {
+		c.deflate.stats(&s)
+	}
 	c.queue.mu.Lock()
 	defer c.queue.mu.Unlock()
 	s.Dropped = c.queue.dropped
@@ -45,4 +54,10 @@ func (w *frameWriter) stats(s *Stats) {
 	defer w.mu.Unlock()
 	s.MessagesOut, s.FramesOut = w.messages, w.frames
 	s.BytesOut, s.Flushes = w.bytes, w.flushes
+}
+
+// stats fills in the counts of compressed messages.
+func (d *deflation) stats(s *Stats) {
+	s.CompressedIn, s.InflatedIn = d.compressedIn.Load(), d.inflatedIn.Load()
+	s.CompressedOut, s.DeflatedOut = d.compressedOut.Load(), d.deflatedOut.Load()
 }

@@ -45,6 +45,7 @@ type frameWriter struct {
 	hold       atomic.Bool // replies may wait for more
 
 	mu       sync.Mutex
+	delegate bool    // goroutines of our own flush, whom nothing interrupts
 	err      error   // why nothing more is accepted: the first error, or the end
 	dead     bool    // the network failed: nothing more is written either
 	busy     bool    // somebody flushes, and owns work
@@ -132,6 +133,15 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 	}
 }
 
+// neverInterrupt makes w safe for a net.Conn that breaks when a write is
+// interrupted in the middle, as that of crypto/tls does: who gives up leaves,
+// and the write goes on. It costs a goroutine for each flush.
+func (w *frameWriter) neverInterrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.delegate = w.raw == nil
+}
+
 // append adds a data frame whose first byte is given. The payload is copied,
 // or, if it is long and can go out at once, taken from where it is. The ticket
 // must be passed to flush, until which the payload must not change. It is nil
@@ -158,29 +168,29 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	return w.joinLocked(start, headerSize(h)+len(payload)), nil
 }
 
-// add adds a data frame, copied, for a later flush.
-func (w *frameWriter) add(first byte, payload []byte) error {
-	_, _, err := w.post(first, payload, true)
-	return err
-}
-
-// post adds a data frame, copied, without waiting. The caller must then call
-// flushNow, unless held is true. ok is false, and nothing was added, when
-// somebody is flushing and always is not set.
-func (w *frameWriter) post(first byte, payload []byte, always bool) (held, ok bool, err error) {
+// post adds a data frame, copied, without waiting. The caller must then see to
+// it that it is flushed, unless held is true.
+func (w *frameWriter) post(first byte, payload []byte) (held bool, err error) {
 	h, err := w.header(first, payload)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || w.busy && !always {
-		return false, false, w.err
+	if w.err != nil {
+		return false, w.err
 	}
 	w.data = appendFrame(w.data, h, payload)
 	w.appended += int64(headerSize(h) + len(payload))
 	w.count(h)
-	return w.heldLocked(), true, nil
+	return w.heldLocked(), nil
+}
+
+// flushing reports whether somebody flushes.
+func (w *frameWriter) flushing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.busy
 }
 
 // header returns the header of a frame with that first byte and payload, with
@@ -276,8 +286,11 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 			return nil
 		}
 		w.busy = true
-		w.own = t
-		return &w.own
+		if !w.delegate {
+			w.own = t
+			return &w.own
+		}
+		go w.finishWork()
 	}
 	var waiting *ticket
 	if n := len(w.idle); n > 0 {
@@ -395,28 +408,12 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 	return err
 }
 
-// wait stands in the line until t is woken.
+// wait stands in the line until t is woken, or leaves it when ctx ends or the
+// user's deadline passes.
 func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
-	user := w.guard.deadline()
-	if user.IsZero() {
-		return w.standInLine(ctx, t, revocable)
-	}
-	limited, cancel := context.WithDeadline(ctx, user)
-	defer cancel()
-	err := w.standInLine(limited, t, revocable)
-	if err == context.DeadlineExceeded && ctx.Err() == nil {
-		return os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// standInLine waits until t is woken, or leaves the line when ctx ends.
-func (w *frameWriter) standInLine(ctx context.Context, t *ticket, revocable bool) error {
-	select {
-	case <-t.wake:
-	case <-ctx.Done():
+	if err := w.guard.await(ctx, t.wake, nil); err != nil {
 		if w.leaveLine(t, revocable) {
-			return ctx.Err()
+			return err
 		}
 		<-t.wake
 	}
@@ -547,7 +544,7 @@ func (w *frameWriter) advance(n int) {
 func (w *frameWriter) flushHeld(ctx context.Context) {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.raw == nil && w.data != nil
+	inline := w.raw == nil && w.data != nil && !w.delegate
 	w.mu.Unlock()
 	if idle {
 		return
@@ -765,10 +762,10 @@ func (w *frameWriter) doneLocked() {
 	w.line = waiting
 }
 
-// promoteLocked makes the first in the line the flusher, if there is one. The
-// caller holds w.mu.
+// promoteLocked makes the first in the line the flusher, if there is one and it
+// may be. The caller holds w.mu.
 func (w *frameWriter) promoteLocked() bool {
-	if len(w.line) == 0 {
+	if len(w.line) == 0 || w.delegate {
 		return false
 	}
 	t := w.line[0]

@@ -2,7 +2,8 @@
 // server in one process here, processes apart in compare.
 //
 // The client of a benchmark sends frames made beforehand and allocates
-// nothing, so the allocations are the server's.
+// nothing, so the allocations are the server's, except that a handshake has
+// allocations of the client, the same for all.
 package bench
 
 import (

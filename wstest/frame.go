@@ -37,8 +37,8 @@ const (
 	// MaskByRole masks what a client sends and nothing else, as
 	// RFC 6455, Section 5.1 demands.
 	MaskByRole Masking = iota
-	Masked             // with Frame.Key
-	Unmasked
+	Masked             // with Frame.Key, whatever the role
+	Unmasked           // whatever the role
 )
 
 // A LengthForm says how many bytes a frame has for the length of its payload.

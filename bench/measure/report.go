@@ -44,7 +44,8 @@ func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, prog
 	return lines, nil
 }
 
-// Median returns the result in the middle, by cost, of the peer's results.
+// Median returns the result in the middle, by cost, of the peer's results, the
+// lower of two.
 func (l Line) Median(name string) (Result, bool) {
 	all := slices.Clone(l.Results[name])
 	if len(all) == 0 {
@@ -60,7 +61,7 @@ func (l Line) Median(name string) (Result, bool) {
 			return 0
 		}
 	})
-	return all[len(all)/2], true
+	return all[(len(all)-1)/2], true
 }
 
 // Best returns the name of the library, other than ours, that has the lowest

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -264,19 +266,44 @@ func TestDialFails(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+// honoured are the options that Dial obeys in a browser. The others it refuses.
+var honoured = []string{
+	"RequireSubprotocol", "Subprotocols", "MaxMessageSize", "MaxFragments", "MaxQueuedBytes", "Slow", "PongTimeout",
+	"WriteTimeout", "IdleTimeout", "HandshakeTimeout", "CloseTimeout", "HoldReplies", "ReadBufferSize", "Trace", "Logger",
+}
+
+// optionFields returns the names of a struct's fields, and of those it embeds.
+func optionFields(typ reflect.Type) (names []string) {
+	for _, f := range reflect.VisibleFields(typ) {
+		if !f.Anonymous {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 func TestOptionsOfABrowser(t *testing.T) {
+	var refused []string
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
 	for name, opts := range map[string]*websocket.DialOptions{
 		"Header":        {Header: http.Header{"Authorization": {"Basic"}}},
 		"Host":          {Host: "other.test"},
 		"TLS":           {TLS: &tls.Config{}},
 		"NetDial":       {NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialed") }},
+		"Jar":           {Jar: jar},
+		"Proxy":         {Proxy: http.ProxyFromEnvironment},
+		"ProxyHeader":   {ProxyHeader: http.Header{"A": {"b"}}},
+		"Redirects":     {Redirects: 1},
 		"Compression":   {Config: websocket.Config{Compression: &websocket.Compression{}}},
 		"SkipUTF8Check": {Config: websocket.Config{SkipUTF8Check: true}},
 		"PingInterval":  {Config: websocket.Config{PingInterval: time.Second}},
 	} {
 		_, _, err := websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
 		require.ErrorContains(t, err, name+" cannot be set in a browser")
+		refused = append(refused, name)
 	}
+	require.ElementsMatch(t, optionFields(reflect.TypeFor[websocket.DialOptions]()), append(refused, honoured...))
 	dial(t, "/echo", &websocket.DialOptions{Config: websocket.Config{PingInterval: -1}})
 	for url, want := range map[string]string{
 		"ws+unix:///socket:/path":   "no Unix sockets",
@@ -287,8 +314,11 @@ func TestOptionsOfABrowser(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	opts := &websocket.DialOptions{Config: websocket.Config{Subprotocols: []string{"twice", "twice"}}}
-	_, _, err := websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
+	_, _, err = websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
 	require.Error(t, err)
+	opts.RequireSubprotocol, opts.Subprotocols = true, []string{"chat.v3"}
+	_, _, err = websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
+	require.ErrorContains(t, err, "browser did not connect")
 }
 
 func TestTrace(t *testing.T) {

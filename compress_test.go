@@ -1,0 +1,148 @@
+package websocket
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// deflatePair returns two connections that negotiated compression over HTTP.
+func deflatePair(t testing.TB, clientSide, serverSide *Compression, cfg Config) (c, s *Conn) {
+	t.Helper()
+	accepted := make(chan *Conn, 1)
+	scfg := cfg
+	scfg.Compression = serverSide
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := Accept(w, r, &AcceptOptions{Config: scfg})
+		if err == nil {
+			accepted <- conn
+		}
+	}))
+	t.Cleanup(h.Close)
+	cfg.Compression = clientSide
+	c, _, err := Dial(t.Context(), h.URL, &DialOptions{Config: cfg})
+	require.NoError(t, err)
+	s = <-accepted
+	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
+	return c, s
+}
+
+// sentence returns text of about n bytes that compresses like text does.
+func sentence(n, seed int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"id":%d,"user":"user-%d","text":"message number %d"},`, i+seed, i*7%13, i*seed)
+	}
+	return b.String()[:n]
+}
+
+func TestCompressedEcho(t *testing.T) {
+	covers(t, "Z01", "Z05", "Z08", "Z09", "Z10", "Z18", "E01")
+	sides := []*Compression{{}, {NoContext: true}, {PeerNoContext: true}, {Window: 9, PeerWindow: 9}, {Level: 6, Window: 15}, {Threshold: -1}}
+	for i, clientSide := range sides {
+		for j, serverSide := range sides {
+			t.Run(fmt.Sprintf("%d with %d", i, j), func(t *testing.T) {
+				c, s := deflatePair(t, clientSide, serverSide, Config{MaxMessageSize: 4 << 20})
+				go echo(s)
+				for k, size := range []int{0, 1, 127, 128, 400, 4000, 4096, 70000, 300, 300, 1 << 20, 200} {
+					text := sentence(size, k)
+					done := make(chan error, 1)
+					go func() { done <- c.WriteString(t.Context(), text) }()
+					_, got, err := c.Read(t.Context())
+					require.NoError(t, err)
+					require.NoError(t, <-done)
+					require.Equal(t, text, string(got))
+				}
+				st := c.Stats()
+				require.Less(t, st.CompressedOut, st.DeflatedOut/2)
+				require.Less(t, st.CompressedIn, st.InflatedIn/2)
+				require.NoError(t, c.Close(CloseNormal, ""))
+			})
+		}
+	}
+}
+
+func TestCompressedStreams(t *testing.T) {
+	covers(t, "Z04", "Z02")
+	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{MaxMessageSize: 4 << 20})
+	go func() {
+		for {
+			_, r, err := s.Reader(t.Context())
+			if err != nil {
+				return
+			}
+			w, err := s.Writer(t.Context(), Text)
+			if err != nil {
+				return
+			}
+			io.Copy(w, r)
+			w.Close()
+		}
+	}()
+	for _, size := range []int{0, 10, 5000, 100000, 1 << 20, 10} {
+		text := sentence(size, size)
+		go func() {
+			w, _ := c.Writer(t.Context(), Text)
+			for p := range bytes.SplitSeq([]byte(text), []byte("7")) {
+				w.Write(p)
+				if len(p) > 30 {
+					w.Flush()
+				}
+				w.Write([]byte("7"))
+			}
+			w.Close()
+		}()
+		_, r, err := c.Reader(t.Context())
+		require.NoError(t, err)
+		got, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, text+"7", string(got))
+	}
+}
+
+func TestCompressedTextIsChecked(t *testing.T) {
+	covers(t, "T08", "Q.E09")
+	c, s := deflatePair(t, &Compression{Threshold: -1}, &Compression{}, Config{})
+	c.cfg.SkipUTF8Check = true
+	require.NoError(t, c.Write(t.Context(), Text, append(bytes.Repeat([]byte("good "), 50), 0xff)))
+	_, _, err := s.Read(t.Context())
+	require.ErrorIs(t, err, textNotUTF8.err())
+}
+
+func TestCompressedLimit(t *testing.T) {
+	covers(t, "Z15", "Q.E02")
+	for _, big := range []int{1 << 16, 1<<16 + 1} {
+		c, s := deflatePair(t, &Compression{}, &Compression{}, Config{MaxMessageSize: 1 << 16})
+		require.NoError(t, c.Write(t.Context(), Binary, make([]byte, big)))
+		_, p, err := s.Read(t.Context())
+		if big == 1<<16 {
+			require.NoError(t, err)
+			require.Len(t, p, big)
+		} else {
+			require.ErrorIs(t, err, ErrMessageTooBig)
+			require.ErrorIs(t, err, CloseMessageTooBig)
+		}
+	}
+}
+
+func TestPreparedUnderTakeover(t *testing.T) {
+	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{})
+	m := Prepare(Text, []byte(sentence(1000, 3)))
+	for i := range 10 {
+		require.NoError(t, s.WriteString(t.Context(), sentence(500, i)))
+		require.NoError(t, s.WritePrepared(t.Context(), m))
+		require.NoError(t, s.SendPrepared(m))
+		require.NoError(t, s.WritePlain(t.Context(), Text, []byte(sentence(300, i))))
+		for _, want := range []string{sentence(500, i), sentence(1000, 3), sentence(1000, 3), sentence(300, i)} {
+			_, got, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, string(got))
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package websocket_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// greet sends one message and closes.
+func greet(c *websocket.Conn, _ *http.Request) error {
+	return c.WriteString(c.Context(), "hello")
+}
+
+// A policy can ask for authentication; ordinary middleware can as well.
+func ExampleHandshakeError() {
+	opts := &websocket.AcceptOptions{Origin: func(r *http.Request) error {
+		if r.Header.Get("Authorization") != "Bearer open sesame" {
+			return &websocket.HandshakeError{
+				Status:   http.StatusUnauthorized,
+				Reason:   "a token is needed",
+				Response: &http.Response{Header: http.Header{"WWW-Authenticate": {"Bearer"}}},
+			}
+		}
+		return websocket.SameOrigin()(r)
+	}}
+	server := httptest.NewServer(websocket.Handler(opts, greet))
+	defer server.Close()
+
+	_, _, err := websocket.Dial(context.Background(), server.URL, nil)
+	var refused *websocket.HandshakeError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.Status, refused.Response.Header.Get("WWW-Authenticate"))
+	}
+	// Output: 401 Bearer
+}
+
+// Pages of two origins may connect, besides programs that are no browsers.
+func ExampleAllowOrigins() {
+	policy := websocket.AllowOrigins("https://example.com", "https://*.example.com")
+	for _, origin := range []string{"https://www.example.com", "https://example.com.evil.net"} {
+		r := &http.Request{Host: "example.com", Header: http.Header{"Origin": {origin}}}
+		fmt.Println(origin, policy(r))
+	}
+	// Output:
+	// https://www.example.com <nil>
+	// https://example.com.evil.net websocket: page of origin "https://example.com.evil.net" may not connect to "example.com"
+}
+
+// A server without net/http.
+func ExampleAcceptConn() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		nc, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		c, r, err := websocket.AcceptConn(context.Background(), nc, nil)
+		if err != nil {
+			return
+		}
+		c.WriteString(context.Background(), "you asked for "+r.URL.Path)
+		c.Close(websocket.CloseNormal, "")
+	}()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, "ws://"+listener.Addr().String()+"/news", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m := range c.Messages(ctx) {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output: you asked for /news
+}
+
+// A client with a proxy, cookies, a redirect and a subprotocol that it insists
+// on.
+func ExampleDial() {
+	opts := &websocket.AcceptOptions{Config: websocket.Config{Subprotocols: []string{"news.v2"}}}
+	mux := http.NewServeMux()
+	mux.Handle("/news", websocket.Handler(opts, greet))
+	mux.Handle("/", http.RedirectHandler("/news", http.StatusFound))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, response, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{
+		Config:             websocket.Config{Subprotocols: []string{"news.v2", "news.v1"}},
+		RequireSubprotocol: true,
+		Redirects:          3,
+		Jar:                jar,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if strings.HasPrefix(r.URL.Host, "127.") {
+				return nil, nil
+			}
+			return url.Parse("socks5h://user:password@proxy.example.com")
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.CloseNow()
+	_, message, err := c.Read(ctx)
+	fmt.Println(c.Subprotocol(), response.Request.URL.Path, string(message), err)
+	// Output: news.v2 /news hello <nil>
+}
+
+// A client that comes back when the server restarts, and stops when it says
+// that all is done.
+func ExampleRedial() {
+	visits := 0
+	server := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+		if visits++; visits == 1 {
+			return websocket.CloseServiceRestart
+		}
+		return greet(c, nil)
+	}))
+	defer server.Close()
+
+	ctx := context.Background()
+	backoff := websocket.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Attempts: 5}
+	for c, err := range websocket.Redial(ctx, server.URL, nil, backoff) {
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		for m, err := range c.Messages(ctx) {
+			if err != nil {
+				fmt.Println(err)
+				break
+			}
+			fmt.Printf("%s\n", m.Data)
+		}
+	}
+	// Output:
+	// websocket: closed: 1012 (service restart)
+	// hello
+}

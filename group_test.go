@@ -1,0 +1,138 @@
+package websocket
+
+import (
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestGroupReachesItsMembers(t *testing.T) {
+	var g Group
+	require.Zero(t, g.Len())
+	queued, dropped := g.Send(Prepare(Text, nil))
+	require.Zero(t, queued+dropped)
+	var clients, servers []*Conn
+	for range 3 {
+		c, s := connPair(t, nil)
+		clients, servers = append(clients, c), append(servers, s)
+		g.Add(s)
+	}
+	require.ElementsMatch(t, servers, slices.Collect(g.All()))
+	remove := g.Add(servers[0])
+	require.Equal(t, 3, g.Len())
+
+	queued, dropped = g.Send(Prepare(Text, []byte("to all")))
+	require.Equal(t, []int{3, 0}, []int{queued, dropped})
+	for _, c := range clients {
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "to all", string(p))
+	}
+
+	remove()
+	remove()
+	require.Equal(t, 2, g.Len())
+	require.Empty(t, servers[0].watchers)
+	queued, _ = g.Send(Prepare(Text, []byte("to the others")))
+	require.Equal(t, 2, queued)
+	queued, dropped = g.Send(Prepare(Text, []byte("\xff")))
+	require.Equal(t, []int{0, 2}, []int{queued, dropped})
+	for range g.All() {
+		break
+	}
+}
+
+func TestGroupMembersLeaveAsTheyEnd(t *testing.T) {
+	covers(t, "Q.I01")
+	var g Group
+	c, s := connPair(t, nil)
+	for range 100 {
+		g.Add(s)()
+	}
+	require.Empty(t, s.watchers)
+	g.Add(s)
+	go echo(s)
+	require.NoError(t, c.Close(CloseNormal, ""))
+	<-s.Context().Done()
+	<-s.goneChan()
+	require.Zero(t, g.Len())
+	require.Empty(t, g.members)
+	g.Add(s)()
+	require.Zero(t, g.Len())
+}
+
+// TestGroupDoesNotWait sends to a group with a member that takes nothing, under
+// each policy.
+func TestGroupDoesNotWait(t *testing.T) {
+	covers(t, "W12", "Q.D09")
+	const messages, size = 100, 32 << 10
+	for _, policy := range []SlowPolicy{Block, DropNewest, DropOldest, CloseSlow} {
+		t.Run(policy.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour, Slow: policy}
+				stuck, _ := memoryConn(server, cfg)
+				defer stuck.CloseNow()
+				well, peer := memoryConn(server, cfg)
+				defer well.CloseNow()
+				var g Group
+				g.Add(stuck)
+				g.Add(well)
+				began := time.Now()
+				var queued, dropped int
+				for i := range messages {
+					q, d := g.Send(Prepare(Binary, make([]byte, size+i)))
+					queued, dropped = queued+q, dropped+d
+					h, _ := readFrame(t, peer)
+					require.EqualValues(t, size+i, h.length)
+					synctest.Wait()
+					_, bytes := stuck.Queued()
+					require.LessOrEqual(t, bytes, 1<<20)
+				}
+				require.Zero(t, time.Since(began))
+				members := 2 * messages
+				if policy == CloseSlow {
+					require.ErrorIs(t, stuck.enqueue(queuedEmpty, policy), ErrSlowConsumer)
+				} else {
+					require.Equal(t, members, queued+dropped)
+				}
+				if policy == DropOldest {
+					require.Zero(t, dropped)
+				} else {
+					require.NotZero(t, dropped)
+				}
+				if policy != CloseSlow {
+					require.NotZero(t, stuck.Stats().Dropped)
+				}
+			})
+		})
+	}
+}
+
+var queuedEmpty = queued{shared: Prepare(Binary, nil)}
+
+// TestGroupChangesWhileSending lets members come and go while several send.
+func TestGroupChangesWhileSending(t *testing.T) {
+	var g Group
+	m := Prepare(Binary, []byte("x"))
+	var all sync.WaitGroup
+	for range 8 {
+		c, s := connPair(t, nil)
+		go io.Copy(io.Discard, c.NetConn())
+		all.Go(func() {
+			for range 200 {
+				remove := g.Add(s)
+				g.Send(m)
+				remove()
+			}
+			g.Add(s)
+			s.CloseNow()
+		})
+	}
+	all.Wait()
+	require.Zero(t, g.Len())
+}

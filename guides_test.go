@@ -1,0 +1,126 @@
+package websocket
+
+import (
+	"go/ast"
+	"go/doc"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// readGuide returns the text of a file below docs.
+func readGuide(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}
+
+var codeSpan = regexp.MustCompile("`([^`]+)`")
+
+// ours returns the names in the second column of a guide's tables.
+func ours(text string) (names []string) {
+	for line := range strings.Lines(text) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			continue
+		}
+		for _, span := range codeSpan.FindAllStringSubmatch(cells[2], -1) {
+			names = append(names, span[1])
+		}
+	}
+	return names
+}
+
+// TestMigrationGuides checks that every name that a migration guide sends its
+// reader to is there.
+func TestMigrationGuides(t *testing.T) {
+	guides, err := filepath.Glob("docs/from-*.md")
+	if err != nil || len(guides) == 0 {
+		t.Fatalf("no guides: %v", err)
+	}
+	exported := exportedNames(t, ".", "")
+	exported = append(exported, exportedNames(t, "wsjson", "wsjson.")...)
+	exported = append(exported, exportedNames(t, "wstest", "wstest.")...)
+	for _, path := range guides {
+		names := ours(readGuide(t, path))
+		if len(names) < 30 {
+			t.Errorf("%s has %d names only", path, len(names))
+		}
+		for _, name := range names {
+			if !slices.Contains(exported, name) {
+				t.Errorf("%s: there is no %s", path, name)
+			}
+		}
+	}
+}
+
+// exportedNames returns the exported names of the package in dir: functions,
+// values, types, and with a dot their methods and fields. prefix stands before
+// each.
+func exportedNames(t *testing.T, dir, prefix string) (names []string) {
+	t.Helper()
+	for _, p := range parsePackage(t, dir) {
+		add := func(name string) { names = append(names, prefix+name) }
+		addValues(p.Consts, add)
+		addValues(p.Vars, add)
+		addFuncs(p.Funcs, "", add)
+		for _, typ := range p.Types {
+			add(typ.Name)
+			addValues(typ.Consts, add)
+			addValues(typ.Vars, add)
+			addFuncs(typ.Funcs, "", add)
+			addFuncs(typ.Methods, typ.Name+".", add)
+			addFields(typ, add)
+		}
+	}
+	return names
+}
+
+func addValues(values []*doc.Value, add func(name string)) {
+	for _, v := range values {
+		for _, name := range v.Names {
+			add(name)
+		}
+	}
+}
+
+func addFuncs(funcs []*doc.Func, prefix string, add func(name string)) {
+	for _, f := range funcs {
+		add(prefix + f.Name)
+	}
+}
+
+func addFields(typ *doc.Type, add func(name string)) {
+	for _, spec := range typ.Decl.Specs {
+		structure, ok := spec.(*ast.TypeSpec).Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, field := range structure.Fields.List {
+			for _, name := range field.Names {
+				add(typ.Name + "." + name.Name)
+			}
+		}
+	}
+}
+
+// TestGuideCode checks that every piece of Go in docs/testing.md is a piece of
+// tests that are compiled and run.
+func TestGuideCode(t *testing.T) {
+	code := readGuide(t, "wstest/example_test.go")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readGuide(t, "docs/testing.md"), -1)
+	if len(blocks) < 5 {
+		t.Errorf("docs/testing.md has %d pieces of Go only", len(blocks))
+	}
+	for _, block := range blocks {
+		if !strings.Contains(code, block[1]) {
+			t.Errorf("not in wstest/example_test.go:\n%s", block[1])
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// readFrame returns the next frame that peer receives, as it travels.
+func readFrame(t testing.TB, peer io.Reader) (header, []byte) {
+	t.Helper()
+	var buf []byte
+	for {
+		h, n, v := parseHeader(buf)
+		require.Equal(t, noViolation, v)
+		size := 1
+		if n > 0 {
+			if int64(len(buf)-n) == h.length {
+				return h, buf[n:]
+			}
+			size = int(h.length) - (len(buf) - n)
+		}
+		more := make([]byte, size)
+		_, err := io.ReadFull(peer, more)
+		require.NoError(t, err)
+		buf = append(buf, more...)
+	}
+}
+
+func TestPreparedIsMaskedAnew(t *testing.T) {
+	covers(t, "K01", "K04")
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := memoryConn(client, &Config{PingInterval: -1})
+		defer c.CloseNow()
+		m := Prepare(Text, []byte("hello"))
+		keys := map[uint32]bool{}
+		for range 3 {
+			require.NoError(t, c.WritePrepared(t.Context(), m))
+			require.NoError(t, c.SendPrepared(m))
+			for range 2 {
+				h, payload := readFrame(t, peer)
+				mask(payload, h.key)
+				require.True(t, h.masked)
+				require.Equal(t, "hello", string(payload))
+				keys[h.key] = true
+			}
+		}
+		require.Len(t, keys, 6)
+		require.Equal(t, "hello", string(m.payload))
+	})
+}
+
+func TestPreparedKeepsItsOwnCopy(t *testing.T) {
+	covers(t, "Q.H09")
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := memoryConn(server, &Config{PingInterval: -1})
+		defer c.CloseNow()
+		p := bytes.Repeat([]byte("x"), lendAbove)
+		m := Prepare(Binary, p)
+		clear(p)
+		require.NoError(t, c.SendPrepared(m))
+		require.NoError(t, c.WritePrepared(t.Context(), m))
+		for range 2 {
+			h, payload := readFrame(t, peer)
+			require.Equal(t, bitFIN|byte(opBinary), h.first)
+			require.Equal(t, bytes.Repeat([]byte("x"), lendAbove), payload)
+		}
+	})
+}
+
+func TestPreparedThatMustNotBeSent(t *testing.T) {
+	c, s := connPair(t, nil)
+	lax, _ := connPair(t, &Config{SkipUTF8Check: true})
+	for _, test := range []struct {
+		m    *Prepared
+		want error
+	}{
+		{Prepare(Text, []byte("\xff")), errInvalidText},
+		{Prepare(3, nil), errInvalidType},
+	} {
+		require.ErrorIs(t, c.WritePrepared(t.Context(), test.m), test.want)
+		require.ErrorIs(t, c.SendPrepared(test.m), test.want)
+	}
+	require.NoError(t, lax.SendPrepared(Prepare(Text, []byte("\xff"))))
+	require.NoError(t, c.SendPrepared(Prepare(Text, []byte("good"))))
+	_, p, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "good", string(p))
+	c.CloseNow()
+	require.ErrorIs(t, c.SendPrepared(Prepare(Text, nil)), CloseAbnormal)
+	require.ErrorIs(t, c.WritePrepared(t.Context(), Prepare(Text, nil)), CloseAbnormal)
+}
+
+// TestQueueSharesPrepared fills a queue and sees the order kept and nothing
+// copied.
+func TestQueueSharesPrepared(t *testing.T) {
+	covers(t, "W10", "W12")
+	synctest.Test(t, func(t *testing.T) {
+		large := Prepare(Binary, make([]byte, 2*faultnet.DefaultWindow))
+		small := Prepare(Text, []byte("small"))
+		c, peer := memoryConn(server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 4 * len(large.payload), WriteTimeout: time.Hour})
+		defer c.CloseNow()
+		sent := []*Prepared{large, small, large, small}
+		for _, m := range sent {
+			require.NoError(t, c.SendPrepared(m))
+		}
+		require.NoError(t, c.Send(Text, []byte("copied")))
+		synctest.Wait()
+		require.Same(t, large, c.queue.entries[1].shared)
+		for _, m := range sent {
+			_, payload := readFrame(t, peer)
+			require.True(t, bytes.Equal(m.payload, payload))
+		}
+		_, payload := readFrame(t, peer)
+		require.Equal(t, "copied", string(payload))
+		require.NoError(t, c.Drained(t.Context()))
+		require.Zero(t, c.Stats().Dropped)
+	})
+}
+
+func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
+	covers(t, "W12")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memoryConn(server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 64 * 100, WriteTimeout: time.Hour})
+		defer c.CloseNow()
+		require.NoError(t, c.Send(Binary, make([]byte, 2*faultnet.DefaultWindow)))
+		var err error
+		for n := 0; err == nil; n++ {
+			require.Less(t, n, 1000)
+			err = c.SendPrepared(Prepare(Binary, nil))
+			synctest.Wait()
+		}
+		require.ErrorIs(t, err, ErrQueueFull)
+	})
+}
+
+func BenchmarkSendPrepared(b *testing.B) {
+	nc, peer := tcpPair(b)
+	go io.Copy(io.Discard, peer)
+	s := newConn(nc, server, (&Config{}).settled(), agreement{}, nil)
+	defer s.CloseNow()
+	m := Prepare(Text, bytes.Repeat([]byte("x"), 128))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.SendPrepared(m); err != nil && !errors.Is(err, context.Canceled) {
+			b.Fatal(err)
+		}
+	}
+}
