@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -42,24 +40,32 @@ func TestMain(m *testing.M) {
 
 // A setting is a way to play the conversations.
 type setting struct {
-	chop       int
-	tls        bool
-	echo       testee.Echo
-	compressed bool
+	chop        int
+	tls         bool
+	echo        testee.Echo
+	compression *websocket.Compression // of the testee; nil: none
+	volume      int                    // octets sent in a case of categories 12 and 13
 }
 
 // plain plays them as the suite does.
-var plain = setting{echo: testee.Messages, compressed: true}
+var plain = setting{echo: testee.Messages, compression: testee.Config().Compression, volume: 1 << 18}
+
+// with returns plain after a change.
+func with(change func(*setting)) setting {
+	s := plain
+	change(&s)
+	return s
+}
 
 // options returns the judge's options. A testee is given ten times the suite's
-// limits: the machine may be busy with other tests.
+// limits, and the waits are longer: the machine may be busy with other tests.
 func (s setting) options() *judge.Options {
-	o := &judge.Options{Patience: 10, Chop: s.chop, Volume: 1 << 18}
+	o := &judge.Options{Patience: 10, Wait: 2 * time.Second, Chop: s.chop, Volume: s.volume}
 	switch {
 	case *full:
 		o.Volume = 0
-	case testing.Short():
-		o.Volume = 1 << 14
+	case testing.Short(), raced:
+		o.Volume = 1 << 12
 	}
 	return o
 }
@@ -67,9 +73,7 @@ func (s setting) options() *judge.Options {
 // config returns the testees' settings.
 func (s setting) config() websocket.Config {
 	config := testee.Config()
-	if !s.compressed {
-		config.Compression = nil
-	}
+	config.Compression = s.compression
 	return config
 }
 
@@ -142,7 +146,6 @@ func certificates(t *testing.T) (server, client *tls.Config) {
 // play plays conversations side by side, a subtest each, and wants each to be
 // strictly OK.
 func play(t *testing.T, s setting, start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
-	compresses := sync.OnceValue(implementsCompression)
 	player := start(s, t)
 	for _, c := range conversation.All() {
 		if !wanted(c) {
@@ -150,11 +153,7 @@ func play(t *testing.T, s setting, start func(setting, *testing.T) player, wante
 		}
 		t.Run(c.ID, func(t *testing.T) {
 			t.Parallel()
-			r := player(t, c)
-			if r.Behavior == judge.Unimplemented && !compresses() {
-				t.Skip("the library does not implement permessage-deflate yet")
-			}
-			check(t, r)
+			check(t, player(t, c))
 		})
 	}
 }
@@ -165,24 +164,6 @@ func check(t *testing.T, r *judge.Result) {
 		t.Errorf("behavior %s, behaviorClose %s, close code %d %q\nexpected: %s\nreceived: %s\nextension: %s\n%s",
 			r.Behavior, r.BehaviorClose, r.CloseCode, r.CloseReason, r.Expected, r.Received, r.Extension, strings.Join(r.Notes, "\n"))
 	}
-}
-
-// implementsCompression reports whether two endpoints of the library agree on
-// permessage-deflate at all.
-func implementsCompression() bool {
-	near, far := net.Pipe()
-	defer near.Close()
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if c, _, err := websocket.AcceptConn(ctx, far, &websocket.AcceptOptions{Config: testee.Config()}); err == nil {
-			c.CloseNow()
-		}
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	_, response, err := websocket.DialConn(ctx, near, "ws://localhost/", &websocket.DialOptions{Config: testee.Config()})
-	return err == nil && response.Header.Get("Sec-WebSocket-Extensions") != ""
 }
 
 // small reports whether c is one of categories 1 to 7 and 10.
@@ -222,44 +203,118 @@ func TestClient(t *testing.T) {
 	play(t, plain, setting.clients, small)
 }
 
+func singleOctets(s *setting)       { s.chop = 1 }
+func throughTLS(s *setting)         { s.tls = true }
+func withoutCompression(s *setting) { s.compression = nil }
+func streaming(s *setting)          { s.echo, s.volume = testee.Streams, 1<<15 }
+
 func TestServerSingleOctets(t *testing.T) {
 	t.Parallel()
-	play(t, setting{chop: 1, echo: testee.Messages, compressed: true}, setting.servers, chopped)
+	play(t, with(singleOctets), setting.servers, chopped)
 }
 
 func TestClientSingleOctets(t *testing.T) {
 	t.Parallel()
-	play(t, setting{chop: 1, echo: testee.Messages, compressed: true}, setting.clients, chopped)
+	play(t, with(singleOctets), setting.clients, chopped)
 }
 
 func TestServerTLS(t *testing.T) {
 	t.Parallel()
-	play(t, setting{tls: true, echo: testee.Messages, compressed: true}, setting.servers, small)
+	play(t, with(throughTLS), setting.servers, small)
 }
 
 func TestClientTLS(t *testing.T) {
 	t.Parallel()
-	play(t, setting{tls: true, echo: testee.Messages, compressed: true}, setting.clients, small)
+	play(t, with(throughTLS), setting.clients, small)
 }
 
 func TestServerWithoutCompression(t *testing.T) {
 	t.Parallel()
-	play(t, setting{echo: testee.Messages}, setting.servers, small)
+	play(t, with(withoutCompression), setting.servers, small)
 }
 
 func TestClientWithoutCompression(t *testing.T) {
 	t.Parallel()
-	play(t, setting{echo: testee.Messages}, setting.clients, small)
+	play(t, with(withoutCompression), setting.clients, small)
 }
 
 func TestServerStreams(t *testing.T) {
 	t.Parallel()
-	play(t, setting{echo: testee.Streams, compressed: true}, setting.servers, small)
+	play(t, with(streaming), setting.servers, small)
 }
 
 func TestClientStreams(t *testing.T) {
 	t.Parallel()
-	play(t, setting{echo: testee.Streams, compressed: true}, setting.clients, small)
+	play(t, with(streaming), setting.clients, small)
+}
+
+// streamed reports whether c is one of categories 9, 12 and 13 that a
+// streaming echo is tried with.
+func streamed(c *conversation.Conversation) bool {
+	return c.Turns == 1 || compressedSmall(c)
+}
+
+func TestServerStreamsVolume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the others are enough")
+	}
+	play(t, with(streaming), setting.servers, streamed)
+}
+
+func TestClientStreamsVolume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the others are enough")
+	}
+	play(t, with(streaming), setting.clients, streamed)
+}
+
+// compressedSmall reports whether c is one of categories 12 and 13 with
+// messages up to 8 KiB.
+func compressedSmall(c *conversation.Conversation) bool {
+	return c.Compression != nil && c.Compression.Size <= 8192
+}
+
+// compressions are other ways to compress than that of the testees.
+var compressions = map[string]websocket.Compression{
+	"defaults":    {},
+	"no context":  {Threshold: -1, NoContext: true},
+	"window 9":    {Threshold: -1, Window: 9},
+	"level 9":     {Threshold: -1, Level: 9, Window: 15},
+	"peer limits": {Threshold: -1, PeerWindow: 9, PeerNoContext: true},
+}
+
+// compressing returns plain with another way to compress.
+func compressing(c *websocket.Compression) setting {
+	return with(func(s *setting) { s.compression, s.volume = c, 1<<15 })
+}
+
+func TestServerCompressions(t *testing.T) {
+	for name, c := range compressions {
+		t.Run(name, func(t *testing.T) { play(t, compressing(&c), setting.servers, compressedSmall) })
+	}
+}
+
+func TestClientCompressions(t *testing.T) {
+	for name, c := range compressions {
+		t.Run(name, func(t *testing.T) { play(t, compressing(&c), setting.clients, compressedSmall) })
+	}
+}
+
+// TestCompressionIsUsed checks that the testees compress: an echo that is not
+// compressed passes too.
+func TestCompressionIsUsed(t *testing.T) {
+	for role, start := range map[string]func(setting, *testing.T) player{"server": setting.servers, "client": setting.clients} {
+		t.Run(role, func(t *testing.T) {
+			player := start(plain, t)
+			for id, most := range map[string]int{"12.1.6": 32768, "13.3.6": 512, "13.5.6": 512, "13.7.6": 512} {
+				r := player(t, conversation.Find(id))
+				check(t, r)
+				if r.Farthest < most/2 || r.Farthest > most {
+					t.Errorf("%s: matches reach %d octets back, of at most %d", id, r.Farthest, most)
+				}
+			}
+		})
+	}
 }
 
 // TestURLProtocol runs the client as the suite wants it: it asks for the

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/autobahn/internal/conversation"
@@ -37,6 +38,7 @@ type plan struct {
 // register adds the flags of a plan.
 func (p *plan) register(flags *flag.FlagSet) {
 	flags.Float64Var(&p.options.Patience, "patience", 1, "`factor` on the time that the suite gives a testee")
+	flags.DurationVar(&p.options.Wait, "wait", time.Second, "`length` of the waits in the scripts")
 	flags.IntVar(&p.options.Chop, "chop", 0, "cut every write into pieces of so many `octets`")
 	flags.BoolVar(&p.quick, "quick", false, "send fewer messages than the suite in categories 12 and 13")
 	flags.StringVar(&p.cases, "cases", "*", "comma separated `patterns` of the cases to play, such as 1.*,7.3.2")

@@ -90,7 +90,7 @@ func TestOptions(t *testing.T) {
 		t.Error("wrong number of messages")
 	}
 	var suite Options
-	if suite.total(480*time.Second) != 480*time.Second || suite.turns(1000, 131072) != 1000 {
+	if suite.wait() != time.Second || suite.total(480*time.Second) != 480*time.Second || suite.turns(1000, 131072) != 1000 {
 		t.Error("the zero value is not the suite")
 	}
 }

@@ -55,8 +55,10 @@ func good(v Verdict) bool { return v == OK || v == Informational }
 // the suite does.
 type Options struct {
 	// Patience multiplies the time a testee is given, for a machine that is
-	// slow or busy. The waits of the scripts stay as they are. 0: 1.
+	// slow or busy. 0: 1.
 	Patience float64
+	// Wait is the length of the waits in the scripts. 0: a second.
+	Wait time.Duration
 	// Longest bounds the conversations' own limits, of which some are many
 	// minutes, for a testee that may not answer. 0: no bound.
 	Longest time.Duration
@@ -76,6 +78,14 @@ func (o *Options) limit(d time.Duration) time.Duration {
 		return d
 	}
 	return time.Duration(float64(d) * o.Patience)
+}
+
+// wait returns the length of a wait in a script.
+func (o *Options) wait() time.Duration {
+	if o.Wait == 0 {
+		return scriptWait
+	}
+	return o.Wait
 }
 
 // total returns the limit of a whole conversation for which the suite has d.

@@ -182,7 +182,7 @@ func (s *session) play() {
 	for ; s.step < len(s.plan.Script.Steps); s.step++ {
 		step := s.plan.Script.Steps[s.step]
 		if step.Wait() {
-			s.whenWritten(func() { s.wait = time.After(scriptWait) })
+			s.whenWritten(func() { s.wait = time.After(s.opts.wait()) })
 			return
 		}
 		s.send(step)

@@ -25,6 +25,10 @@ const (
 	largeAtOnce = 4
 )
 
+// wait is the length of the waits in the scripts: longer than the suite's, as
+// so many conversations at once delay each other.
+const wait = 4 * time.Second
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", testsAtOnce)
@@ -124,7 +128,7 @@ func explain(t *testing.T, c *conversation.Conversation, r *judge.Result, want s
 
 // TestFaultless plays all conversations with the correct endpoint.
 func TestFaultless(t *testing.T) {
-	opts := &judge.Options{Patience: 10, Volume: 1 << 12}
+	opts := &judge.Options{Patience: 10, Wait: wait, Volume: 1 << 12}
 	wanted := conversation.All()
 	if testing.Short() {
 		wanted = some(func(c *conversation.Conversation) bool { return small(c) || compressed(c) })
@@ -283,7 +287,7 @@ func TestBugs(t *testing.T) {
 	if len(bugs) != int(bugCount)-1 {
 		t.Errorf("%d of %d bugs are tried", len(bugs), bugCount-1)
 	}
-	quick := &judge.Options{Patience: 3, Longest: time.Second, Volume: 1 << 12}
+	quick := &judge.Options{Patience: 8, Wait: wait, Longest: time.Second, Volume: 1 << 12}
 	patient := &judge.Options{Patience: 10, Longest: 10 * time.Second, Volume: 1 << 12}
 	for _, test := range bugs {
 		for _, role := range []peer.Role{peer.Client, peer.Server} {
