@@ -285,7 +285,7 @@ func appendCloseEvent(b []byte, event js.Value) []byte {
 // when the Conn is gone.
 func (s *browserSocket) forward(far net.Conn) {
 	defer s.ws.Call("close")
-	var out outgoing
+	var out rejoiner
 	chunk := make([]byte, minBorrowed)
 	for {
 		n, err := far.Read(chunk)
@@ -303,9 +303,9 @@ func (s *browserSocket) forward(far net.Conn) {
 	}
 }
 
-// outgoing puts the frames that a Conn writes together, because a browser
+// A rejoiner puts the frames that a Conn writes together, because a browser
 // takes whole messages only.
-type outgoing struct {
+type rejoiner struct {
 	unread   []byte // bytes from taken on are not looked at
 	taken    int
 	opcode   opcode // of the message in fragments
@@ -314,7 +314,7 @@ type outgoing struct {
 
 // next returns the next whole message, or Close frame. The payload is valid
 // until bytes are added. ok is false when bytes are missing.
-func (o *outgoing) next() (op opcode, p []byte, ok bool) {
+func (o *rejoiner) next() (op opcode, p []byte, ok bool) {
 	for {
 		rest := o.unread[o.taken:]
 		h, size, _ := parseHeader(rest)
@@ -344,7 +344,7 @@ func (o *outgoing) next() (op opcode, p []byte, ok bool) {
 }
 
 // compact lets the memory of what was taken go.
-func (o *outgoing) compact() {
+func (o *rejoiner) compact() {
 	if o.taken > 0 {
 		o.unread = append([]byte(nil), o.unread[o.taken:]...)
 		o.taken = 0
