@@ -845,13 +845,12 @@ func (r *MessageReader) more(by caller) (bool, error) {
 func (r *MessageReader) inflateMore(by caller) (bool, error) {
 	m := &r.c.msg
 	for !m.inflated {
-		err := r.c.inflateSome(by, inflateChunk)
-		if len(m.held.b) > 0 {
-			return true, nil
-		}
-		if err != nil {
+		if err := r.c.inflateSome(by, inflateChunk); err != nil {
 			m.dropHeld()
 			return false, r.keep(err)
+		}
+		if len(m.held.b) > 0 {
+			return true, nil
 		}
 	}
 	if m.held != nil {

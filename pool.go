@@ -11,10 +11,7 @@ import (
 
 // A buffer is memory borrowed from a pool. It has one owner, who gives it back
 // with free and must not touch it afterwards.
-type buffer struct {
-	b     []byte
-	class uint8
-}
+type buffer struct{ b []byte }
 
 // Buffers come in powers of two, from 1<<minBufferClass bytes on. Those above
 // 1<<maxBufferClass are not pooled.
@@ -28,23 +25,28 @@ var bufferPools [maxBufferClass + 1]sync.Pool
 // borrow returns a buffer of length 0 and a capacity of at least size bytes.
 // Its bytes hold anything.
 func borrow(size int) *buffer {
-	class := uint8(max(bits.Len(uint(max(size, 1)-1)), minBufferClass))
+	class := max(bits.Len(uint(max(size, 1)-1)), minBufferClass)
 	if class > maxBufferClass {
-		return &buffer{b: make([]byte, 0, size), class: class}
+		return &buffer{b: make([]byte, 0, size)}
 	}
 	if pooled, ok := bufferPools[class].Get().(*buffer); ok {
 		return pooled
 	}
-	return &buffer{b: make([]byte, 0, 1<<class), class: class}
+	return &buffer{b: make([]byte, 0, 1<<class)}
 }
 
-// free gives the buffer back. A nil buffer is none.
+// free gives the buffer back, to those of its size: its owner may have made it
+// a larger one. A nil buffer is none.
 func (b *buffer) free() {
-	if b == nil || b.class > maxBufferClass {
+	if b == nil {
+		return
+	}
+	class := bits.Len(uint(cap(b.b))) - 1
+	if class < minBufferClass || class > maxBufferClass {
 		return
 	}
 	b.b = b.b[:0]
-	bufferPools[b.class].Put(b)
+	bufferPools[class].Put(b)
 }
 
 // grown returns a buffer with the content of b and room for n more bytes,

@@ -149,7 +149,8 @@ func (w *frameWriter) neverInterrupt() {
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
-// or, if it is long and can go out at once, taken from where it is. The ticket
+// or, if it is long, can go out at once and its owner writes it, taken from
+// where it is. The ticket
 // must be passed to flush, until which the payload must not change. It is nil
 // when there is nothing to wait for, because the frame is held.
 func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
@@ -163,7 +164,7 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 		return nil, w.err
 	}
 	start := w.appended
-	if len(payload) >= lendAbove && !w.masked && !w.busy && (len(payload) >= maxHeld/2 || !w.hold.Load()) {
+	if len(payload) >= lendAbove && !w.masked && !w.busy && !w.delegate && (len(payload) >= maxHeld/2 || !w.hold.Load()) {
 		w.data = w.data.grown(maxHeaderSize)
 		w.data.b = appendHeader(w.data.b, h)
 		w.external = payload
@@ -200,11 +201,14 @@ func (w *frameWriter) flushing() bool {
 }
 
 // header returns the header of a frame with that first byte and payload, with
-// a fresh masking key if frames leave masked.
+// a fresh masking key if frames leave masked. That there is none ends the
+// connection: later messages may refer to the one that cannot leave.
 func (w *frameWriter) header(first byte, payload []byte) (h header, err error) {
 	h = header{first: first, masked: w.masked, length: int64(len(payload))}
 	if w.masked {
-		h.key, err = newKey()
+		if h.key, err = newKey(); err != nil {
+			w.broken(err)
+		}
 	}
 	return h, err
 }

@@ -1,0 +1,365 @@
+package websocket
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A written parameter is one of the forms in which an offer or a response may
+// name a parameter, valid or not.
+var writtenParams = []string{
+	"server_no_context_takeover", "server_no_context_takeover=1", `server_no_context_takeover=""`,
+	"client_no_context_takeover", "client_no_context_takeover=x",
+	"server_max_window_bits", "server_max_window_bits=7", "server_max_window_bits=8", `server_max_window_bits="10"`,
+	"server_max_window_bits=15", "server_max_window_bits=16", "server_max_window_bits=08", "server_max_window_bits=+9",
+	"server_max_window_bits=-9", "server_max_window_bits=1e1", "server_max_window_bits=x", `server_max_window_bits=""`,
+	"server_max_window_bits=99999999999999999999",
+	"client_max_window_bits", "client_max_window_bits=7", "client_max_window_bits=8", "client_max_window_bits=9",
+	`client_max_window_bits="12"`, "client_max_window_bits=15", "client_max_window_bits=16", `client_max_window_bits=""`,
+	"SERVER_NO_CONTEXT_TAKEOVER", "foo", "foo=1",
+}
+
+// eachWritten calls f with every element of up to n written parameters.
+func eachWritten(n int, f func(params []string)) {
+	var extend func(params []string)
+	extend = func(params []string) {
+		f(params)
+		if len(params) == n {
+			return
+		}
+		for _, p := range writtenParams {
+			extend(append(params[:len(params):len(params)], p))
+		}
+	}
+	extend(nil)
+}
+
+// A reading is what RFC 7692, Section 7.1, makes of an element: the value of
+// each parameter, "" without one.
+type reading map[string]string
+
+// slowRead reads an element as the text of the RFC goes. ok is false if it is
+// to be declined (Section 7): an unknown name, a wrong value, a name twice.
+func slowRead(params []string) (r reading, ok bool) {
+	bits := []string{"8", "9", "10", "11", "12", "13", "14", "15"}
+	r = reading{}
+	for _, p := range params {
+		name, value, valued := strings.Cut(p, "=")
+		value = strings.Trim(value, `"`)
+		if _, twice := r[name]; twice {
+			return nil, false
+		}
+		r[name] = value
+		switch name {
+		case "server_no_context_takeover", "client_no_context_takeover":
+			ok = !valued
+		case "server_max_window_bits":
+			ok = valued && slices.Contains(bits, value)
+		case "client_max_window_bits":
+			ok = !valued || slices.Contains(bits, value)
+		default:
+			ok = false
+		}
+		if !ok {
+			return nil, false
+		}
+	}
+	return r, true
+}
+
+// has reports whether the parameter is there.
+func (r reading) has(name string) bool { _, ok := r[name]; return ok }
+
+// bits returns the value as a number, or 15, the largest window.
+func (r reading) bits(name string) (n int) {
+	if r[name] == "" {
+		return 15
+	}
+	fmt.Sscan(r[name], &n)
+	return n
+}
+
+// slowAgreement returns what a response means (Section 7.1).
+func (r reading) slowAgreement() deflateAgreement {
+	return deflateAgreement{
+		serverNoContext: r.has("server_no_context_takeover"),
+		clientNoContext: r.has("client_no_context_takeover"),
+		serverWindow:    r.bits("server_max_window_bits"),
+		clientWindow:    r.bits("client_max_window_bits"),
+	}
+}
+
+// answered returns the server's answer to a field value, as a field value and
+// as an agreement.
+func answered(t *testing.T, field string, c *Compression) (string, *deflateAgreement) {
+	t.Helper()
+	offers, err := parseExtensions([]string{field})
+	require.NoError(t, err, field)
+	agreed, elements := acceptExtensions(offers, c)
+	require.LessOrEqual(t, len(elements), 1, field)
+	return string(appendExtensions(nil, elements)), agreed
+}
+
+// element writes parameters behind the name.
+func element(params []string) string {
+	return strings.Join(append([]string{"permessage-deflate"}, params...), "; ")
+}
+
+// split reads what the server wrote.
+func split(t *testing.T, field string) reading {
+	t.Helper()
+	name, params, some := strings.Cut(field, "; ")
+	require.Equal(t, "permessage-deflate", name)
+	if !some {
+		return reading{}
+	}
+	r, ok := slowRead(strings.Split(params, "; "))
+	require.True(t, ok, "the answer %q is not valid", field)
+	return r
+}
+
+// negotiated are configurations of either side.
+var negotiated = []*Compression{
+	{}, {NoContext: true}, {PeerNoContext: true}, {Window: 9}, {Window: 15, PeerWindow: 15}, {PeerWindow: 9},
+	{Window: 10, PeerWindow: 12, NoContext: true, PeerNoContext: true},
+}
+
+// TestEveryOffer judges the answers to all offers of up to three parameters by
+// the text of the RFC.
+func TestEveryOffer(t *testing.T) {
+	covers(t, "N05", "N07", "N12", "N13", "N16", "N17", "N18", "N22", "Q.A12")
+	for _, c := range negotiated {
+		offers := 0
+		eachWritten(3, func(params []string) {
+			offers++
+			if t.Failed() {
+				return
+			}
+			field := element(params)
+			answer, agreed := answered(t, field, c)
+			offer, ok := slowRead(params)
+			if ok != (answer != "") || ok != (agreed != nil) {
+				t.Errorf("%+v: %q is answered with %q", *c, field, answer)
+			} else if ok {
+				checkAnswer(t, c, field, offer, split(t, answer), *agreed)
+			}
+		})
+		n := len(writtenParams)
+		require.Equal(t, 1+n+n*n+n*n*n, offers)
+	}
+}
+
+// checkAnswer judges the answer to a valid offer.
+func checkAnswer(t *testing.T, c *Compression, field string, offer, answer reading, agreed deflateAgreement) {
+	t.Helper()
+	wrong := func(rule string) { t.Errorf("%+v: %q is answered with %v: %s", *c, field, answer, rule) }
+	if offer.has("server_no_context_takeover") && !answer.has("server_no_context_takeover") {
+		wrong("server_no_context_takeover is not granted (Section 7.1.1.1)")
+	}
+	if offer.has("server_max_window_bits") &&
+		(!answer.has("server_max_window_bits") || answer.bits("server_max_window_bits") > offer.bits("server_max_window_bits")) {
+		wrong("server_max_window_bits is not granted (Section 7.1.2.1)")
+	}
+	if answer.has("client_max_window_bits") {
+		switch bits := answer.bits("client_max_window_bits"); {
+		case !offer.has("client_max_window_bits"), answer["client_max_window_bits"] == "":
+			wrong("client_max_window_bits must not stand here (Section 7.1.2.2)")
+		case bits > offer.bits("client_max_window_bits"), bits == 8:
+			wrong("the client is asked for a window it cannot have")
+		case c.PeerWindow > 0 && bits > c.PeerWindow:
+			wrong("the configured window is not asked for")
+		}
+	} else if c.PeerWindow > 0 && offer.bits("client_max_window_bits") > 8 && offer.has("client_max_window_bits") {
+		wrong("no window is asked for")
+	}
+	if c.NoContext && !answer.has("server_no_context_takeover") || c.PeerNoContext && !answer.has("client_no_context_takeover") {
+		wrong("a configured parameter is missing")
+	}
+	if agreed != answer.slowAgreement() {
+		wrong(fmt.Sprintf("it is taken to mean %+v", agreed))
+	}
+	checkWindows(t, c, server, agreed)
+}
+
+// checkWindows looks whether a connection keeps to the agreement.
+func checkWindows(t *testing.T, c *Compression, r role, agreed deflateAgreement) {
+	t.Helper()
+	own, ownReset := agreed.clientWindow, agreed.clientNoContext
+	if r == server {
+		own, ownReset = agreed.serverWindow, agreed.serverNoContext
+	}
+	d := newDeflation(r, &agreed, c)
+	if d.window > own || ownReset && d.takeover {
+		t.Errorf("%+v: with %+v our window is %d, and takeover %v", *c, agreed, d.window, d.takeover)
+	}
+}
+
+// TestEveryResponse judges what a client makes of all responses of up to three
+// parameters.
+func TestEveryResponse(t *testing.T) {
+	covers(t, "N06", "N08", "N09", "N10", "N12", "N14", "N15", "N19", "N20", "Q.B06", "Q.E11")
+	for _, c := range negotiated {
+		offer := split(t, string(appendExtensions(nil, offerExtensions(c))))
+		require.True(t, offer.has("client_max_window_bits"))
+		eachWritten(3, func(params []string) {
+			if t.Failed() {
+				return
+			}
+			response, valid := slowRead(params)
+			want := valid && slowFits(offer, response)
+			elements, err := parseExtensions([]string{element(params)})
+			require.NoError(t, err)
+			agreed, err := checkDeflate(elements, c)
+			if want != (err == nil) || want != (agreed != nil) {
+				t.Errorf("%v was offered, %q answered, and that is %v", offer, element(params), err)
+			} else if want {
+				require.Equal(t, response.slowAgreement(), *agreed)
+				checkWindows(t, c, client, *agreed)
+			}
+		})
+	}
+}
+
+// slowFits reports whether a valid response fits an offer.
+func slowFits(offer, response reading) bool {
+	if offer.has("server_no_context_takeover") && !response.has("server_no_context_takeover") {
+		return false
+	}
+	if offer.has("server_max_window_bits") &&
+		(!response.has("server_max_window_bits") || response.bits("server_max_window_bits") > offer.bits("server_max_window_bits")) {
+		return false
+	}
+	if !response.has("client_max_window_bits") {
+		return true
+	}
+	return response["client_max_window_bits"] != "" && offer.has("client_max_window_bits") &&
+		response.bits("client_max_window_bits") <= offer.bits("client_max_window_bits")
+}
+
+func TestSeveralOffers(t *testing.T) {
+	covers(t, "N01", "N02", "N03", "N04", "N05", "N22")
+	for _, c := range []struct{ offers, want string }{
+		{"permessage-deflate; server_max_window_bits=10, permessage-deflate", "permessage-deflate; server_max_window_bits=10"},
+		{"permessage-deflate, permessage-deflate; server_max_window_bits=10", "permessage-deflate"},
+		{"permessage-deflate; foo, permessage-deflate", "permessage-deflate"},
+		{"permessage-deflate; server_max_window_bits=16, permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover"},
+		{"x-foo, permessage-deflate", "permessage-deflate"},
+		{"permessage-deflate, permessage-deflate", "permessage-deflate"},
+		{"x-webkit-deflate-frame, permessage-deflate, permessage-bzip2", "permessage-deflate"},
+		{"PERMESSAGE-DEFLATE, Permessage-Deflate", ""},
+		{"permessage-deflate; foo, permessage-deflate; bar", ""},
+		{"x-foo", ""},
+		{"", ""},
+	} {
+		got, agreed := answered(t, c.offers, &Compression{})
+		require.Equal(t, c.want, got, c.offers)
+		require.Equal(t, c.want != "", agreed != nil)
+		got, agreed = answered(t, c.offers, nil)
+		require.Empty(t, got)
+		require.Nil(t, agreed)
+	}
+}
+
+func TestResponsesThatAreNoAnswer(t *testing.T) {
+	covers(t, "N03", "N04", "N06", "N19", "N22", "E01")
+	for field, on := range map[string]bool{
+		"permessage-deflate, permessage-deflate":        true,
+		"permessage-deflate, x-foo":                     true,
+		"permessage-deflate, permessage-bzip2":          true,
+		"x-foo, permessage-deflate":                     true,
+		"PERMESSAGE-DEFLATE":                            true,
+		"permessage-deflate":                            false,
+		"permessage-deflate; client_max_window_bits=12": false,
+	} {
+		elements, err := parseExtensions([]string{field})
+		require.NoError(t, err)
+		c := &Compression{}
+		if !on {
+			c = nil
+		}
+		agreed, err := checkDeflate(elements, c)
+		require.Error(t, err, field)
+		require.Nil(t, agreed)
+	}
+	agreed, err := checkDeflate(nil, &Compression{})
+	require.NoError(t, err, "a server may decline")
+	require.Nil(t, agreed)
+}
+
+// TestOffers has what a client offers, whatever is configured.
+func TestOffers(t *testing.T) {
+	covers(t, "N08", "N14", "N16", "N20")
+	for want, c := range map[string]Compression{
+		"permessage-deflate; client_max_window_bits":                                                         {},
+		"permessage-deflate; client_no_context_takeover; client_max_window_bits":                             {NoContext: true},
+		"permessage-deflate; server_no_context_takeover; client_max_window_bits":                             {PeerNoContext: true},
+		"permessage-deflate; server_max_window_bits=10; client_max_window_bits":                              {PeerWindow: 10},
+		"permessage-deflate; server_max_window_bits=9; client_max_window_bits=11":                            {PeerWindow: 8, Window: 11},
+		"permessage-deflate; server_max_window_bits=15; client_max_window_bits=15":                           {PeerWindow: 99, Window: 99},
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits": {Level: 99, Threshold: -5, NoContext: true, PeerNoContext: true},
+	} {
+		require.Equal(t, want, string(appendExtensions(nil, offerExtensions(&c))))
+	}
+}
+
+// TestNegotiationOverHTTP has what the first request and response look like on
+// the network, and what goes on without an agreement.
+func TestNegotiationOverHTTP(t *testing.T) {
+	covers(t, "N03", "N05", "N22", "Z01")
+	h := Handler(&AcceptOptions{Config: Config{Compression: &Compression{}}}, func(c *Conn, _ *http.Request) error { return echo(c) })
+	for offer, want := range map[string][]string{
+		"permessage-deflate; server_max_window_bits=15":                        {"permessage-deflate; server_max_window_bits=12"},
+		"permessage-deflate; server_max_window_bits=8":                         {"permessage-deflate; server_max_window_bits=8"},
+		"permessage-deflate; foo, permessage-deflate; client_max_window_bits":  {"permessage-deflate"},
+		"permessage-deflate; foo":                                              nil,
+		"PERMESSAGE-DEFLATE":                                                   nil,
+		"permessage-deflate; client_max_window_bits; server_max_window_bits=7": nil,
+	} {
+		s := quiet(h)
+		s.Start()
+		nc, err := net.Dial("tcp", s.Listener.Addr().String())
+		require.NoError(t, err)
+		r, _ := roundTrip(t, nc, request("Sec-WebSocket-Extensions: "+offer))
+		require.Equal(t, 101, r.StatusCode, offer)
+		require.Equal(t, want, r.Header["Sec-Websocket-Extensions"], offer)
+		nc.Close()
+		s.Close()
+	}
+}
+
+// FuzzDeflateNegotiation lets a server answer any field, and a client read the
+// answer to its own offer back: the two must agree.
+func FuzzDeflateNegotiation(f *testing.F) {
+	for _, field := range []string{"permessage-deflate", "permessage-deflate; client_max_window_bits=10; server_max_window_bits=\"9\", x; y", "permessage-deflate;;"} {
+		f.Add(field, uint8(0), uint8(0), uint8(12), uint8(9))
+	}
+	f.Fuzz(func(t *testing.T, field string, bits, peer, window, peerWindow uint8) {
+		ours := &Compression{NoContext: bits&1 != 0, PeerNoContext: bits&2 != 0, Window: int(window % 18), PeerWindow: int(peerWindow % 18)}
+		theirs := &Compression{NoContext: peer&1 != 0, PeerNoContext: peer&2 != 0, Window: int(peer >> 4), PeerWindow: int(peer >> 2 % 16)}
+		if offers, err := parseExtensions([]string{field}); err == nil {
+			agreed, elements := acceptExtensions(offers, ours)
+			if again, _ := parseExtensions([]string{string(appendExtensions(nil, elements))}); !slices.EqualFunc(elements, again, sameExtension) {
+				t.Errorf("%q is answered with %v, which reads as %v", field, elements, again)
+			}
+			if agreed != nil {
+				checkWindows(t, ours, server, *agreed)
+			}
+		}
+		agreed, elements := acceptExtensions(offerExtensions(theirs), ours)
+		read, err := checkDeflate(elements, theirs)
+		if err != nil || agreed == nil || *read != *agreed {
+			t.Fatalf("the server understands %+v, the client %+v (%v)", agreed, read, err)
+		}
+		checkWindows(t, theirs, client, *read)
+	})
+}
+
+func sameExtension(a, b extension) bool {
+	return a.name == b.name && slices.Equal(a.params, b.params)
+}
