@@ -118,7 +118,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		}
 	}
 	if err := c.terminal(); err != nil {
-		c.reading.give()
+		c.endRead()
 		return err
 	}
 	c.in.unpin()
@@ -156,6 +156,9 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 // endRead gives the reading turn on.
 func (c *Conn) endRead() {
 	c.reading.give()
+	if c.shut.Load() {
+		c.closeReading()
+	}
 	if c.pings.pending.Load() > 0 {
 		c.pings.nudge()
 	}
@@ -354,13 +357,7 @@ func (c *Conn) closeTransport() {
 	}
 	nc.Close()
 	c.out.close()
-	if c.reading.try() {
-		c.in.close()
-		if c.deflate != nil {
-			c.deflate.decompressor.Close(net.ErrClosed)
-		}
-		c.reading.give()
-	}
+	c.closeReading()
 	if c.deflate != nil && c.sending.try() {
 		c.deflate.compressor.Drop()
 		c.sending.give()
@@ -372,6 +369,19 @@ func (c *Conn) closeTransport() {
 	c.mu.Unlock()
 	for _, w := range watchers {
 		w.gone(c)
+	}
+}
+
+// closeReading gives back the memory that reading needs, unless somebody reads:
+// that call does it when it ends.
+func (c *Conn) closeReading() {
+	if !c.reading.try() {
+		return
+	}
+	defer c.reading.give()
+	c.in.close()
+	if c.deflate != nil {
+		c.deflate.decompressor.Close(net.ErrClosed)
 	}
 }
 

@@ -325,6 +325,9 @@ func (r *frameReader) ready(fd uintptr) bool {
 		r.parked.Store(int64(now()))
 		return false
 	}
+	if err != nil {
+		r.settle()
+	}
 	r.got, r.err = n, err
 	return true
 }
