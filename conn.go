@@ -169,6 +169,12 @@ func (c *Conn) endRead() {
 // peer to send, and before it does, all that is held leaves. Errors that leave
 // the connection alive are those of the context and os.ErrDeadlineExceeded.
 func (c *Conn) receive(by caller, target []byte) (int, error) {
+	if c.out.hold.Load() {
+		if n, ok, err := c.receiveNow(by, target); ok {
+			return n, c.readFailed(err)
+		}
+		c.out.hold.Store(false)
+	}
 	c.out.flushHeld(by.ctx)
 	if c.msg.giveWay {
 		c.msg.giveWay = false
@@ -194,6 +200,15 @@ func (c *Conn) receive(by caller, target []byte) (int, error) {
 		return n, err
 	}
 	return n, c.readFailed(err)
+}
+
+// receiveNow is receive when replies are held because more may be here. ok is
+// false if nothing is: then receive goes on.
+func (c *Conn) receiveNow(by caller, target []byte) (n int, ok bool, err error) {
+	if by.own || by.ctx.Done() != nil && by.ctx.Err() != nil {
+		return 0, false, nil
+	}
+	return c.in.fillNow(target)
 }
 
 // readerWaits reports whether the application wants to read.

@@ -42,6 +42,7 @@ type frameReader struct {
 
 	target []byte // for onReady: where to read to, and what came of it
 	got    int
+	try    bool  // return without bytes instead of waiting
 	err    error // the first error of the network; permanent
 
 	received atomic.Uint64 // bytes
@@ -130,16 +131,17 @@ func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte,
 // until fill or settle, because the last bytes taken may still be in use.
 func (r *frameReader) take(n int) { r.start += n }
 
-// wholeMessageWaits reports whether the unread bytes begin with a message of
-// one frame that is all there.
-func (r *frameReader) wholeMessageWaits() bool {
+// messageWaits reports whether the unread bytes begin with a message of one
+// frame. If the rest of it cannot be looked for without waiting, it must all
+// be there.
+func (r *frameReader) messageWaits() bool {
 	b := r.unread()
 	if len(b) < 2 {
 		return false
 	}
 	h, size, v := parseHeader(b)
 	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
-		h.length <= int64(len(b)-size)
+		(r.raw != nil || h.length <= int64(len(b)-size))
 }
 
 // unmask unmasks the payload of the current frame that was received, where it
@@ -265,6 +267,21 @@ func (r *frameReader) fill(target []byte) (int, error) {
 	return n, err
 }
 
+// fillNow is fill for when bytes may be there. ok is false if none are, or if
+// that cannot be known without waiting: then nothing has happened.
+func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
+	if r.raw == nil || r.err != nil {
+		return 0, false, nil
+	}
+	r.try = true
+	n, err = r.fill(target)
+	r.try = false
+	if r.got == 0 && r.err == nil {
+		return 0, false, nil
+	}
+	return n, true, err
+}
+
 // receive reads once from the network.
 func (r *frameReader) receive(target []byte) (n int, err error) {
 	if r.raw != nil {
@@ -329,6 +346,9 @@ func (r *frameReader) ready(fd uintptr) bool {
 	n, wait, err := readNow(fd, p)
 	if wait {
 		r.settle()
+		if r.try {
+			return true
+		}
 		r.parked.Store(int64(now()))
 		return false
 	}
