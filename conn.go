@@ -119,7 +119,7 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		}
 	}
 	if err := c.terminal(); err != nil {
-		c.reading.give()
+		c.endRead()
 		return err
 	}
 	c.in.unpin()
@@ -157,6 +157,9 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 // endRead gives the reading turn on.
 func (c *Conn) endRead() {
 	c.reading.give()
+	if c.shut.Load() {
+		c.closeReading()
+	}
 	if c.pings.pending.Load() > 0 {
 		c.pings.nudge()
 	}
@@ -167,6 +170,12 @@ func (c *Conn) endRead() {
 // peer to send, and before it does, all that is held leaves. Errors that leave
 // the connection alive are those of the context and os.ErrDeadlineExceeded.
 func (c *Conn) receive(by caller, target []byte) (int, error) {
+	if c.out.hold.Load() {
+		if n, ok, err := c.receiveNow(by, target); ok {
+			return n, c.readFailed(err)
+		}
+		c.out.hold.Store(false)
+	}
 	if err := c.beforeWait(by); err != nil {
 		return 0, err
 	}
@@ -220,6 +229,15 @@ func (c *Conn) afterWait(by caller, err error) error {
 		return os.ErrDeadlineExceeded
 	}
 	return c.readFailed(err)
+}
+
+// receiveNow is receive when replies are held because more may be here. ok is
+// false if nothing is: then receive goes on.
+func (c *Conn) receiveNow(by caller, target []byte) (n int, ok bool, err error) {
+	if by.own || by.ctx.Done() != nil && by.ctx.Err() != nil {
+		return 0, false, nil
+	}
+	return c.in.fillNow(target)
 }
 
 // readerWaits reports whether the application wants to read.
@@ -384,13 +402,7 @@ func (c *Conn) closeTransport() {
 	}
 	nc.Close()
 	c.out.close()
-	if c.reading.try() {
-		c.in.close()
-		if c.deflate != nil {
-			c.deflate.decompressor.Close(net.ErrClosed)
-		}
-		c.reading.give()
-	}
+	c.closeReading()
 	if c.deflate != nil && c.sending.try() {
 		c.deflate.compressor.Drop()
 		c.sending.give()
@@ -402,6 +414,19 @@ func (c *Conn) closeTransport() {
 	c.mu.Unlock()
 	for _, w := range watchers {
 		w.gone(c)
+	}
+}
+
+// closeReading gives back the memory that reading needs, unless somebody reads:
+// that call does it when it ends.
+func (c *Conn) closeReading() {
+	if !c.reading.try() {
+		return
+	}
+	defer c.reading.give()
+	c.in.close()
+	if c.deflate != nil {
+		c.deflate.decompressor.Close(net.ErrClosed)
 	}
 }
 

@@ -146,7 +146,8 @@ func (c *Conn) begin(by caller) error {
 }
 
 // finish ends the message that was received and decides whether its reply may
-// be held: only if the next message is here already.
+// be held: only if the next message waits. Should its end be missing, receive
+// looks for that before it waits.
 func (c *Conn) finish() error {
 	m := &c.msg
 	if m.checked && !m.text.Complete() {
@@ -156,7 +157,7 @@ func (c *Conn) finish() error {
 	m.giveWay = true
 	c.counters.messagesIn.Add(1)
 	c.messageHeard()
-	if more := c.in.wholeMessageWaits(); more != c.out.hold.Load() {
+	if more := c.in.messageWaits(); more != c.out.hold.Load() {
 		c.out.hold.Store(more)
 	}
 	return nil

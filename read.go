@@ -30,7 +30,8 @@ type frameReader struct {
 	lent   *buffer // holds the bytes of a message that the application looks at
 	pinned bool    // so does buf: what was read may not be moved or overwritten
 	small  int     // size of an ordinary buffer
-	large  uint8   // above 0, fills were full: borrow busyBufferSize
+	step   uint8   // how often the buffer grew because fills were full
+	large  uint8   // fills that would have fitted a step lower until it is taken back
 	first  [16]byte
 
 	rules   frameRules
@@ -41,15 +42,19 @@ type frameReader struct {
 
 	target []byte // for onReady: where to read to, and what came of it
 	got    int
+	try    bool  // return without bytes instead of waiting
 	err    error // the first error of the network; permanent
 
 	received atomic.Uint64 // bytes
 	parked   atomic.Int64  // the instant when fill last began to wait
 }
 
-// busyBufferSize is the size of the buffer borrowed after reads that filled an
-// ordinary one.
-const busyBufferSize = 64 << 10
+// busyBufferSizes are the sizes of the buffers borrowed after reads that filled
+// an ordinary one, and after others that filled the first of these.
+var busyBufferSizes = [...]int{64 << 10, 256 << 10}
+
+// largeReads is how many small reads in a row a larger buffer outlives.
+const largeReads = 8
 
 // maxIdleReads is how many reads of nothing, without an error, are taken in a
 // row.
@@ -126,16 +131,17 @@ func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte,
 // until fill or settle, because the last bytes taken may still be in use.
 func (r *frameReader) take(n int) { r.start += n }
 
-// wholeMessageWaits reports whether the unread bytes begin with a message of
-// one frame that is all there.
-func (r *frameReader) wholeMessageWaits() bool {
+// messageWaits reports whether the unread bytes begin with a message of one
+// frame. If the rest of it cannot be looked for without waiting, it must all
+// be there.
+func (r *frameReader) messageWaits() bool {
 	b := r.unread()
 	if len(b) < 2 {
 		return false
 	}
 	h, size, v := parseHeader(b)
 	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
-		h.length <= int64(len(b)-size)
+		(r.raw != nil || h.length <= int64(len(b)-size))
 }
 
 // unmask unmasks the payload of the current frame that was received, where it
@@ -186,11 +192,14 @@ func (r *frameReader) read(p []byte) int {
 }
 
 // bufferSize returns the size of the buffer that room borrows.
-func (r *frameReader) bufferSize() int {
-	if r.large > 0 {
-		return max(r.small, busyBufferSize)
+func (r *frameReader) bufferSize() int { return r.sizeAt(r.step) }
+
+// sizeAt returns the size of the buffer after so many steps.
+func (r *frameReader) sizeAt(step uint8) int {
+	if step == 0 {
+		return r.small
 	}
-	return r.small
+	return max(r.small, busyBufferSizes[step-1])
 }
 
 // pin keeps the bytes that piece returned valid until unpin.
@@ -268,6 +277,21 @@ func (r *frameReader) entered(n int, err error) error {
 // idle reports whether nothing is there to be read or to be taken up.
 func (r *frameReader) idle() bool {
 	return !r.current && r.left == 0 && (r.buf == nil || r.start == len(r.buf.b))
+}
+
+// fillNow is fill for when bytes may be there. ok is false if none are, or if
+// that cannot be known without waiting: then nothing has happened.
+func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
+	if r.raw == nil || r.err != nil {
+		return 0, false, nil
+	}
+	r.try = true
+	n, err = r.fill(target)
+	r.try = false
+	if r.got == 0 && r.err == nil {
+		return 0, false, nil
+	}
+	return n, true, err
 }
 
 // receive reads once from the network.
@@ -353,8 +377,14 @@ func (r *frameReader) ready(fd uintptr) bool {
 	n, wait, err := readNow(fd, p)
 	if wait {
 		r.settle()
+		if r.try {
+			return true
+		}
 		r.parked.Store(int64(now()))
 		return false
+	}
+	if err != nil {
+		r.settle()
 	}
 	r.got, r.err = n, err
 	return true
@@ -376,7 +406,7 @@ func (r *frameReader) room() []byte {
 // another one if this one is pinned or full of them.
 func (r *frameReader) compact() {
 	old := r.unread()
-	if !r.pinned && r.start > 0 {
+	if !r.pinned && r.start > 0 && cap(r.buf.b) >= r.bufferSize() {
 		r.buf.b = r.buf.b[:copy(r.buf.b, old)]
 		r.start = 0
 		return
@@ -387,15 +417,21 @@ func (r *frameReader) compact() {
 	r.buf = fresh
 }
 
-// filled enters n bytes that were read into room. Reads that fill an ordinary
-// buffer ask for larger ones, reads that would have fitted end that.
+// filled enters n bytes that were read into room. Reads that fill the buffer
+// ask for a larger one, reads that would have fitted a smaller one end that.
 func (r *frameReader) filled(n int) {
 	r.buf.b = r.buf.b[:len(r.buf.b)+n]
 	switch {
 	case len(r.buf.b) == cap(r.buf.b):
-		r.large = 8
-	case r.large > 0 && n < r.small:
-		r.large--
+		r.large = largeReads
+		if int(r.step) < len(busyBufferSizes) && cap(r.buf.b) >= r.bufferSize() {
+			r.step++
+		}
+	case r.step > 0 && n < r.sizeAt(r.step-1):
+		if r.large--; r.large == 0 {
+			r.step--
+			r.large = largeReads
+		}
 	}
 }
 

@@ -78,9 +78,10 @@ type frameWriter struct {
 
 // Sizes in bytes.
 const (
-	lendAbove = 16 << 10 // payloads from which on a server's are not copied
-	maxHeld   = 64 << 10 // held frames that are flushed at once
-	maxUrgent = 4 << 10  // waiting control frames from which on only the latest Pong is kept
+	lendAbove = 16 << 10  // payloads from which on a server's are not copied
+	holdBelow = 32 << 10  // payloads that are copied if that lets them be held
+	maxHeld   = 256 << 10 // held frames that are flushed at once
+	maxUrgent = 4 << 10   // waiting control frames from which on only the latest Pong is kept
 )
 
 // work is what the flusher writes: head, then external. off counts what is
@@ -150,9 +151,9 @@ func (w *frameWriter) neverInterrupt() {
 
 // append adds a data frame whose first byte is given. The payload is copied,
 // or, if it is long, can go out at once and its owner writes it, taken from
-// where it is. The ticket
-// must be passed to flush, until which the payload must not change. It is nil
-// when there is nothing to wait for, because the frame is held.
+// where it is. The ticket must be passed to flush, until which the payload must
+// not change. It is nil when there is nothing to wait for, because the frame is
+// held.
 func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	h, err := w.header(first, payload)
 	if err != nil {
@@ -164,7 +165,7 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 		return nil, w.err
 	}
 	start := w.appended
-	if len(payload) >= lendAbove && !w.masked && !w.busy && !w.delegate && (len(payload) >= maxHeld/2 || !w.hold.Load()) {
+	if len(payload) >= lendAbove && !w.masked && !w.busy && !w.delegate && (len(payload) >= holdBelow || !w.hold.Load()) {
 		w.data = w.data.grown(maxHeaderSize)
 		w.data.b = appendHeader(w.data.b, h)
 		w.external = payload

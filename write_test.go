@@ -381,3 +381,45 @@ func TestShortAndFailingWrites(t *testing.T) {
 		}
 	}
 }
+
+func TestRepliesAreHeldForMessageThatIsBegun(t *testing.T) {
+	nc, ns := tcpPair(t)
+	cfg := Config{PingInterval: -1, ReadBufferSize: 4 << 10, HoldReplies: time.Hour}
+	s := newConn(ns, server, cfg.settled(), agreement{}, nil)
+	defer s.CloseNow()
+	frame := clientFrame(0x82, string(ramp(3000)))
+	nc.Write(bytes.Repeat(frame, 2))
+	for i := range 2 {
+		_, p, err := s.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, ramp(3000), p)
+		require.EqualValues(t, 0, s.Stats().Flushes, "reply %d", i)
+		require.NoError(t, s.Write(t.Context(), Binary, []byte("reply")))
+	}
+	require.EqualValues(t, 1, s.Stats().Flushes, "the rest of the second message was there")
+
+	nc.Write(append(frame[:len(frame):len(frame)], frame[:100]...))
+	_, _, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Write(t.Context(), Binary, []byte("third")))
+	require.EqualValues(t, 1, s.Stats().Flushes, "another message is begun")
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error, 1)
+	go func() {
+		_, _, err := s.Read(ctx)
+		read <- err
+	}()
+	replies := make([]byte, 3*len("..reply"))
+	_, err = io.ReadFull(nc, replies)
+	require.NoError(t, err, "the reader waits: the reply leaves")
+	require.Equal(t, "\x82\x05reply\x82\x05reply\x82\x05third", string(replies))
+	require.NoError(t, s.Write(t.Context(), Binary, []byte("alone")))
+	_, err = io.ReadFull(nc, replies[:7])
+	require.NoError(t, err, "while the reader waits nothing is held")
+	cancel()
+	require.ErrorIs(t, <-read, context.Canceled)
+	nc.Write(frame[100:])
+	_, p, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, ramp(3000), p)
+}

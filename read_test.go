@@ -1,0 +1,63 @@
+package websocket
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
+	whole := clientFrame(0x82, string(ramp(100)))
+	for _, sent := range [][]byte{nil, whole[:50], whole[:1], append(whole[:len(whole):len(whole)], whole[:20]...)} {
+		nc, ns := tcpPair(t)
+		s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		nc.Write(sent)
+		nc.Close()
+		var err error
+		for err == nil {
+			_, _, err = s.Read(t.Context())
+		}
+		require.ErrorIs(t, err, CloseAbnormal)
+		require.Nil(t, s.in.buf)
+	}
+}
+
+func TestReadBufferGrowsInStepsAndShrinks(t *testing.T) {
+	r := frameReader{small: 4 << 10}
+	full := func() {
+		r.filled(len(r.room()))
+		r.take(len(r.unread()))
+		r.settle()
+	}
+	short := func(times int) {
+		for range times {
+			r.room()
+			r.filled(1)
+			r.take(1)
+			r.settle()
+		}
+	}
+	require.Equal(t, 4<<10, r.bufferSize())
+	full()
+	require.Equal(t, 64<<10, r.bufferSize(), "an ordinary buffer was full")
+	full()
+	full()
+	require.Equal(t, 256<<10, r.bufferSize(), "this is the largest")
+	require.Nil(t, r.buf, "nothing is unread")
+	short(largeReads)
+	require.Equal(t, 64<<10, r.bufferSize())
+	short(largeReads)
+	require.Equal(t, 4<<10, r.bufferSize())
+	short(largeReads)
+	require.Equal(t, 4<<10, r.bufferSize())
+}
+
+func TestUnreadBytesMoveToALargerBuffer(t *testing.T) {
+	r := frameReader{small: 4 << 10}
+	n := copy(r.room(), ramp(4<<10))
+	r.filled(n)
+	r.take(n - 100)
+	r.room()
+	require.Equal(t, 64<<10, cap(r.buf.b))
+	require.Equal(t, ramp(4 << 10)[n-100:], r.unread())
+}
