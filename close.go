@@ -175,9 +175,8 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 		if !c.reading.take(ctx.Done(), c.endedChan()) {
 			return ctx.Err()
 		}
-		err := c.terminal()
-		if err == nil {
-			err = c.discardAll(caller{ctx: ctx, own: true})
+		if c.terminal() == nil {
+			c.discardAll(caller{ctx: ctx, own: true})
 		}
 		c.reading.give()
 		if ctx.Err() != nil {
@@ -187,7 +186,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 	return nil
 }
 
-// discardAll reads and drops everything. It returns when that fails.
+// discardAll reads and drops everything. It returns the error that ends that.
 func (c *Conn) discardAll(by caller) error {
 	for {
 		if err := c.discardFrame(by); err != nil {

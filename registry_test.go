@@ -23,6 +23,17 @@ func dial(t *testing.T, srv *httptest.Server) *Conn {
 	return c
 }
 
+// dialed is dial for when the server must know of the connection: it does once
+// it has answered.
+func dialed(t *testing.T, srv *httptest.Server) *Conn {
+	t.Helper()
+	c := dial(t, srv)
+	require.NoError(t, c.WriteString(t.Context(), "hello"))
+	_, _, err := c.Read(t.Context())
+	require.NoError(t, err)
+	return c
+}
+
 // readToEnd returns why c ended.
 func readToEnd(c *Conn) error {
 	for {
@@ -46,7 +57,7 @@ func TestServerShutdownClosesItsConnections(t *testing.T) {
 	covers(t, "Q.A20", "R11")
 	var r Registry
 	one, other := registeredServer(t, &r), registeredServer(t, &r)
-	a, b, c := dial(t, one), dial(t, one), dial(t, other)
+	a, b, c := dialed(t, one), dialed(t, one), dialed(t, other)
 	require.Equal(t, 3, r.Len())
 	require.NoError(t, one.Config.Shutdown(t.Context()))
 	require.ErrorIs(t, readToEnd(a), CloseGoingAway)
@@ -244,8 +255,8 @@ func TestRegistryForgets(t *testing.T) {
 func TestRegistryLoopMayEndEarly(t *testing.T) {
 	var r Registry
 	srv := registeredServer(t, &r)
-	dial(t, srv)
-	dial(t, srv)
+	dialed(t, srv)
+	dialed(t, srv)
 	n := 0
 	for c := range r.Conns() {
 		require.True(t, strings.HasPrefix(c.RemoteAddr().String(), "127.0.0.1:"))

@@ -384,7 +384,7 @@ func (p *player) nothingMore() {
 	if len(sent) > p.sent {
 		p.errorf("unexpected bytes sent: % x", sent[p.sent:])
 	}
-	if p.call != nil && len(p.call) == 1 && !p.over {
+	if len(p.call) == 1 && !p.over {
 		if err := <-p.call; err != nil {
 			p.errorf("the call failed: %v", err)
 		}

@@ -27,6 +27,11 @@ const usage = `usage: autobahn <command> [flags]
 autobahn <command> -h lists the flags.
 `
 
+// A usageError says how the program is called.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // commands are the subcommands. Each gets its own arguments.
 var commands = map[string]func(ctx context.Context, args []string, out io.Writer) error{
 	"server":   serve,
@@ -53,7 +58,7 @@ func main() {
 // run runs the command that args name.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New(usage)
+		return usageError(usage)
 	}
 	return commands[args[0]](ctx, args[1:], out)
 }

@@ -224,7 +224,7 @@ func runCompare(_ context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if flags.NArg() < 2 {
-		return errors.New("usage: autobahn compare expected.json index.json...")
+		return usageError("usage: autobahn compare expected.json index.json...")
 	}
 	expected, err := report.Read(flags.Arg(0))
 	if err != nil {

@@ -30,14 +30,13 @@ type Server struct {
 	// Set it before Serve.
 	Update func(agent string)
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced when a result is stored
-	results  map[string]map[string]*Result
-	running  map[string]int // conversations under way, by agent
-	listener net.Listener
-	conns    sync.WaitGroup
-	stopped  chan struct{}
-	stop     sync.Once
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when a result is stored
+	results map[string]map[string]*Result
+	running map[string]int // conversations under way, by agent
+	conns   sync.WaitGroup
+	stopped chan struct{}
+	stop    sync.Once
 }
 
 // NewServer returns a server that plays these conversations.
