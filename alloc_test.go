@@ -81,7 +81,7 @@ func TestReadAllocatesNothing(t *testing.T) {
 						require.NoError(t, err)
 						require.Len(t, m.Data, size)
 						allocs = steadyAllocs(func() {
-							if _, err := c.borrowMessage(ctx); err != nil {
+							if _, _, err := c.borrowMessage(ctx); err != nil {
 								t.Fatal(err)
 							}
 						})

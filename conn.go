@@ -183,18 +183,25 @@ func (c *Conn) receive(by caller, target []byte) (int, error) {
 	return n, c.afterWait(by, err)
 }
 
-// awaitFirst waits until the first bytes of a message are here. It does on
-// little stack what receive does: a goroutine whose stack has grown keeps it
-// while its connection is idle.
-func (c *Conn) awaitFirst(ctx context.Context) error {
+// beginMessage is beginRead for who wants a message. On a raw socket it also
+// waits until the first bytes are here. That is receive on little stack: a
+// goroutine whose stack has grown keeps it while its connection is idle.
+func (c *Conn) beginMessage(ctx context.Context) error {
+	if err := c.beginRead(ctx); err != nil {
+		return err
+	}
 	if c.in.raw == nil || c.in.err != nil || !c.in.idle() {
 		return nil
 	}
-	if err := c.beforeWait(caller{ctx: ctx}); err != nil {
-		return err
+	err := c.beforeWait(caller{ctx: ctx})
+	if err == nil {
+		err = c.in.wait()
+		err = c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
 	}
-	err := c.in.wait()
-	return c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
+	if err != nil {
+		c.endRead()
+	}
+	return err
 }
 
 // beforeWait lets what is held leave and arms the guard. If it returns nil,

@@ -64,7 +64,7 @@ const maxIdleReads = 100
 func (r *frameReader) init(nc net.Conn, raw syscall.RawConn, small int, early []byte) {
 	r.nc, r.raw, r.small = nc, raw, small
 	if raw != nil {
-		r.onReady = r.ready
+		r.onReady = func(fd uintptr) bool { return r.ready(fd) }
 	}
 	if len(early) > 0 {
 		r.buf = borrow(max(small, len(early)))

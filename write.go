@@ -164,16 +164,26 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	start := w.appended
-	if len(payload) >= lendAbove && !w.masked && !w.busy && !w.delegate && (len(payload) >= holdBelow || !w.hold.Load()) {
+	size := headerSize(h) + len(payload)
+	if w.maySendInPlaceLocked(len(payload)) {
 		w.data = w.data.grown(maxHeaderSize)
 		w.data.b = appendHeader(w.data.b, h)
 		w.external = payload
 	} else {
+		// Not in appendFrame, because it would be deeper on the stack there.
+		w.data = w.data.grown(size)
 		w.data = appendFrame(w.data, h, payload)
 	}
 	w.count(h)
-	return w.joinLocked(start, headerSize(h)+len(payload)), nil
+	return w.joinLocked(w.appended, size), nil
+}
+
+// maySendInPlaceLocked reports whether a payload of so many bytes is taken from
+// where it is: because it is worth it, and its owner will write it and can
+// copy what is left when it gives up. The caller holds w.mu.
+func (w *frameWriter) maySendInPlaceLocked(size int) bool {
+	return size >= lendAbove && !w.masked && !w.busy && !w.delegate &&
+		(size >= holdBelow || !w.hold.Load())
 }
 
 // post adds a data frame, copied, without waiting. The caller must then see to
@@ -225,7 +235,8 @@ func (w *frameWriter) count(h header) {
 	}
 }
 
-// appendFrame appends a whole frame to b, masked with h.key if h says so.
+// appendFrame appends a whole frame to b, masked with h.key if h says so. b may
+// be nil.
 func appendFrame(b *buffer, h header, payload []byte) *buffer {
 	b = b.grown(headerSize(h) + len(payload))
 	b.b = appendHeader(b.b, h)
@@ -467,11 +478,17 @@ func (w *frameWriter) ownWritten(err error) bool {
 	}
 	w.flushes++
 	w.doneLocked()
-	if w.loadLocked() {
-		return false
+	w.busy = w.pendingLocked()
+	if w.busy {
+		w.loadLocked()
 	}
-	w.busy = false
-	return true
+	return !w.busy
+}
+
+// pendingLocked reports whether anything waits to be loaded. The caller holds
+// w.mu.
+func (w *frameWriter) pendingLocked() bool {
+	return w.data != nil || w.urgent != nil || w.final != nil && !w.finished
 }
 
 // failure returns the error for frames that can no longer go out.
@@ -809,17 +826,20 @@ func (w *frameWriter) doneLocked() {
 	w.finished = w.finished || w.work.final
 	w.work.head.free()
 	w.work = work{}
-	waiting := w.line[:0]
-	for _, t := range w.line {
-		if w.reachedLocked(t) {
-			t.state = ticketDone
-			t.wake <- struct{}{}
-		} else {
-			waiting = append(waiting, t)
-		}
+	if len(w.line) > 0 {
+		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
 	}
-	clear(w.line[len(waiting):])
-	w.line = waiting
+}
+
+// wakeLocked wakes the owner of t if what it waits for is on the network, and
+// reports that. The caller holds w.mu.
+func (w *frameWriter) wakeLocked(t *ticket) bool {
+	if !w.reachedLocked(t) {
+		return false
+	}
+	t.state = ticketDone
+	t.wake <- struct{}{}
+	return true
 }
 
 // promoteLocked makes the first in the line the flusher, if there is one and it
