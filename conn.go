@@ -61,21 +61,19 @@ type Conn struct {
 
 	sending turn // who may append data frames; a streamed message keeps it
 	out     frameWriter
-	queue   sendQueue
+	queue   atomic.Pointer[sendQueue] // nil until Send needs it
 
-	pings    pings
+	pings    atomic.Pointer[pings] // nil until the first Ping
+	stuck    atomic.Bool           // who read for themselves left a data frame that nobody reads
 	counters counters
 
 	mu        sync.Mutex
 	end       atomic.Pointer[CloseError] // the terminal error; set under mu
 	closing   atomic.Pointer[CloseError] // what writers are told once our Close frame is queued; set under mu
-	closeBy   time.Time                  // when the closing handshake must be over
+	closeBy   instant                    // when the closing handshake must be over
 	shut      atomic.Bool                // the net.Conn is being closed
-	ended     event                      // end is set
-	gone      event                      // the net.Conn is closed
-	ctx       context.Context
-	cancelCtx context.CancelCauseFunc
-	watchers  []watcher // told of the end; nil once the net.Conn is closed
+	gone      bool                       // the net.Conn is closed
+	audience  *audience                  // who waits for the end; nil until somebody does
 	keepalive keepalive
 }
 
@@ -160,9 +158,7 @@ func (c *Conn) endRead() {
 	if c.shut.Load() {
 		c.closeReading()
 	}
-	if c.pings.pending.Load() > 0 {
-		c.pings.nudge()
-	}
+	c.nudgePings()
 }
 
 // receive waits for bytes from the network, into target or, if that is nil,
@@ -214,9 +210,9 @@ func (c *Conn) beforeWait(by caller) error {
 	}
 	switch {
 	case by.own:
-		return c.readGuard.arm(by.ctx, time.Time{}, c.readerWaits)
+		return c.readGuard.arm(by.ctx, 0, c.readerWaits)
 	case by.ctx.Done() != nil:
-		return c.readGuard.arm(by.ctx, time.Time{}, nil)
+		return c.readGuard.arm(by.ctx, 0, nil)
 	default:
 		return nil
 	}
@@ -327,16 +323,20 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 		return false
 	}
 	c.end.Store(end)
-	if c.closeBy.IsZero() {
-		c.closeBy = time.Now().Add(c.cfg.CloseTimeout)
+	if c.closeBy == 0 {
+		c.closeBy = now().add(c.cfg.CloseTimeout)
 	}
-	c.ended.set()
 	c.keepalive.stop()
-	cancel, watchers := c.cancelCtx, slices.Clone(c.watchers)
+	var cancel context.CancelCauseFunc
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		a.ended.set()
+		cancel, watchers = a.cancelCtx, slices.Clone(a.watchers)
+	}
 	c.mu.Unlock()
 
 	c.out.fail(end, drop)
-	c.queue.fail(end)
+	c.queue.Load().fail(end)
 	c.readGuard.release()
 	c.out.guard.release()
 	if cancel != nil {
@@ -376,7 +376,8 @@ func (c *Conn) watch(w watcher) bool {
 	if c.end.Load() != nil {
 		return false
 	}
-	c.watchers = append(c.watchers, w)
+	a := c.audienceLocked()
+	a.watchers = append(a.watchers, w)
 	return true
 }
 
@@ -384,8 +385,10 @@ func (c *Conn) watch(w watcher) bool {
 func (c *Conn) unwatch(w watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.watchers, w); i >= 0 {
-		c.watchers = slices.Delete(c.watchers, i, i+1)
+	if a := c.audience; a != nil {
+		if i := slices.Index(a.watchers, w); i >= 0 {
+			a.watchers = slices.Delete(a.watchers, i, i+1)
+		}
 	}
 }
 
@@ -415,9 +418,12 @@ func (c *Conn) closeTransport() {
 		c.sending.give()
 	}
 	c.mu.Lock()
-	c.gone.set()
-	watchers := c.watchers
-	c.watchers = nil
+	c.gone = true
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		a.gone.set()
+		watchers, a.watchers = a.watchers, nil
+	}
 	c.mu.Unlock()
 	for _, w := range watchers {
 		w.gone(c)
@@ -435,6 +441,31 @@ func (c *Conn) closeReading() {
 	if c.deflate != nil {
 		c.deflate.decompressor.Close(net.ErrClosed)
 	}
+}
+
+// An audience is all who wait for the end of a connection. It is guarded by
+// Conn.mu.
+type audience struct {
+	ended     event // Conn.end is set
+	gone      event // the net.Conn is closed
+	ctx       context.Context
+	cancelCtx context.CancelCauseFunc
+	watchers  []watcher // nil once the net.Conn is closed
+}
+
+// audienceLocked returns the audience, which exists from now on. The caller
+// holds c.mu.
+func (c *Conn) audienceLocked() *audience {
+	if c.audience == nil {
+		c.audience = new(audience)
+		if c.end.Load() != nil {
+			c.audience.ended.set()
+		}
+		if c.gone {
+			c.audience.gone.set()
+		}
+	}
+	return c.audience
 }
 
 // An event happens once. Its channel exists only if somebody waits. It is
@@ -467,14 +498,14 @@ func (e *event) channel() <-chan struct{} {
 func (c *Conn) endedChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ended.channel()
+	return c.audienceLocked().ended.channel()
 }
 
 // goneChan returns a channel that is closed once the net.Conn is.
 func (c *Conn) goneChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone.channel()
+	return c.audienceLocked().gone.channel()
 }
 
 // Context returns a context that is done when the connection has ended. Its
@@ -482,13 +513,14 @@ func (c *Conn) goneChan() <-chan struct{} {
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx == nil {
-		c.ctx, c.cancelCtx = context.WithCancelCause(context.Background())
+	a := c.audienceLocked()
+	if a.ctx == nil {
+		a.ctx, a.cancelCtx = context.WithCancelCause(context.Background())
 		if end := c.end.Load(); end != nil {
-			c.cancelCtx(end)
+			a.cancelCtx(end)
 		}
 	}
-	return c.ctx
+	return a.ctx
 }
 
 // SetReadDeadline sets when reads that wait return os.ErrDeadlineExceeded. The
@@ -498,7 +530,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.readGuard.setDeadline(t)
+	return c.readGuard.setDeadline(instantOf(t))
 }
 
 // SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
@@ -508,7 +540,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.out.guard.setDeadline(t)
+	return c.out.guard.setDeadline(instantOf(t))
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".

@@ -105,7 +105,7 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 			c.msg.ponged = true
 		}
 	case opPong:
-		c.pings.answer(payload, c.cfg.Trace)
+		c.pings.Load().answer(payload, c.cfg.Trace)
 	case opClose:
 		return c.peerCloses(payload)
 	}

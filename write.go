@@ -699,7 +699,7 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if own {
 		yield = never
 	}
-	limit := time.Now().Add(w.timeout)
+	limit := now().add(w.timeout)
 	if err := w.guard.arm(ctx, limit, yield); err != nil {
 		return n, true, err
 	}
@@ -713,7 +713,7 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	if interrupted {
 		return n, true, ctx.Err()
 	}
-	return n, !own && time.Now().Before(limit), err
+	return n, !own && limit.until() > 0, err
 }
 
 // never is the yield function of calls that nothing interrupts.
