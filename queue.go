@@ -96,7 +96,7 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 		return false, nil
 	}
 	defer c.sending.give()
-	if c.queue.Load().waits() || c.out.flushing() {
+	if c.queue.Load().waits() || c.out.isBusy() {
 		return false, nil
 	}
 	e := c.encode(m)
