@@ -88,7 +88,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
-	if err := mayClose(c.nc, code); err != nil {
+	if err := mayClose(c.nc.Conn, code); err != nil {
 		return err
 	}
 	return c.close(code, reason, nil)
@@ -247,7 +247,7 @@ func (c *Conn) linger(half bool) {
 		return
 	}
 	if half {
-		shutdown, ok := c.nc.(interface{ CloseWrite() error })
+		shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
 		if !ok || shutdown.CloseWrite() != nil {
 			return
 		}

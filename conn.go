@@ -43,36 +43,33 @@ import (
 // Once a connection has ended, every call returns the same [*CloseError],
 // which is also the cause of [Conn.Context].
 type Conn struct {
-	nc     net.Conn
-	cfg    *Config
-	role   role
-	agreed agreement
+	nc          socket
+	cfg         *Config
+	subprotocol string
+	role        role
+	gone        bool // the net.Conn is closed; guarded by mu
 
 	// Locks are taken in this order: reading, sending, queue, mu, guard and
 	// writer. Only the two turns are held across I/O.
 
+	readers   atomic.Int32 // calls of the application that wait to read
+	stuck     atomic.Bool  // a read of our own left a data frame that nobody reads
+	shut      atomic.Bool  // the net.Conn is being closed
 	reading   turn         // who may use in and msg
-	readers   atomic.Int32 // calls of the application that wait for the turn
 	readGuard guard
 	in        frameReader
 	msg       inbound
-
-	deflate *deflation // nil: messages are not compressed
-
-	sending turn // who may append data frames; a streamed message keeps it
-	out     frameWriter
-	queue   atomic.Pointer[sendQueue] // nil until Send needs it
-
-	pings    atomic.Pointer[pings] // nil until the first Ping
-	stuck    atomic.Bool           // who read for themselves left a data frame that nobody reads
-	counters counters
+	deflate   *deflation // nil: messages are not compressed
+	sending   turn       // who may append data frames; a streamed message keeps it
+	out       frameWriter
+	counters  counters
+	queue     atomic.Pointer[sendQueue] // nil until Send needs it
+	pings     atomic.Pointer[pings]     // nil until the first Ping
 
 	mu        sync.Mutex
 	end       atomic.Pointer[CloseError] // the terminal error; set under mu
 	closing   atomic.Pointer[CloseError] // what writers are told once our Close frame is queued; set under mu
 	closeBy   instant                    // when the closing handshake must be over
-	shut      atomic.Bool                // the net.Conn is being closed
-	gone      bool                       // the net.Conn is closed
 	audience  *audience                  // who waits for the end; nil until somebody does
 	keepalive keepalive
 }
@@ -81,10 +78,9 @@ type Conn struct {
 // cfg must be settled. early holds what was received after the handshake; it
 // is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
-	c := &Conn{nc: nc, cfg: cfg, role: r, agreed: agreed}
-	raw := rawConn(nc)
-	c.readGuard.nc = nc
-	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, role: r, subprotocol: agreed.subprotocol}
+	c.readGuard.nc = &c.nc
+	c.in.init(&c.nc, cfg.ReadBufferSize, early)
 	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
@@ -92,7 +88,7 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
-	c.out.init(nc, raw, r, cfg, c.writeFailed)
+	c.out.init(&c.nc, r, cfg, c.writeFailed)
 	c.startKeepalive()
 	return c
 }
@@ -186,7 +182,7 @@ func (c *Conn) beginMessage(ctx context.Context) error {
 	if err := c.beginRead(ctx); err != nil {
 		return err
 	}
-	if c.in.raw == nil || c.in.err != nil || !c.in.idle() {
+	if c.nc.raw == nil || c.in.err != nil || !c.in.idle() {
 		return nil
 	}
 	err := c.beforeWait(caller{ctx: ctx})
@@ -405,7 +401,7 @@ func (c *Conn) closeTransport() {
 	if c.shut.Swap(true) {
 		return
 	}
-	nc := c.nc
+	nc := c.nc.Conn
 	if tc, ok := nc.(*tls.Conn); ok {
 		// Its Close waits to send an alert.
 		nc = tc.NetConn()
@@ -544,7 +540,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".
-func (c *Conn) Subprotocol() string { return c.agreed.subprotocol }
+func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LocalAddr returns the local network address.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
@@ -554,4 +550,4 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // NetConn returns the connection underneath, to set its options. Reading,
 // writing, closing it, or setting its deadlines breaks the Conn.
-func (c *Conn) NetConn() net.Conn { return c.nc }
+func (c *Conn) NetConn() net.Conn { return c.nc.Conn }

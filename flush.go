@@ -228,11 +228,11 @@ func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error
 // owner is the flusher, the socket takes all at once, and nothing came
 // meanwhile. Otherwise it reports false, and flush must be called.
 func (w *frameWriter) writeOwn(t *ticket) bool {
-	if !t.own || w.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
+	if !t.own || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
 		return false
 	}
 	w.written = 0
-	return w.ownWritten(w.raw.Write(w.onWritable))
+	return w.ownWritten(w.nc.raw.Write(w.onWritable))
 }
 
 // ownWritten enters what writeOwn wrote, and reports whether that ends the
@@ -347,7 +347,7 @@ func (w *frameWriter) flushNow() {
 	if !w.claim() {
 		return
 	}
-	for w.raw != nil && w.work.external == nil {
+	for w.nc.raw != nil && w.work.external == nil {
 		start := w.traceStart()
 		n, err := w.tryWrite()
 		w.traceFlush(start, n, err)
@@ -379,7 +379,7 @@ func (w *frameWriter) advance(n int) {
 func (w *frameWriter) flushHeld(ctx context.Context) {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.raw == nil && w.data != nil && !w.delegate
+	inline := w.nc.raw == nil && w.data != nil && !w.delegate
 	w.mu.Unlock()
 	if idle {
 		return
@@ -455,7 +455,7 @@ func (w *frameWriter) finishWork() {
 // the timeout.
 func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bool, err error) {
 	start := w.traceStart()
-	if w.raw != nil && w.work.external == nil && !own {
+	if w.nc.raw != nil && w.work.external == nil && !own {
 		n, err = w.tryWrite()
 		if err != nil || w.work.off+n == w.work.size() {
 			w.traceFlush(start, n, err)
@@ -490,7 +490,7 @@ func never() bool { return false }
 // without waiting.
 func (w *frameWriter) tryWrite() (int, error) {
 	w.written, w.wrote = 0, nil
-	err := w.raw.Write(w.onWritable)
+	err := w.nc.raw.Write(w.onWritable)
 	if err == nil {
 		err = w.wrote
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -508,7 +508,7 @@ func (w *frameWriter) writeRest(off int) (int, error) {
 	if off >= len(head) {
 		return writeConn(w.nc, w.work.external[off-len(head):])
 	}
-	return w.vector.write(w.nc, head[off:], w.work.external)
+	return w.vector.write(w.nc.Conn, head[off:], w.work.external)
 }
 
 // A vector is memory for writing two slices in one system call.

@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -19,7 +18,7 @@ import (
 // another one comes or the connection ends.
 type guard struct {
 	mu      sync.Mutex
-	nc      net.Conn
+	nc      *socket
 	write   bool            // which direction
 	keep    bool            // every call has a limit: no need to take it back
 	armed   bool            // a call is blocked, or about to be

@@ -107,7 +107,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
-	if err := mayPing(c.nc); err != nil {
+	if err := mayPing(c.nc.Conn); err != nil {
 		return 0, err
 	}
 	c.pings.CompareAndSwap(nil, new(pings))

@@ -50,7 +50,7 @@ func inUse() (heap, stack int64) {
 
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	covers(t, "Q.D12")
-	const conns, limit = 2000, 8 << 10
+	const conns, limit = 2000, 4 << 10
 	var open sync.WaitGroup
 	h := httptest.NewServer(Handler(nil, func(c *Conn, _ *http.Request) error {
 		defer open.Done()

@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// A socket is a net.Conn, and what can be done with it beyond its methods.
+type socket struct {
+	net.Conn
+	raw syscall.RawConn // to read and write without waiting, or nil
+}
+
 // rawConn returns nc's descriptor for reading and writing without waiting, or
 // nil if nc is anything but a stream socket of package net itself: what wraps
 // one to count, limit or encrypt must see every byte.

@@ -1,10 +1,8 @@
 package websocket
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -28,8 +26,7 @@ import (
 // Data has offsets in one endless stream: what is pending ends at appended,
 // what is on the network at sent.
 type frameWriter struct {
-	nc         net.Conn
-	raw        syscall.RawConn // nil: push uses nc.Write
+	nc         *socket // push uses its Write unless it is raw
 	onWritable func(fd uintptr) bool
 	cfg        *Config
 	broken     func(error) // told when a write fails that nobody waits for
@@ -70,10 +67,10 @@ const (
 )
 
 // init makes w write to nc.
-func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config, broken func(error)) {
-	w.nc, w.raw, w.masked, w.broken, w.cfg = nc, raw, r == client, broken, cfg
-	w.guard.nc, w.guard.write, w.guard.keep = nc, true, raw == nil
-	if raw != nil {
+func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) {
+	w.nc, w.masked, w.broken, w.cfg = nc, r == client, broken, cfg
+	w.guard.nc, w.guard.write, w.guard.keep = nc, true, nc.raw == nil
+	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
 			w.written, w.wrote = writeNow(fd, w.work.rest())
@@ -88,7 +85,7 @@ func (w *frameWriter) init(nc net.Conn, raw syscall.RawConn, r role, cfg *Config
 func (w *frameWriter) neverInterrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.delegate = w.raw == nil
+	w.delegate = w.nc.raw == nil
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
