@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,23 +54,32 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestConfigurations checks that nothing is excluded from the official runs.
+// TestConfigurations checks that nothing is excluded from the official runs,
+// and that the testees are where they are looked for.
 func TestConfigurations(t *testing.T) {
-	for _, file := range []string{"fuzzingclient.json", "fuzzingserver.json"} {
+	type server struct{ Agent, URL string }
+	type configuration struct {
+		Cases        []string
+		Exclude      []string       `json:"exclude-cases"`
+		ExcludeAgent map[string]any `json:"exclude-agent-cases"`
+		URL          string
+		Servers      []server
+	}
+	everything := configuration{Cases: []string{"*"}, Exclude: []string{}, ExcludeAgent: map[string]any{}}
+	asClient, asServer := everything, everything
+	asClient.Servers = []server{{serverAgent, "ws://" + serverAddress}}
+	asServer.URL = suiteURL
+	for file, want := range map[string]configuration{"fuzzingclient.json": asClient, "fuzzingserver.json": asServer} {
 		p, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c struct {
-			Cases        []string       `json:"cases"`
-			Exclude      []string       `json:"exclude-cases"`
-			ExcludeAgent map[string]any `json:"exclude-agent-cases"`
-		}
-		if err := json.Unmarshal(p, &c); err != nil {
+		var got configuration
+		if err := json.Unmarshal(p, &got); err != nil {
 			t.Fatal(err)
 		}
-		if len(c.Cases) != 1 || c.Cases[0] != "*" || len(c.Exclude) > 0 || len(c.ExcludeAgent) > 0 {
-			t.Errorf("%s: %+v", file, c)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", file, got, want)
 		}
 	}
 }
