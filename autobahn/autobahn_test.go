@@ -68,7 +68,7 @@ func with(change func(*setting)) setting {
 func (s setting) options() *judge.Options {
 	o := &judge.Options{Patience: 10, Wait: 2 * time.Second, Chop: s.chop, Volume: s.volume}
 	switch {
-	case *full:
+	case *full && s.volume == plain.volume:
 		o.Volume = 0
 	case !s.fixed && (testing.Short() || raced):
 		o.Volume = 1 << 10
@@ -195,6 +195,12 @@ func large(c *conversation.Conversation) bool {
 	}
 }
 
+// compressedSmall reports whether c is one of categories 12 and 13 with
+// messages up to 8 KiB.
+func compressedSmall(c *conversation.Conversation) bool {
+	return c.Compression != nil && c.Compression.Size <= 8192
+}
+
 // The conversations of category 9 that are played in a short run, and those of
 // one message that are played under the race detector.
 var (
@@ -221,7 +227,7 @@ func TestClient(t *testing.T) {
 func singleOctets(s *setting)       { s.chop = 1 }
 func throughTLS(s *setting)         { s.tls = true }
 func withoutCompression(s *setting) { s.compression = nil }
-func streaming(s *setting)          { s.echo, s.volume = testee.Streams, 1<<15 }
+func streaming(s *setting)          { s.echo = testee.Streams }
 
 func TestServerSingleOctets(t *testing.T) {
 	t.Parallel()
@@ -263,30 +269,39 @@ func TestClientStreams(t *testing.T) {
 	play(t, with(streaming), setting.clients, small)
 }
 
+// The same with large conversations, beside which the others would be disturbed.
+
+func TestServerTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.servers, large) }
+func TestClientTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.clients, large) }
+func TestServerStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.servers, streamed) }
+func TestClientStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.clients, streamed) }
+
+func TestServerWithoutCompressionVolume(t *testing.T) {
+	playVolume(t, withoutCompression, setting.servers, limits)
+}
+
+func TestClientWithoutCompressionVolume(t *testing.T) {
+	playVolume(t, withoutCompression, setting.clients, limits)
+}
+
+// limits reports whether c is one of category 9.
+func limits(c *conversation.Conversation) bool { return c.Category() == 9 }
+
 // streamed reports whether c is one of categories 9, 12 and 13 that a
 // streaming echo is tried with.
 func streamed(c *conversation.Conversation) bool {
 	return large(c) && c.Turns == 1 || compressedSmall(c)
 }
 
-func TestServerStreamsVolume(t *testing.T) {
+// playVolume plays large conversations after a change of plain: none in a
+// short run, and under the race detector not those that take long.
+func playVolume(t *testing.T, change func(*setting), start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
 	if testing.Short() {
-		t.Skip("the others are enough")
+		t.Skip("plain ones are enough")
 	}
-	play(t, with(streaming), setting.servers, streamed)
-}
-
-func TestClientStreamsVolume(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the others are enough")
-	}
-	play(t, with(streaming), setting.clients, streamed)
-}
-
-// compressedSmall reports whether c is one of categories 12 and 13 with
-// messages up to 8 KiB.
-func compressedSmall(c *conversation.Conversation) bool {
-	return c.Compression != nil && c.Compression.Size <= 8192
+	s := with(change)
+	s.volume = 1 << 15
+	play(t, s, start, func(c *conversation.Conversation) bool { return wanted(c) && (!raced || streamed(c)) })
 }
 
 // compressions are other ways to compress than that of the testees.
