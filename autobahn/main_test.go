@@ -306,6 +306,32 @@ func TestOfficialCommand(t *testing.T) {
 	}
 }
 
+// TestBrokenSuite runs the official command with a wstest that fails at once,
+// which nobody may wait for.
+func TestBrokenSuite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a shell")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"wstest":             "#!/bin/sh\nexit 3\n",
+		"expected.json":      "{}",
+		"fuzzingclient.json": fmt.Sprintf(`{"outdir": ".", "servers": [{"url": "ws://%s"}]}`, freeAddress(t)),
+		"fuzzingserver.json": fmt.Sprintf(`{"outdir": ".", "url": "ws://%s"}`, freeAddress(t)),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, role := range []string{"server", "client"} {
+		err := run(t.Context(), []string{"official", "-dir", dir, "-role", role}, newBuffer())
+		if err == nil || !strings.Contains(err.Error(), "exit status 3") {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
 // freeAddress returns an address on loopback at which nothing listens.
 func freeAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
