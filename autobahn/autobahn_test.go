@@ -290,18 +290,19 @@ func limits(c *conversation.Conversation) bool { return c.Category() == 9 }
 // streamed reports whether c is one of categories 9, 12 and 13 that a
 // streaming echo is tried with.
 func streamed(c *conversation.Conversation) bool {
-	return large(c) && c.Turns == 1 || compressedSmall(c)
+	return large(c) && limits(c) || compressedSmall(c)
 }
 
 // playVolume plays large conversations after a change of plain: none in a
-// short run, and under the race detector not those that take long.
+// short run, and under the race detector only compressed ones that do not take
+// long.
 func playVolume(t *testing.T, change func(*setting), start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
 	if testing.Short() {
 		t.Skip("plain ones are enough")
 	}
 	s := with(change)
 	s.volume = 1 << 15
-	play(t, s, start, func(c *conversation.Conversation) bool { return wanted(c) && (!raced || streamed(c)) })
+	play(t, s, start, func(c *conversation.Conversation) bool { return wanted(c) && (!raced || compressedSmall(c)) })
 }
 
 // compressions are other ways to compress than that of the testees.
