@@ -61,7 +61,7 @@ type frameWriter struct {
 // Sizes in bytes.
 const (
 	lendAbove = 16 << 10  // payloads from which on a server's are not copied
-	holdBelow = 32 << 10  // payloads that are copied if that lets them be held
+	copyBelow = 64 << 10  // payloads that are copied if they are held, or if that leaves one piece to write
 	maxHeld   = 256 << 10 // held frames that are flushed at once
 	maxUrgent = 4 << 10   // waiting control frames from which on only the latest Pong is kept
 )
@@ -122,7 +122,7 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 // copy what is left when it gives up. The caller holds w.mu.
 func (w *frameWriter) maySendInPlaceLocked(size int) bool {
 	return size >= lendAbove && !w.masked && !w.busy && !w.delegate &&
-		(size >= holdBelow || !w.hold.Load())
+		(size >= copyBelow || w.data != nil && !w.hold.Load())
 }
 
 // post adds a data frame, copied, without waiting. The caller must then see to
