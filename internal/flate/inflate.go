@@ -136,13 +136,13 @@ func (z *inflater) code() pause {
 		d = z.distEntry()
 		z.dist = z.value(d)
 	}
-	full := e&literalEntry != 0 && z.op == z.max
-	if z.overrun() || full {
+	switch {
+	case z.overrun():
 		z.pos, z.bits, z.nbits = pos, bits, nbits
-		if full {
-			return wantRoom
-		}
 		return wantInput
+	case e&literalEntry != 0 && z.op == z.max:
+		z.pos, z.bits, z.nbits = pos, bits, nbits
+		return wantRoom
 	}
 	return z.apply(e, d)
 }
