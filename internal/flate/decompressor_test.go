@@ -429,6 +429,19 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestExactBuffer inflates into slices that hold the message and no byte more.
+func TestExactBuffer(t *testing.T) {
+	for _, size := range []int{1, 100, 257, 258, 600, 5000} {
+		m := bytes.Repeat([]byte("some text that repeats, "), size)[:size]
+		payload := stdDeflate(t, 6, m)[0]
+		d, buf := NewDecompressor(15, NoTakeover), make([]byte, size)
+		got, err := d.Append(buf[:0], payload, noLimit)
+		if err != nil || !bytes.Equal(got, m) || &got[0] != &buf[0] {
+			t.Errorf("%d bytes: %v, moved %v", size, err, &got[0] != &buf[0])
+		}
+	}
+}
+
 func TestBombMemory(t *testing.T) {
 	covers(t, "Z15", "Q.E01")
 	payload := stdDeflate(t, 9, make([]byte, 64<<20))[0]
