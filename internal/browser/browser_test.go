@@ -31,6 +31,11 @@ var checks = []string{
 	"a message in fragments from the server",
 	"many messages in order",
 	"queued messages arrive before the close",
+	"compression is offered and taken",
+	"compressed JSON",
+	"compressed 1 MiB",
+	"compressed 0 bytes",
+	"compression without context",
 	"subprotocol in the server's order",
 	"no common subprotocol",
 	"ping with nobody reading",
@@ -110,6 +115,7 @@ func (s *pageServer) routes() http.Handler {
 	mux.Handle("/", http.FileServer(http.Dir("testdata")))
 	mux.Handle("/echo", websocket.Handler(nil, echo))
 	mux.Handle("/frames", framesHandler())
+	mux.Handle("/compressed", compressedHandler())
 	mux.Handle("/fragments", websocket.Handler(nil, sendFragments))
 	mux.Handle("/count", websocket.Handler(nil, sendNumbers))
 	mux.Handle("/subprotocol", websocket.Handler(&websocket.AcceptOptions{
@@ -187,6 +193,48 @@ func framesHandler() http.Handler {
 		}
 		return nil
 	})
+}
+
+// A deflateReport is what a connection to /compressed has done.
+type deflateReport struct {
+	Offer                                                string
+	DeflatedOut, CompressedOut, InflatedIn, CompressedIn uint64
+}
+
+// compressedHandler echoes with compression, and with the context or without
+// as the query says. A page that sends "report" gets a deflateReport.
+func compressedHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		deflate := &websocket.Compression{PeerWindow: 12, Threshold: -1}
+		if r.FormValue("context") == "no" {
+			deflate.NoContext, deflate.PeerNoContext = true, true
+		}
+		opts := &websocket.AcceptOptions{Config: websocket.Config{Compression: deflate}}
+		offer := r.Header.Get("Sec-WebSocket-Extensions")
+		websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
+			return echoAndReport(c, offer)
+		}).ServeHTTP(w, r)
+	})
+}
+
+func echoAndReport(c *websocket.Conn, offer string) error {
+	for m, err := range c.Messages(c.Context()) {
+		if err != nil {
+			return err
+		}
+		answer := m.Data
+		if string(answer) == "report" {
+			s := c.Stats()
+			answer, err = json.Marshal(deflateReport{offer, s.DeflatedOut, s.CompressedOut, s.InflatedIn, s.CompressedIn})
+			if err != nil {
+				return err
+			}
+		}
+		if err := c.Write(c.Context(), m.Type, answer); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendFragments sends a text byte by byte, with a Ping in between.

@@ -80,6 +80,11 @@ async function closedAs(end) {
   return (await fetch("reported")).json();
 }
 
+// report returns what the server has counted on a connection to compressed.
+async function report(peer) {
+  return JSON.parse(await peer.echo("report"));
+}
+
 const checks = {
   async "text"() {
     const peer = await open("echo");
@@ -157,6 +162,59 @@ const checks = {
     for (let i = 0; i < 1000; i++) equal(await peer.next(), `${i}`, "number");
     equal((await peer.closed).code, 1000, "close code");
     equal(peer.queue.length, 0, "messages left");
+  },
+
+  async "compression is offered and taken"() {
+    const peer = await open("compressed");
+    equal(peer.ws.extensions, "permessage-deflate; client_max_window_bits=12", "agreement");
+    equal((await report(peer)).Offer, "permessage-deflate; client_max_window_bits", "offer");
+    await leave(peer);
+  },
+
+  async "compressed JSON"() {
+    const peer = await open("compressed");
+    for (let i = 0; i < 500; i++) {
+      const json = JSON.stringify({ id: i, user: `user ${i % 7}`, price: Math.random(), text: "Grüße, 世界 😀", tags: ["a", "b"] });
+      equal(await peer.echo(json), json, "echo");
+    }
+    const s = await report(peer);
+    if (!(s.CompressedIn < s.InflatedIn / 3)) throw new Error(`${s.InflatedIn} bytes came in ${s.CompressedIn}`);
+    if (!(s.CompressedOut < s.DeflatedOut / 3)) throw new Error(`${s.DeflatedOut} bytes left in ${s.CompressedOut}`);
+    await leave(peer);
+  },
+
+  async "compressed 1 MiB"() {
+    const peer = await open("compressed");
+    const text = "0123456789abcdeß".repeat(1 << 16).slice(0, (1 << 20) - (1 << 16));
+    const bytes = randomBytes(1 << 20);
+    for (let i = 0; i < 3; i++) {
+      equal(await peer.echo(text), text, "text");
+      equalBytes(await peer.echo(bytes), bytes);
+    }
+    await leave(peer);
+  },
+
+  async "compressed 0 bytes"() {
+    const peer = await open("compressed");
+    for (let i = 0; i < 3; i++) {
+      equal(await peer.echo(""), "", "text");
+      equalBytes(await peer.echo(new ArrayBuffer(0)), new ArrayBuffer(0));
+      equal(await peer.echo("in between, in between"), "in between, in between", "text");
+    }
+    await leave(peer);
+  },
+
+  async "compression without context"() {
+    const peer = await open("compressed?context=no");
+    const agreed = peer.ws.extensions.split("; ");
+    for (const name of ["server_no_context_takeover", "client_no_context_takeover"]) {
+      equal(agreed.includes(name), true, name);
+    }
+    const json = JSON.stringify(Array.from({ length: 100 }, (_, i) => ({ id: i, name: `name ${i}` })));
+    for (let i = 0; i < 20; i++) equal(await peer.echo(json), json, "echo");
+    const s = await report(peer);
+    if (!(s.CompressedIn < s.InflatedIn / 2)) throw new Error(`${s.InflatedIn} bytes came in ${s.CompressedIn}`);
+    await leave(peer);
   },
 
   async "subprotocol in the server's order"() {
