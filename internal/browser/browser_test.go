@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,7 +55,6 @@ var checks = []string{
 func TestBrowser(t *testing.T) {
 	s := &pageServer{
 		results: make(chan map[string]string, 1),
-		ends:    make(chan *websocket.CloseError, 1),
 		refused: make(chan int, 1),
 	}
 	plain := httptest.NewServer(s.routes())
@@ -91,9 +91,9 @@ func keyHash(s *httptest.Server) string {
 
 // A pageServer is the other side of the page's checks.
 type pageServer struct {
-	results chan map[string]string     // what the page posts at its end
-	ends    chan *websocket.CloseError // of the connection to /report
-	refused chan int                   // the status of a request to /refused
+	results chan map[string]string // what the page posts at its end
+	ends    sync.Map               // name of a connection to /report: chan *websocket.CloseError
+	refused chan int               // the status of a request to /refused
 }
 
 // wait returns what the page posts.
@@ -319,8 +319,15 @@ func endAsAsked(w http.ResponseWriter, r *http.Request) {
 	}).ServeHTTP(w, r)
 }
 
+// end returns the channel for the end of the connection that r names.
+func (s *pageServer) end(r *http.Request) chan *websocket.CloseError {
+	end, _ := s.ends.LoadOrStore(r.FormValue("name"), make(chan *websocket.CloseError, 1))
+	return end.(chan *websocket.CloseError)
+}
+
 // report reads until the connection ends, and passes on how.
-func (s *pageServer) report(c *websocket.Conn, _ *http.Request) error {
+func (s *pageServer) report(c *websocket.Conn, r *http.Request) error {
+	passOn := s.end(r)
 	for {
 		_, _, err := c.Read(c.Context())
 		if err == nil {
@@ -330,15 +337,15 @@ func (s *pageServer) report(c *websocket.Conn, _ *http.Request) error {
 		if !errors.As(err, &end) {
 			end = &websocket.CloseError{Reason: err.Error()}
 		}
-		s.ends <- end
+		passOn <- end
 		return err
 	}
 }
 
-// reported waits for the end of a connection to /report, and tells it.
+// reported waits for the end of the named connection to /report, and tells it.
 func (s *pageServer) reported(w http.ResponseWriter, r *http.Request) {
 	select {
-	case end := <-s.ends:
+	case end := <-s.end(r):
 		json.NewEncoder(w).Encode(map[string]any{
 			"Code": end.Code, "Reason": end.Reason, "Received": end.Received, "Sent": end.Sent,
 		})
