@@ -597,10 +597,16 @@ func TestMutations(t *testing.T) {
 }
 
 // checkAgainstReference inflates payload as a whole and in parts and checks
-// that both agree with the reference. It reports whether payload is valid.
+// that both agree with the reference, and with compress/flate if payload is
+// valid and has no final block, at which that stops. It reports whether payload
+// is valid.
 func checkAgainstReference(t *testing.T, payload, history []byte, window int, cuts []int) bool {
 	t.Helper()
-	want, refErr := new(reference).inflate(payload, history, 1<<window)
+	ref := new(reference)
+	want, refErr := ref.inflate(payload, history, 1<<window)
+	if refErr == nil && !ref.final && len(payload) > 0 && !bytes.Equal(stdInflate(t, payload, history), want) {
+		t.Fatalf("window %d history %x payload %x: compress/flate and the reference differ", window, history, payload)
+	}
 	whole, parts := NewDecompressor(window, Takeover), NewDecompressor(window, Takeover)
 	whole.recent.write(history)
 	parts.recent.write(history)
