@@ -75,7 +75,7 @@ func TestReadAllocatesNothing(t *testing.T) {
 						require.NoError(t, err)
 						require.Len(t, m.Data, size)
 						allocs = steadyAllocs(func() {
-							if _, err := c.borrowMessage(ctx); err != nil {
+							if _, _, err := c.borrowMessage(ctx); err != nil {
 								t.Fatal(err)
 							}
 						})
@@ -136,8 +136,8 @@ func TestCompressedReadAllocatesNothing(t *testing.T) {
 						}
 					}), "ReadInto")
 					require.Zero(t, steadyAllocs(func() {
-						if m, err := c.borrowMessage(context.Background()); err != nil || len(m.Data) != size {
-							t.Fatal(len(m.Data), err)
+						if _, p, err := c.borrowMessage(context.Background()); err != nil || len(p) != size {
+							t.Fatal(len(p), err)
 						}
 					}), "Messages")
 					require.NotZero(t, c.Stats().InflatedIn)

@@ -88,7 +88,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
-	if err := mayClose(c.nc, code); err != nil {
+	if err := mayClose(c.nc.Conn, code); err != nil {
 		return err
 	}
 	return c.close(code, reason, nil)
@@ -127,10 +127,10 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 func (c *Conn) closingDeadline() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closeBy.IsZero() {
-		c.closeBy = time.Now().Add(c.cfg.CloseTimeout)
+	if c.closeBy == 0 {
+		c.closeBy = now().add(c.cfg.CloseTimeout)
 	}
-	return c.closeBy
+	return c.closeBy.time()
 }
 
 // sendClose queues our Close frame behind all that was sent and waits until it
@@ -150,7 +150,7 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 		c.mu.Lock()
 		c.closing.Store(refusal)
 		c.mu.Unlock()
-		c.queue.fail(refusal)
+		c.queue.Load().fail(refusal)
 	}
 	return c.out.flushFinal(ctx)
 }
@@ -247,7 +247,7 @@ func (c *Conn) linger(half bool) {
 		return
 	}
 	if half {
-		shutdown, ok := c.nc.(interface{ CloseWrite() error })
+		shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
 		if !ok || shutdown.CloseWrite() != nil {
 			return
 		}

@@ -43,39 +43,34 @@ import (
 // Once a connection has ended, every call returns the same [*CloseError],
 // which is also the cause of [Conn.Context].
 type Conn struct {
-	nc     net.Conn
-	cfg    *Config
-	role   role
-	agreed agreement
+	nc          socket
+	cfg         *Config
+	subprotocol string
+	role        role
+	gone        bool // the net.Conn is closed; guarded by mu
 
 	// Locks are taken in this order: reading, sending, queue, mu, guard and
 	// writer. Only the two turns are held across I/O.
 
+	readers   atomic.Int32 // calls of the application that wait to read
+	stuck     atomic.Bool  // a read of our own left a data frame that nobody reads
+	shut      atomic.Bool  // the net.Conn is being closed
 	reading   turn         // who may use in and msg
-	readers   atomic.Int32 // calls of the application that wait for the turn
 	readGuard guard
 	in        frameReader
 	msg       inbound
-
-	deflate *deflation // nil: messages are not compressed
-
-	sending turn // who may append data frames; a streamed message keeps it
-	out     frameWriter
-	queue   sendQueue
-
-	pings    pings
-	counters counters
+	deflate   *deflation // nil: messages are not compressed
+	sending   turn       // who may append data frames; a streamed message keeps it
+	out       frameWriter
+	counters  counters
+	queue     atomic.Pointer[sendQueue] // nil until Send needs it
+	pings     atomic.Pointer[pings]     // nil until the first Ping
 
 	mu        sync.Mutex
 	end       atomic.Pointer[CloseError] // the terminal error; set under mu
 	closing   atomic.Pointer[CloseError] // what writers are told once our Close frame is queued; set under mu
-	closeBy   time.Time                  // when the closing handshake must be over
-	shut      atomic.Bool                // the net.Conn is being closed
-	ended     event                      // end is set
-	gone      event                      // the net.Conn is closed
-	ctx       context.Context
-	cancelCtx context.CancelCauseFunc
-	watchers  []watcher // told of the end; nil once the net.Conn is closed
+	closeBy   instant                    // when the closing handshake must be over
+	audience  *audience                  // who waits for the end; nil until somebody does
 	keepalive keepalive
 }
 
@@ -83,10 +78,9 @@ type Conn struct {
 // cfg must be settled. early holds what was received after the handshake; it
 // is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
-	c := &Conn{nc: nc, cfg: cfg, role: r, agreed: agreed}
-	raw := rawConn(nc)
-	c.readGuard.nc = nc
-	c.in.init(nc, raw, cfg.ReadBufferSize, early)
+	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, role: r, subprotocol: agreed.subprotocol}
+	c.readGuard.nc = &c.nc
+	c.in.init(&c.nc, cfg.ReadBufferSize, early)
 	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
@@ -94,7 +88,7 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
-	c.out.init(nc, raw, r, cfg, c.writeFailed)
+	c.out.init(&c.nc, r, cfg, c.writeFailed)
 	c.startKeepalive()
 	return c
 }
@@ -163,9 +157,7 @@ func (c *Conn) endRead() {
 	if c.shut.Load() {
 		c.closeReading()
 	}
-	if c.pings.pending.Load() > 0 {
-		c.pings.nudge()
-	}
+	c.nudgePings()
 }
 
 // receive waits for bytes from the network, into target or, if that is nil,
@@ -186,18 +178,25 @@ func (c *Conn) receive(by caller, target []byte) (int, error) {
 	return n, c.afterWait(by, err)
 }
 
-// awaitFirst waits until the first bytes of a message are here. It does on
-// little stack what receive does: a goroutine whose stack has grown keeps it
-// while its connection is idle.
-func (c *Conn) awaitFirst(ctx context.Context) error {
-	if c.in.raw == nil || c.in.err != nil || !c.in.idle() {
-		return nil
-	}
-	if err := c.beforeWait(caller{ctx: ctx}); err != nil {
+// beginMessage is beginRead for who wants a message. On a raw socket it also
+// waits until the first bytes are here. That is receive on little stack: a
+// goroutine whose stack has grown keeps it while its connection is idle.
+func (c *Conn) beginMessage(ctx context.Context) error {
+	if err := c.beginRead(ctx); err != nil {
 		return err
 	}
-	err := c.in.wait()
-	return c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
+	if c.nc.raw == nil || c.in.err != nil || !c.in.idle() {
+		return nil
+	}
+	err := c.beforeWait(caller{ctx: ctx})
+	if err == nil {
+		err = c.in.wait()
+		err = c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
+	}
+	if err != nil {
+		c.endRead()
+	}
+	return err
 }
 
 // beforeWait lets what is held leave and arms the guard. If it returns nil,
@@ -215,7 +214,7 @@ func (c *Conn) beforeWait(by caller) error {
 	case by.ctx.Done() == nil:
 		return nil
 	}
-	err := c.readGuard.arm(by.ctx, time.Time{}, yield)
+	err := c.readGuard.arm(by.ctx, 0, yield)
 	if err != nil && err == by.ctx.Err() {
 		return c.over(by.ctx)
 	}
@@ -327,16 +326,20 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 		return false
 	}
 	c.end.Store(end)
-	if c.closeBy.IsZero() {
-		c.closeBy = time.Now().Add(c.cfg.CloseTimeout)
+	if c.closeBy == 0 {
+		c.closeBy = now().add(c.cfg.CloseTimeout)
 	}
-	c.ended.set()
 	c.keepalive.stop()
-	cancel, watchers := c.cancelCtx, slices.Clone(c.watchers)
+	var cancel context.CancelCauseFunc
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		a.ended.set()
+		cancel, watchers = a.cancelCtx, slices.Clone(a.watchers)
+	}
 	c.mu.Unlock()
 
 	c.out.fail(end, drop)
-	c.queue.fail(end)
+	c.queue.Load().fail(end)
 	c.readGuard.release()
 	c.out.guard.release()
 	if cancel != nil {
@@ -376,7 +379,8 @@ func (c *Conn) watch(w watcher) bool {
 	if c.end.Load() != nil {
 		return false
 	}
-	c.watchers = append(c.watchers, w)
+	a := c.audienceLocked()
+	a.watchers = append(a.watchers, w)
 	return true
 }
 
@@ -384,8 +388,10 @@ func (c *Conn) watch(w watcher) bool {
 func (c *Conn) unwatch(w watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.watchers, w); i >= 0 {
-		c.watchers = slices.Delete(c.watchers, i, i+1)
+	if a := c.audience; a != nil {
+		if i := slices.Index(a.watchers, w); i >= 0 {
+			a.watchers = slices.Delete(a.watchers, i, i+1)
+		}
 	}
 }
 
@@ -415,7 +421,7 @@ func (c *Conn) closeTransport() {
 	if c.shut.Swap(true) {
 		return
 	}
-	nc := c.nc
+	nc := c.nc.Conn
 	if tc, ok := nc.(*tls.Conn); ok {
 		// Its Close waits to send an alert.
 		nc = tc.NetConn()
@@ -428,9 +434,12 @@ func (c *Conn) closeTransport() {
 		c.sending.give()
 	}
 	c.mu.Lock()
-	c.gone.set()
-	watchers := c.watchers
-	c.watchers = nil
+	c.gone = true
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		a.gone.set()
+		watchers, a.watchers = a.watchers, nil
+	}
 	c.mu.Unlock()
 	for _, w := range watchers {
 		w.gone(c)
@@ -448,6 +457,31 @@ func (c *Conn) closeReading() {
 	if c.deflate != nil {
 		c.deflate.decompressor.Close(net.ErrClosed)
 	}
+}
+
+// An audience is all who wait for the end of a connection. It is guarded by
+// Conn.mu.
+type audience struct {
+	ended     event // Conn.end is set
+	gone      event // the net.Conn is closed
+	ctx       context.Context
+	cancelCtx context.CancelCauseFunc
+	watchers  []watcher // nil once the net.Conn is closed
+}
+
+// audienceLocked returns the audience, which exists from now on. The caller
+// holds c.mu.
+func (c *Conn) audienceLocked() *audience {
+	if c.audience == nil {
+		c.audience = new(audience)
+		if c.end.Load() != nil {
+			c.audience.ended.set()
+		}
+		if c.gone {
+			c.audience.gone.set()
+		}
+	}
+	return c.audience
 }
 
 // An event happens once. Its channel exists only if somebody waits. It is
@@ -480,14 +514,14 @@ func (e *event) channel() <-chan struct{} {
 func (c *Conn) endedChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ended.channel()
+	return c.audienceLocked().ended.channel()
 }
 
 // goneChan returns a channel that is closed once the net.Conn is.
 func (c *Conn) goneChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone.channel()
+	return c.audienceLocked().gone.channel()
 }
 
 // Context returns a context that is done when the connection has ended. Its
@@ -495,13 +529,14 @@ func (c *Conn) goneChan() <-chan struct{} {
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx == nil {
-		c.ctx, c.cancelCtx = context.WithCancelCause(context.Background())
+	a := c.audienceLocked()
+	if a.ctx == nil {
+		a.ctx, a.cancelCtx = context.WithCancelCause(context.Background())
 		if end := c.end.Load(); end != nil {
-			c.cancelCtx(end)
+			a.cancelCtx(end)
 		}
 	}
-	return c.ctx
+	return a.ctx
 }
 
 // SetReadDeadline sets when reads that wait return os.ErrDeadlineExceeded. The
@@ -511,7 +546,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.readGuard.setDeadline(t)
+	return c.readGuard.setDeadline(instantOf(t))
 }
 
 // SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
@@ -521,11 +556,11 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.out.guard.setDeadline(t)
+	return c.out.guard.setDeadline(instantOf(t))
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".
-func (c *Conn) Subprotocol() string { return c.agreed.subprotocol }
+func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LocalAddr returns the local network address.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
@@ -535,4 +570,4 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // NetConn returns the connection underneath, to set its options. Reading,
 // writing, closing it, or setting its deadlines breaks the Conn.
-func (c *Conn) NetConn() net.Conn { return c.nc }
+func (c *Conn) NetConn() net.Conn { return c.nc.Conn }

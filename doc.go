@@ -58,13 +58,14 @@
 //	close.go · keepalive.go
 //	compress.go                                 permessage-deflate, beside the halves
 //	read.go  frameReader │ write.go frameWriter frames on a net.Conn; they do not know each other
+//	                     │ flush.go
 //	guard.go · turn.go · socket.go · pool.go    deadlines, turns, sockets, buffers
 //	state.go  frameRules                        may this header come now?
 //	frame.go                                    header to bytes and back
 //	errors.go · mask.go                         ground
 //	internal/flate · internal/utf8stream        cellar
 //
-// Start with frame.go and frame_test.go, go on with state.go, then read.go and
-// write.go, message.go and send.go, conn.go, close.go; then the handshake, and
-// compress.go last. layers_test.go keeps the floors apart.
+// Start with frame.go and frame_test.go, go on with state.go, then read.go,
+// write.go and flush.go, message.go and send.go, conn.go, close.go; then the
+// handshake, and compress.go last. layers_test.go keeps the floors apart.
 package websocket

@@ -37,7 +37,7 @@ func TestGroupReachesItsMembers(t *testing.T) {
 	remove()
 	remove()
 	require.Equal(t, 2, g.Len())
-	require.Empty(t, servers[0].watchers)
+	require.Empty(t, servers[0].audience.watchers)
 	queued, _ = g.Send(Prepare(Text, []byte("to the others")))
 	require.Equal(t, 2, queued)
 	queued, dropped = g.Send(Prepare(Text, []byte("\xff")))
@@ -54,7 +54,7 @@ func TestGroupMembersLeaveAsTheyEnd(t *testing.T) {
 	for range 100 {
 		g.Add(s)()
 	}
-	require.Empty(t, s.watchers)
+	require.Empty(t, s.audience.watchers)
 	g.Add(s)
 	go echo(s)
 	require.NoError(t, c.Close(CloseNormal, ""))

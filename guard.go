@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -19,7 +18,7 @@ import (
 // another one comes or the connection ends.
 type guard struct {
 	mu      sync.Mutex
-	nc      net.Conn
+	nc      *socket
 	write   bool            // which direction
 	keep    bool            // every call has a limit: no need to take it back
 	armed   bool            // a call is blocked, or about to be
@@ -27,19 +26,19 @@ type guard struct {
 	fired   bool            // it was interrupted: the deadline on nc is in the past
 	ctx     bool            // it listens to the registered context
 	foreign bool            // the deadline on nc is not the user's
-	limit   time.Time       // of the armed call; zero for none
+	limit   instant         // of the armed call; 0 for none
 	done    <-chan struct{} // of the registered context
 	stop    func() bool     // ends the registration
-	user    time.Time       // the deadline that the user set
+	user    instant         // the deadline that the user set; 0 for none
 	moved   chan struct{}   // closed when user is set again; nil if nobody waits
 }
 
 // arm prepares for a call that may block. The call ends early when ctx does,
-// at limit unless that is zero, and at the user's deadline. A call that the
+// at limit unless that is 0, and at the user's deadline. A call that the
 // connection makes for itself has a yield function: the user's deadline does
 // not apply to it, and if yield, asked under the guard's lock, returns true,
 // the call must not begin, just as a kick ends it later.
-func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) error {
+func (g *guard) arm(ctx context.Context, limit instant, yield func() bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if yield != nil && yield() {
@@ -52,7 +51,7 @@ func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) err
 		}
 	}
 	g.own, g.limit = yield != nil, limit
-	if t := g.effective(); g.keep || !t.Equal(g.user) {
+	if t := g.effective(); g.keep || t != g.user {
 		g.foreign = true
 		if err := g.set(t); err != nil {
 			return err
@@ -63,8 +62,8 @@ func (g *guard) arm(ctx context.Context, limit time.Time, yield func() bool) err
 }
 
 // effective returns the deadline of the armed call. The caller holds g.mu.
-func (g *guard) effective() time.Time {
-	if g.own || g.user.IsZero() || !g.limit.IsZero() && g.limit.Before(g.user) {
+func (g *guard) effective() instant {
+	if g.own || g.user == 0 || g.limit != 0 && g.limit < g.user {
 		return g.limit
 	}
 	return g.user
@@ -80,7 +79,7 @@ func (g *guard) disarm() (interrupted bool) {
 		g.set(g.user)
 	}
 	g.armed, g.own, g.ctx, g.fired, g.foreign = false, false, false, false, false
-	g.limit = time.Time{}
+	g.limit = 0
 	return interrupted
 }
 
@@ -115,11 +114,11 @@ func (g *guard) kick() {
 // interrupt makes the armed call return. The caller holds g.mu.
 func (g *guard) interrupt() {
 	g.fired = true
-	g.set(time.Unix(1, 0))
+	g.set(past)
 }
 
 // setDeadline sets the user's deadline. An armed call obeys it at once.
-func (g *guard) setDeadline(t time.Time) error {
+func (g *guard) setDeadline(t instant) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.user = t
@@ -132,7 +131,7 @@ func (g *guard) setDeadline(t time.Time) error {
 		return nil
 	case g.armed:
 		t = g.effective()
-		g.foreign = !t.Equal(g.user)
+		g.foreign = t != g.user
 	}
 	return g.set(t)
 }
@@ -141,12 +140,12 @@ func (g *guard) setDeadline(t time.Time) error {
 func (g *guard) expired() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.user.IsZero() && !time.Now().Before(g.user)
+	return g.user != 0 && g.user.until() <= 0
 }
 
 // deadline returns the user's deadline and a channel that is closed when it is
 // set again.
-func (g *guard) deadline() (user time.Time, moved <-chan struct{}) {
+func (g *guard) deadline() (user instant, moved <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.moved == nil {
@@ -165,8 +164,8 @@ func (g *guard) await(ctx context.Context, ready, ended <-chan struct{}) error {
 	for {
 		user, moved := g.deadline()
 		var passed <-chan time.Time
-		if !user.IsZero() {
-			passed = time.After(time.Until(user))
+		if user != 0 {
+			passed = time.After(user.until())
 		}
 		select {
 		case <-ready:
@@ -192,8 +191,12 @@ func (g *guard) release() {
 	g.stop, g.done, g.ctx = nil, nil, false
 }
 
-// set sets the deadline on the net.Conn.
-func (g *guard) set(t time.Time) error {
+// set sets the deadline on the net.Conn; 0 means none.
+func (g *guard) set(at instant) error {
+	var t time.Time
+	if at != 0 {
+		t = at.time()
+	}
 	if g.write {
 		return g.nc.SetWriteDeadline(t)
 	}

@@ -12,7 +12,6 @@ import (
 // pings are the Pings that wait for their Pong (RFC 6455, Section 5.5.2).
 type pings struct {
 	pending atomic.Int32 // len(waiting)
-	stuck   atomic.Bool  // a data frame nobody reads is before the Pong
 
 	mu      sync.Mutex
 	last    uint64 // number of the last Ping, which is its payload
@@ -51,9 +50,9 @@ func (s *pings) remove(p *ping) {
 
 // answer enters the payload of a Pong. It answers the Ping with that payload
 // and all before it; one that answers none is ignored (RFC 6455,
-// Section 5.5.3).
+// Section 5.5.3). s may be nil.
 func (s *pings) answer(payload []byte, trace *Trace) {
-	if len(payload) != 8 || s.pending.Load() == 0 {
+	if len(payload) != 8 || s == nil || s.pending.Load() == 0 {
 		return
 	}
 	number := binary.BigEndian.Uint64(payload)
@@ -76,7 +75,6 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 
 // nudge lets all who wait try to read.
 func (s *pings) nudge() {
-	s.stuck.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.waiting {
@@ -109,17 +107,19 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
-	if err := mayPing(c.nc); err != nil {
+	if err := mayPing(c.nc.Conn); err != nil {
 		return 0, err
 	}
-	p := c.pings.add()
-	defer c.pings.remove(p)
+	c.pings.CompareAndSwap(nil, new(pings))
+	pings := c.pings.Load()
+	p := pings.add()
+	defer pings.remove(p)
 	if err := c.out.control(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
 		return 0, c.writeError(ctx, err)
 	}
 	c.out.flushNow()
 	for {
-		if rtt, ok := c.pings.result(p); ok {
+		if rtt, ok := pings.result(p); ok {
 			return rtt, nil
 		}
 		if c.reading.try() {
@@ -147,21 +147,22 @@ func (c *Conn) readControl(ctx context.Context, p *ping) error {
 		c.reading.give()
 		return err
 	}
+	pings := c.pings.Load()
 	stuck := !c.betweenFrames()
 	var err error
-	for !stuck && err == nil && !p.done(&c.pings) {
+	for !stuck && err == nil && !p.done(pings) {
 		stuck, err = c.readControlFrame(caller{ctx: ctx, own: true})
 	}
 	if stuck {
-		c.pings.stuck.Store(true)
+		c.stuck.Store(true)
 	}
 	c.reading.give()
 	switch {
-	case p.done(&c.pings):
-		c.pings.nudge()
+	case p.done(pings):
+		c.nudgePings()
 		return nil
 	case ctx.Err() != nil:
-		c.pings.nudge()
+		c.nudgePings()
 		return c.over(ctx)
 	case c.terminal() != nil:
 		return c.terminal()
@@ -173,6 +174,14 @@ func (c *Conn) readControl(ctx context.Context, p *ping) error {
 		return c.over(ctx)
 	case <-c.endedChan():
 		return c.terminal()
+	}
+}
+
+// nudgePings lets those who wait for a Pong try to read.
+func (c *Conn) nudgePings() {
+	if s := c.pings.Load(); s != nil && s.pending.Load() > 0 {
+		c.stuck.Store(false)
+		s.nudge()
 	}
 }
 
@@ -292,7 +301,7 @@ func (c *Conn) standIn() {
 			return
 		}
 	}
-	c.pings.stuck.Store(true)
+	c.stuck.Store(true)
 }
 
 // endOwnRead gives on the reading turn that a call of our own had. Unless a
@@ -300,8 +309,8 @@ func (c *Conn) standIn() {
 func (c *Conn) endOwnRead() {
 	stuck := c.in.current || c.in.left > 0
 	c.reading.give()
-	if !stuck && c.pings.pending.Load() > 0 {
-		c.pings.nudge()
+	if !stuck {
+		c.nudgePings()
 	}
 }
 
@@ -340,7 +349,7 @@ func (c *Conn) probe() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.PongTimeout)
 	defer cancel()
 	_, err := c.Ping(ctx)
-	alive := err == nil || c.in.received.Load() != before || c.pings.stuck.Load()
+	alive := err == nil || c.in.received.Load() != before || c.stuck.Load()
 	if !alive {
 		c.fail(ErrPongTimeout)
 		return

@@ -105,7 +105,7 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 			c.msg.ponged = true
 		}
 	case opPong:
-		c.pings.answer(payload, c.cfg.Trace)
+		c.pings.Load().answer(payload, c.cfg.Trace)
 	case opClose:
 		return c.peerCloses(payload)
 	}
@@ -576,27 +576,19 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 
 // Read returns the next message in a new slice.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
-	if err := c.beginRead(ctx); err != nil {
+	if err := c.beginMessage(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.endRead()
-	if err := c.awaitFirst(ctx); err != nil {
-		return 0, nil, err
-	}
-	return c.readMessage(caller{ctx: ctx}, placeNew, nil)
+	return c.takeMessage(ctx, placeNew, nil)
 }
 
 // ReadInto returns the next message, appended to buf[:0]. If buf is too small
 // the result is a new slice. After an error the content of buf is undefined.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	if err := c.beginRead(ctx); err != nil {
+	if err := c.beginMessage(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.endRead()
-	if err := c.awaitFirst(ctx); err != nil {
-		return 0, nil, err
-	}
-	return c.readMessage(caller{ctx: ctx}, placeAppend, buf[:0])
+	return c.takeMessage(ctx, placeAppend, buf[:0])
 }
 
 // Messages returns the messages as they come. They are lent: a message is
@@ -606,32 +598,34 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 // that is the context's or os.ErrDeadlineExceeded, another loop can go on.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		defer c.Flush()
 		for {
-			m, err := c.borrowMessage(ctx)
+			t, p, err := c.borrowMessage(ctx)
 			if err != nil {
 				if !endedQuietly(err) {
 					yield(Message{}, err)
 				}
-				return
+				break
 			}
-			if !yield(m, nil) {
-				return
+			if !yield(Message{t, p}, nil) {
+				break
 			}
 		}
+		c.Flush()
 	}
 }
 
 // borrowMessage returns the next message, lent.
-func (c *Conn) borrowMessage(ctx context.Context) (m Message, err error) {
-	if err = c.beginRead(ctx); err != nil {
-		return m, err
+func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, error) {
+	if err := c.beginMessage(ctx); err != nil {
+		return 0, nil, err
 	}
-	if err = c.awaitFirst(ctx); err == nil {
-		m.Type, m.Data, err = c.readMessage(caller{ctx: ctx}, placeLend, nil)
-	}
-	c.endRead()
-	return m, err
+	return c.takeMessage(ctx, placeLend, nil)
+}
+
+// takeMessage ends what beginMessage began with the message.
+func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (MessageType, []byte, error) {
+	defer c.endRead()
+	return c.readMessage(caller{ctx: ctx}, where, dst)
 }
 
 // endedQuietly reports whether err is an end that both sides agreed on.

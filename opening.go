@@ -96,9 +96,6 @@ func (r *headReader) fill() error {
 // next call of next or release.
 func (r *headReader) rest() []byte { return r.buf[r.used:] }
 
-// past is a deadline that interrupts whatever waits.
-var past = time.Unix(1, 0)
-
 // watch interrupts reads and writes of nc when ctx ends. The function returned
 // ends the watch and returns the context's error if it was too late: then nc
 // is of no more use.
@@ -106,7 +103,7 @@ func watch(ctx context.Context, nc net.Conn) (end func() error) {
 	if ctx.Done() == nil {
 		return func() error { return nil }
 	}
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past) })
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past.time()) })
 	return func() error {
 		if stop() {
 			return nil

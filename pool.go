@@ -52,12 +52,18 @@ func (b *buffer) free() {
 // grown returns a buffer with the content of b and room for n more bytes,
 // freeing b if it is another one. b may be nil.
 func (b *buffer) grown(n int) *buffer {
-	if b == nil {
+	switch {
+	case b == nil:
 		return borrow(n)
-	}
-	if cap(b.b)-len(b.b) >= n {
+	case cap(b.b)-len(b.b) >= n:
 		return b
+	default:
+		return b.enlarged(n)
 	}
+}
+
+// enlarged is grown for when there is not enough room.
+func (b *buffer) enlarged(n int) *buffer {
 	larger := borrow(max(len(b.b)+n, 2*cap(b.b)))
 	larger.b = append(larger.b, b.b...)
 	b.free()

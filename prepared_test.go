@@ -114,7 +114,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 		}
 		require.NoError(t, c.Send(Text, []byte("copied")))
 		synctest.Wait()
-		require.Same(t, large, c.queue.entries[1].shared)
+		require.Same(t, large, c.queue.Load().entries[1].shared)
 		for _, m := range sent {
 			_, payload := readFrame(t, peer)
 			require.True(t, bytes.Equal(m.payload, payload))

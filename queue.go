@@ -19,6 +19,19 @@ type sendQueue struct {
 	dropped  uint64
 }
 
+// sendQueue returns the queue, which exists from now on.
+func (c *Conn) sendQueue() *sendQueue {
+	if q := c.queue.Load(); q != nil {
+		return q
+	}
+	c.queue.CompareAndSwap(nil, new(sendQueue))
+	q := c.queue.Load()
+	if err := c.writable(); err != nil {
+		q.fail(err) // who ended the connection may have come before the queue
+	}
+	return q
+}
+
 // A queued message owns its payload, or shares a prepared message.
 type queued struct {
 	typ    MessageType
@@ -79,11 +92,11 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 	if err := c.writable(); err != nil {
 		return false, err
 	}
-	if c.queue.waits() || !c.sending.try() {
+	if c.queue.Load().waits() || !c.sending.try() {
 		return false, nil
 	}
 	defer c.sending.give()
-	if c.queue.waits() || c.out.flushing() {
+	if c.queue.Load().waits() || c.out.isBusy() {
 		return false, nil
 	}
 	e := c.encode(m)
@@ -98,7 +111,7 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 // enqueue adds m to the queue as policy says and starts the pump.
 func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	for {
-		room, slow, err := c.queue.add(m, c.cfg.MaxQueuedBytes, policy)
+		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
 		switch {
 		case slow:
 			go c.closeSlow()
@@ -178,8 +191,11 @@ func (q *sendQueue) pop() queued {
 	return m
 }
 
-// waits reports whether messages are queued.
+// waits reports whether messages are queued. In a nil queue there are none.
 func (q *sendQueue) waits() bool {
+	if q == nil {
+		return false
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.entries) > 0
@@ -215,8 +231,11 @@ func (q *sendQueue) left(messages, bytes int) {
 	}
 }
 
-// fail drops all messages and refuses others with err.
+// fail drops all messages and refuses others with err. q may be nil.
 func (q *sendQueue) fail(err error) {
+	if q == nil {
+		return
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.err = err
@@ -231,10 +250,11 @@ func (q *sendQueue) fail(err error) {
 
 // startPump starts the goroutine that empties the queue, unless it runs.
 func (c *Conn) startPump() {
-	c.queue.mu.Lock()
-	defer c.queue.mu.Unlock()
-	if !c.queue.pumping {
-		c.queue.pumping = true
+	q := c.queue.Load()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.pumping {
+		q.pumping = true
 		go c.pump()
 	}
 }
@@ -248,19 +268,20 @@ func (c *Conn) pump() {
 // pumpOnce moves some messages on and waits until they are out. It reports
 // whether there may be more.
 func (c *Conn) pumpOnce() bool {
+	q := c.queue.Load()
 	if c.sending.take(nil, c.endedChan()) {
 		messages, bytes, err := c.moveQueued(context.Background())
-		c.queue.left(messages, bytes)
+		q.left(messages, bytes)
 		if err != nil {
 			c.writeError(context.Background(), err)
 		}
 	}
-	c.queue.mu.Lock()
-	defer c.queue.mu.Unlock()
-	if len(c.queue.entries) > 0 && c.queue.err == nil {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.entries) > 0 && q.err == nil {
 		return true
 	}
-	c.queue.pumping = false
+	q.pumping = false
 	return false
 }
 
@@ -268,7 +289,7 @@ func (c *Conn) pumpOnce() bool {
 // large one alone, from where it is, or several that are copied into one write.
 // It has the sending turn, and gives it on.
 func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
-	m, large := c.queue.take(lendAbove, maxBuffered)
+	m, large := c.queue.Load().take(lendAbove, maxBuffered)
 	if !large {
 		messages, bytes = c.appendQueued(maxBatch)
 		c.sending.give()
@@ -290,7 +311,7 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 // sendQueue.left once they are out.
 func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 	for {
-		m, ok := c.queue.take(0, limit-bytes)
+		m, ok := c.queue.Load().take(0, limit-bytes)
 		if !ok {
 			return messages, bytes
 		}
@@ -311,7 +332,10 @@ func (c *Conn) closeSlow() {
 // Queued returns how many messages that Send took are not on the network, and
 // their payload bytes.
 func (c *Conn) Queued() (messages, bytes int) {
-	q := &c.queue
+	q := c.queue.Load()
+	if q == nil {
+		return 0, 0
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.entries) + q.moving, q.bytes + q.movingBy
@@ -320,7 +344,7 @@ func (c *Conn) Queued() (messages, bytes int) {
 // Drained waits until all that Send took is on the network, or ctx ends.
 func (c *Conn) Drained(ctx context.Context) error {
 	for {
-		room := c.queue.awaitRoom()
+		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return c.writeError(ctx, c.out.flushAll(ctx))
 		}
@@ -335,8 +359,11 @@ func (c *Conn) Drained(ctx context.Context) error {
 }
 
 // awaitRoom returns a channel that is closed when something leaves the queue,
-// or nil if it is empty.
+// or nil if it is empty. q may be nil.
 func (q *sendQueue) awaitRoom() <-chan struct{} {
+	if q == nil {
+		return nil
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.entries)+q.moving == 0 {

@@ -3,10 +3,8 @@ package websocket
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
 )
 
 // A frameReader turns the bytes of a net.Conn into frames. It never waits on
@@ -21,28 +19,27 @@ import (
 // It is used by one goroutine at a time: the one that has the Conn's reading
 // turn. Only received and parked may be read by others.
 type frameReader struct {
-	nc      net.Conn
-	raw     syscall.RawConn // nil: fill uses nc.Read
+	nc      *socket // fill uses its Read unless it is raw
 	onReady func(fd uintptr) bool
 
-	buf    *buffer // its unread bytes are b[start:len(b)]; nil when there are none
-	start  int
-	lent   *buffer // holds the bytes of a message that the application looks at
-	pinned bool    // so does buf: what was read may not be moved or overwritten
-	small  int     // size of an ordinary buffer
-	step   uint8   // how often the buffer grew because fills were full
-	large  uint8   // fills that would have fitted a step lower until it is taken back
-	first  [16]byte
+	buf     *buffer // its unread bytes are b[start:len(b)]; nil when there are none
+	start   int
+	lent    *buffer // holds the bytes of a message that the application looks at
+	small   int     // size of an ordinary buffer
+	pinned  bool    // buf, too, holds bytes of that message: they may not be moved or overwritten
+	step    uint8   // how often the buffer grew because fills were full
+	large   uint8   // fills that would have fitted a step lower until it is taken back
+	try     bool    // onReady returns without bytes instead of waiting
+	current bool    // a data frame's header was read and nobody took it up yet
+	first   [16]byte
 
-	rules   frameRules
-	frame   header // the current data frame
-	left    int64  // of its payload, not yet handed on
-	clear   int    // of the unread payload, already unmasked
-	current bool   // a data frame's header was read and nobody took it up yet
+	rules frameRules
+	frame header // the current data frame
+	left  int64  // of its payload, not yet handed on
+	clear int    // of the unread payload, already unmasked
 
 	target []byte // for onReady: where to read to, and what came of it
 	got    int
-	try    bool  // return without bytes instead of waiting
 	err    error // the first error of the network; permanent
 
 	received atomic.Uint64 // bytes
@@ -61,10 +58,10 @@ const largeReads = 8
 const maxIdleReads = 100
 
 // init makes r read nc, after the bytes in early.
-func (r *frameReader) init(nc net.Conn, raw syscall.RawConn, small int, early []byte) {
-	r.nc, r.raw, r.small = nc, raw, small
-	if raw != nil {
-		r.onReady = r.ready
+func (r *frameReader) init(nc *socket, small int, early []byte) {
+	r.nc, r.small = nc, small
+	if nc.raw != nil {
+		r.onReady = func(fd uintptr) bool { return r.ready(fd) }
 	}
 	if len(early) > 0 {
 		r.buf = borrow(max(small, len(early)))
@@ -141,7 +138,7 @@ func (r *frameReader) messageWaits() bool {
 	}
 	h, size, v := parseHeader(b)
 	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
-		(r.raw != nil || h.length <= int64(len(b)-size))
+		(r.nc.raw != nil || h.length <= int64(len(b)-size))
 }
 
 // unmask unmasks the payload of the current frame that was received, where it
@@ -243,7 +240,7 @@ func (r *frameReader) fill(target []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	if target != nil || r.raw == nil {
+	if target != nil || r.nc.raw == nil {
 		r.settle()
 	}
 	n, err := r.receive(target)
@@ -282,7 +279,7 @@ func (r *frameReader) idle() bool {
 // fillNow is fill for when bytes may be there. ok is false if none are, or if
 // that cannot be known without waiting: then nothing has happened.
 func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
-	if r.raw == nil || r.err != nil {
+	if r.nc.raw == nil || r.err != nil {
 		return 0, false, nil
 	}
 	r.try = true
@@ -296,7 +293,7 @@ func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
 
 // receive reads once from the network.
 func (r *frameReader) receive(target []byte) (n int, err error) {
-	if r.raw != nil {
+	if r.nc.raw != nil {
 		return r.receiveRaw(target)
 	}
 	r.parked.Store(int64(now()))
@@ -334,7 +331,7 @@ func (r *frameReader) readConn(p []byte) (int, error) {
 // receiveRaw reads when the descriptor is ready.
 func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
 	r.target, r.got = target, 0
-	err = r.raw.Read(r.onReady)
+	err = r.nc.raw.Read(r.onReady)
 	r.target = nil
 	if err == nil {
 		n, err = r.got, r.err
@@ -349,7 +346,7 @@ func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
 // called with what it returns.
 func (r *frameReader) wait() error {
 	r.target, r.got = nil, 0
-	return r.raw.Read(r.onReady)
+	return r.nc.raw.Read(r.onReady)
 }
 
 // arrived enters what wait brought and returns what fill would.

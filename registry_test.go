@@ -210,7 +210,7 @@ func TestShutdownIsStaggered(t *testing.T) {
 				c := new(Conn)
 				c.cfg = new(Config)
 				c.terminate(ended, true)
-				c.gone.set()
+				c.gone = true
 				r.left = append(r.left, c)
 			}
 			began := time.Now()

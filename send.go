@@ -160,8 +160,8 @@ func (c *Conn) takeSending(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.queue.waits() {
-		c.queue.left(c.appendQueued(maxBuffered))
+	if q := c.queue.Load(); q.waits() {
+		q.left(c.appendQueued(maxBuffered))
 	}
 	return nil
 }

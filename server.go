@@ -430,14 +430,16 @@ var errHandlerExit = errors.New("websocket: handler exited")
 // small, so that an idle connection does with the smallest stack.
 func (h *handler) run(c *Conn, r *http.Request) {
 	err := errHandlerExit
-	defer h.acceptor.registry.leave()
-	defer func() { h.finish(c, err, recover()) }()
+	defer h.finish(c, &err)
 	err = h.serve(c, r)
 }
 
-// finish closes the connection after serve returned err or panicked.
-func (h *handler) finish(c *Conn, err error, panicked any) {
-	if panicked != nil {
+// finish is deferred. It closes the connection after serve returned failure or
+// panicked.
+func (h *handler) finish(c *Conn, failure *error) {
+	defer h.acceptor.registry.leave()
+	err := *failure
+	if panicked := recover(); panicked != nil {
 		err = errHandlerExit
 		if panicked != http.ErrAbortHandler {
 			h.log(slog.LevelError, "websocket: handler panicked", c.RemoteAddr().String(),

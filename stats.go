@@ -56,9 +56,11 @@ func (c *Conn) Stats() Stats {
 	if c.deflate != nil {
 		c.deflate.stats(&s)
 	}
-	c.queue.mu.Lock()
-	defer c.queue.mu.Unlock()
-	s.Dropped = c.queue.dropped
+	if q := c.queue.Load(); q != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		s.Dropped = q.dropped
+	}
 	return s
 }
 

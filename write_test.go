@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -422,4 +423,25 @@ func TestRepliesAreHeldForMessageThatIsBegun(t *testing.T) {
 	_, p, err := s.Read(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, ramp(3000), p)
+}
+
+// TestFlushBehindAWithdrawnWrite flushes while a write waits that is then
+// withdrawn: nothing is left to wait for.
+func TestFlushBehindAWithdrawnWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nc, ns := net.Pipe()
+		defer nc.Close()
+		s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		defer s.CloseNow()
+		ctx, cancel := context.WithCancel(t.Context())
+		wrote := make(chan error, 1)
+		go func() { wrote <- s.WriteString(ctx, "withdrawn") }()
+		synctest.Wait()
+		flushed := make(chan error, 1)
+		go func() { flushed <- s.Flush() }()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-wrote, context.Canceled)
+		require.NoError(t, <-flushed)
+	})
 }

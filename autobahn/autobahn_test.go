@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,10 @@ var full = flag.Bool("full", false, "send the suite's 1000 messages in each case
 const atOnce = "32"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
 	if os.Getenv(fakeSuite) != "" {
 		if err := runFakeSuite(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -45,6 +50,7 @@ type setting struct {
 	echo        testee.Echo
 	compression *websocket.Compression // of the testee; nil: none
 	volume      int                    // octets sent in a case of categories 12 and 13
+	fixed       bool                   // volume is the same in a short run and under the race detector
 }
 
 // plain plays them as the suite does.
@@ -62,10 +68,10 @@ func with(change func(*setting)) setting {
 func (s setting) options() *judge.Options {
 	o := &judge.Options{Patience: 10, Wait: 2 * time.Second, Chop: s.chop, Volume: s.volume}
 	switch {
-	case *full:
+	case *full && s.volume == plain.volume:
 		o.Volume = 0
-	case testing.Short(), raced:
-		o.Volume = 1 << 12
+	case !s.fixed && (testing.Short() || raced):
+		o.Volume = 1 << 10
 	}
 	return o
 }
@@ -173,19 +179,34 @@ func small(c *conversation.Conversation) bool { return c.Turns == 0 }
 func chopped(c *conversation.Conversation) bool { return c.Category() <= 7 }
 
 // large reports whether c is one of categories 9, 12 and 13, and in a short
-// run one that takes no time.
+// run or under the race detector one that does not take long.
 func large(c *conversation.Conversation) bool {
 	switch {
 	case c.Turns == 0:
 		return false
-	case !testing.Short():
-		return true
 	case c.Compression != nil:
-		return c.Compression.Size <= 8192
+		return !testing.Short() || compressedSmall(c)
+	case testing.Short():
+		return slices.Contains(limitsShort, c.ID)
+	case raced && c.Turns == 1:
+		return slices.Contains(limitsRaced, c.ID)
 	default:
-		return c.Category() == 9 && strings.HasSuffix(c.ID, ".1") && !strings.HasPrefix(c.ID, "9.3") && !strings.HasPrefix(c.ID, "9.4")
+		return true
 	}
 }
+
+// compressedSmall reports whether c is one of categories 12 and 13 with
+// messages up to 8 KiB.
+func compressedSmall(c *conversation.Conversation) bool {
+	return c.Compression != nil && c.Compression.Size <= 8192
+}
+
+// The conversations of category 9 that are played in a short run, and those of
+// one message that are played under the race detector.
+var (
+	limitsShort = []string{"9.1.1", "9.2.1", "9.5.1", "9.6.1", "9.7.1", "9.8.1"}
+	limitsRaced = []string{"9.1.1", "9.1.4", "9.2.1", "9.2.4", "9.3.4", "9.4.4", "9.4.9", "9.5.1", "9.6.1"}
+)
 
 // The large conversations come first and alone: beside them the small ones,
 // some of which measure a second, would be disturbed.
@@ -206,7 +227,7 @@ func TestClient(t *testing.T) {
 func singleOctets(s *setting)       { s.chop = 1 }
 func throughTLS(s *setting)         { s.tls = true }
 func withoutCompression(s *setting) { s.compression = nil }
-func streaming(s *setting)          { s.echo, s.volume = testee.Streams, 1<<15 }
+func streaming(s *setting)          { s.echo = testee.Streams }
 
 func TestServerSingleOctets(t *testing.T) {
 	t.Parallel()
@@ -248,30 +269,40 @@ func TestClientStreams(t *testing.T) {
 	play(t, with(streaming), setting.clients, small)
 }
 
+// The same with large conversations, beside which the others would be disturbed.
+
+func TestServerTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.servers, large) }
+func TestClientTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.clients, large) }
+func TestServerStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.servers, streamed) }
+func TestClientStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.clients, streamed) }
+
+func TestServerWithoutCompressionVolume(t *testing.T) {
+	playVolume(t, withoutCompression, setting.servers, limits)
+}
+
+func TestClientWithoutCompressionVolume(t *testing.T) {
+	playVolume(t, withoutCompression, setting.clients, limits)
+}
+
+// limits reports whether c is one of category 9.
+func limits(c *conversation.Conversation) bool { return c.Category() == 9 }
+
 // streamed reports whether c is one of categories 9, 12 and 13 that a
 // streaming echo is tried with.
 func streamed(c *conversation.Conversation) bool {
-	return c.Turns == 1 || compressedSmall(c)
+	return large(c) && limits(c) || compressedSmall(c)
 }
 
-func TestServerStreamsVolume(t *testing.T) {
+// playVolume plays large conversations after a change of plain: none in a
+// short run, and under the race detector only compressed ones that do not take
+// long.
+func playVolume(t *testing.T, change func(*setting), start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
 	if testing.Short() {
-		t.Skip("the others are enough")
+		t.Skip("plain ones are enough")
 	}
-	play(t, with(streaming), setting.servers, streamed)
-}
-
-func TestClientStreamsVolume(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the others are enough")
-	}
-	play(t, with(streaming), setting.clients, streamed)
-}
-
-// compressedSmall reports whether c is one of categories 12 and 13 with
-// messages up to 8 KiB.
-func compressedSmall(c *conversation.Conversation) bool {
-	return c.Compression != nil && c.Compression.Size <= 8192
+	s := with(change)
+	s.volume = 1 << 15
+	play(t, s, start, func(c *conversation.Conversation) bool { return wanted(c) && (!raced || compressedSmall(c)) })
 }
 
 // compressions are other ways to compress than that of the testees.
@@ -305,7 +336,7 @@ func TestClientCompressions(t *testing.T) {
 func TestCompressionIsUsed(t *testing.T) {
 	for role, start := range map[string]func(setting, *testing.T) player{"server": setting.servers, "client": setting.clients} {
 		t.Run(role, func(t *testing.T) {
-			player := start(plain, t)
+			player := start(with(func(s *setting) { s.fixed = true }), t)
 			for id, most := range map[string]int{"12.1.6": 32768, "13.3.6": 512, "13.5.6": 512, "13.7.6": 512} {
 				r := player(t, conversation.Find(id))
 				check(t, r)

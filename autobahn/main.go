@@ -30,6 +30,7 @@ autobahn <command> -h lists the flags.
 // A usageError says how the program is called.
 type usageError string
 
+// Error returns e itself.
 func (e usageError) Error() string { return string(e) }
 
 // commands are the subcommands. Each gets its own arguments.
@@ -42,6 +43,8 @@ var commands = map[string]func(ctx context.Context, args []string, out io.Writer
 	"compare":  runCompare,
 }
 
+// main runs the command that the command line names. The exit status is 1
+// after an error, and 0 after a request for help.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,23 +54,32 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestConfigurations checks that nothing is excluded from the official runs.
+// TestConfigurations checks that nothing is excluded from the official runs,
+// and that the testees are where they are looked for.
 func TestConfigurations(t *testing.T) {
-	for _, file := range []string{"fuzzingclient.json", "fuzzingserver.json"} {
+	type server struct{ Agent, URL string }
+	type configuration struct {
+		Cases        []string
+		Exclude      []string       `json:"exclude-cases"`
+		ExcludeAgent map[string]any `json:"exclude-agent-cases"`
+		URL          string
+		Servers      []server
+	}
+	everything := configuration{Cases: []string{"*"}, Exclude: []string{}, ExcludeAgent: map[string]any{}}
+	asClient, asServer := everything, everything
+	asClient.Servers = []server{{serverAgent, "ws://" + serverAddress}}
+	asServer.URL = suiteURL
+	for file, want := range map[string]configuration{"fuzzingclient.json": asClient, "fuzzingserver.json": asServer} {
 		p, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c struct {
-			Cases        []string       `json:"cases"`
-			Exclude      []string       `json:"exclude-cases"`
-			ExcludeAgent map[string]any `json:"exclude-agent-cases"`
-		}
-		if err := json.Unmarshal(p, &c); err != nil {
+		var got configuration
+		if err := json.Unmarshal(p, &got); err != nil {
 			t.Fatal(err)
 		}
-		if len(c.Cases) != 1 || c.Cases[0] != "*" || len(c.Exclude) > 0 || len(c.ExcludeAgent) > 0 {
-			t.Errorf("%s: %+v", file, c)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", file, got, want)
 		}
 	}
 }
@@ -293,6 +303,32 @@ func TestOfficialCommand(t *testing.T) {
 	out = newBuffer()
 	if err := run(t.Context(), []string{"official", "-dir", dir, "-role", "client"}, out); err == nil || !strings.Contains(out.String(), clientAgent+" 1.1.1: OK / OK, expected no result") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestBrokenSuite runs the official command with a wstest that fails at once,
+// which nobody may wait for.
+func TestBrokenSuite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a shell")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"wstest":             "#!/bin/sh\nexit 3\n",
+		"expected.json":      "{}",
+		"fuzzingclient.json": fmt.Sprintf(`{"outdir": ".", "servers": [{"url": "ws://%s"}]}`, freeAddress(t)),
+		"fuzzingserver.json": fmt.Sprintf(`{"outdir": ".", "url": "ws://%s"}`, freeAddress(t)),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, role := range []string{"server", "client"} {
+		err := run(t.Context(), []string{"official", "-dir", dir, "-role", role}, newBuffer())
+		if err == nil || !strings.Contains(err.Error(), "exit status 3") {
+			t.Errorf("%s: %v", role, err)
+		}
 	}
 }
 

@@ -169,16 +169,22 @@ func (s *suite) judgeClient(ctx context.Context, expected report.Index, out io.W
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	cmd := s.command(ctx, "fuzzingserver", "fuzzingserver.json")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+		stop(fmt.Errorf("the suite has ended: %s", cmd.ProcessState))
+	}()
 	err = s.runClient(ctx, host, out)
-	stop()
-	cmd.Wait() // its status is that of being stopped
+	stop(nil)
+	<-ended
 	if err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func await(ctx context.Context, host string) error {
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
-			return fmt.Errorf("autobahn: the suite does not listen at %s: %w", host, err)
+			return fmt.Errorf("autobahn: the suite does not listen at %s: %w", host, context.Cause(ctx))
 		}
 	}
 }

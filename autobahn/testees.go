@@ -19,10 +19,17 @@ const (
 	clientAgent = "fullduplex-go-client"
 )
 
+// Where the suite's configuration files expect the server, and where they have
+// the suite itself wait for clients.
+const (
+	serverAddress = "127.0.0.1:9001"
+	suiteURL      = "ws://127.0.0.1:9002"
+)
+
 // serve is the command server.
 func serve(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	addr := flags.String("addr", "127.0.0.1:9001", "`address` to listen on")
+	addr := flags.String("addr", serverAddress, "`address` to listen on")
 	plain := flags.Bool("plain", false, "without permessage-deflate")
 	streams := flags.Bool("stream", false, "echo messages while they come in")
 	if err := parse(flags, args, false); err != nil {
@@ -50,7 +57,7 @@ func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
 // runClient is the command client.
 func runClient(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("client", flag.ContinueOnError)
-	address := flags.String("url", "ws://127.0.0.1:9002", "`URL` of the judge or of the suite's fuzzingserver")
+	address := flags.String("url", suiteURL, "`URL` of the judge or of the suite's fuzzingserver")
 	agent := flags.String("agent", clientAgent, "`name` in the reports")
 	plain := flags.Bool("plain", false, "without permessage-deflate")
 	streams := flags.Bool("stream", false, "echo messages while they come in")

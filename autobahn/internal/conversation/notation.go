@@ -216,4 +216,5 @@ func (r *reader) next(n int) string {
 	return s
 }
 
+// skipSpace skips spaces.
 func (r *reader) skipSpace() { r.rest = strings.TrimLeft(r.rest, " ") }

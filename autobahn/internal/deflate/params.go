@@ -34,13 +34,21 @@ func (p Params) Answer() string {
 	return join(p.serverNoContext(), p.serverWindow(), p.clientNoContext(), p.clientWindow())
 }
 
+// serverNoContext returns a parameter of RFC 7692, Section 7.1, as it is
+// written, or nothing if p has none.
 func (p Params) serverNoContext() string {
 	return flag("server_no_context_takeover", p.ServerNoContext)
 }
+
+// clientNoContext does the same for the client.
 func (p Params) clientNoContext() string {
 	return flag("client_no_context_takeover", p.ClientNoContext)
 }
+
+// serverWindow does the same for the server's window.
 func (p Params) serverWindow() string { return window("server_max_window_bits", p.ServerWindow) }
+
+// clientWindow does the same for the client's window.
 func (p Params) clientWindow() string { return window("client_max_window_bits", p.ClientWindow) }
 
 // flag returns name if it is set.

@@ -28,6 +28,12 @@ func JudgeServer(ctx context.Context, address string, c *conversation.Conversati
 	if err != nil {
 		return refused(c, err)
 	}
+	return JudgeServerConn(conn, u, c, opts)
+}
+
+// JudgeServerConn plays a conversation as the client of the server at the
+// other end of conn, which is asked for u. It closes conn.
+func JudgeServerConn(conn net.Conn, u *url.URL, c *conversation.Conversation, opts *Options) *Result {
 	out, in := peer.NewOutbox(conn, opts.Chop), bufio.NewReaderSize(conn, readBuffer)
 	var offers []deflate.Params
 	if c.Compression != nil {

@@ -108,8 +108,11 @@ func (s *session) reset() {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetLinger(0)
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		c.SetLinger(0)
+	case interface{ Reset() error }:
+		c.Reset()
 	}
 	conn.Close()
 	s.state = ended

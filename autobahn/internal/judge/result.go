@@ -49,6 +49,7 @@ func (r *Result) Strict() bool {
 	return good(r.Behavior) && good(r.BehaviorClose)
 }
 
+// good reports whether v is one of the verdicts of a faultless testee.
 func good(v Verdict) bool { return v == OK || v == Informational }
 
 // Options change how conversations are played. The zero value plays them as

@@ -73,7 +73,7 @@ func (s *Server) Serve(l net.Listener) error {
 		s.conns.Add(1)
 		go func() {
 			defer s.conns.Done()
-			s.serveConn(conn)
+			s.ServeConn(conn)
 		}()
 	}
 }
@@ -147,8 +147,10 @@ func (s *Server) store(agent string, r *Result) {
 	s.changed = make(chan struct{})
 }
 
-// serveConn serves one connection.
-func (s *Server) serveConn(conn net.Conn) {
+// ServeConn serves one connection, from the opening handshake to the end, and
+// closes it. The port in the client's Host header must be that of the
+// connection's local address.
+func (s *Server) ServeConn(conn net.Conn) {
 	out, in := peer.NewOutbox(conn, s.opts.Chop), bufio.NewReaderSize(conn, readBuffer)
 	defer out.Close()
 	defer conn.Close()

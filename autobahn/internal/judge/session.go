@@ -160,6 +160,7 @@ func (s *session) over(err error) {
 // discard is a writer that forgets.
 type discard struct{}
 
+// Write takes all of p.
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // begin sends what the conversation begins with.

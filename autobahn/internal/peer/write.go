@@ -62,6 +62,7 @@ func (o *Outbox) Close() {
 	<-o.done
 }
 
+// push queues a job.
 func (o *Outbox) push(j job) {
 	o.mu.Lock()
 	o.queue = append(o.queue, j)

@@ -16,6 +16,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/deflate"
 )
 
+// The opcodes of RFC 6455, Section 5.2. That of binary follows text.
 const (
 	continuation = 0
 	text         = 1
@@ -55,8 +56,10 @@ type Endpoint struct {
 // A failure ends the connection with a code.
 type failure int
 
+// Error returns the same for every code, which the peer sees.
 func (f failure) Error() string { return "reference: failure" }
 
+// errClosed ends an endpoint whose closing handshake is done.
 var errClosed = errors.New("reference: closing handshake done")
 
 // A header is the start of a frame.

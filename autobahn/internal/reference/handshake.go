@@ -40,21 +40,9 @@ func Accept(conn net.Conn, bug Bug) (*Endpoint, error) {
 	return e, err
 }
 
-// Dial connects to a server at a ws URL and offers permessage-deflate.
-func Dial(u *url.URL, bug Bug) (*Endpoint, error) {
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		return nil, err
-	}
-	e, err := connect(conn, u, bug)
-	if err != nil {
-		conn.Close()
-	}
-	return e, err
-}
-
-// connect plays the client's opening handshake.
-func connect(conn net.Conn, u *url.URL, bug Bug) (*Endpoint, error) {
+// Connect plays the client's opening handshake at a ws URL, and offers
+// permessage-deflate.
+func Connect(conn net.Conn, u *url.URL, bug Bug) (*Endpoint, error) {
 	e := &Endpoint{conn: conn, r: bufio.NewReader(conn), client: true, bug: bug}
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: %s\r\n\r\n",

@@ -1,0 +1,7 @@
+//go:build race
+
+package reference
+
+// raced tells that the race detector is on, under which large messages take
+// about twenty times as long.
+const raced = true
