@@ -10,6 +10,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/fullduplex-go/websocket/internal/flate"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,15 +62,8 @@ func TestReadAllocatesNothing(t *testing.T) {
 					nc, peer := tcpPair(t)
 					c := newConn(nc, r, (&Config{}).settled(), agreement{}, nil)
 					defer c.CloseNow()
-					go func() {
-						h := header{first: 0x82, masked: r == server, key: 1, length: int64(size)}
-						frame := appendFrame(nil, h, make([]byte, size)).b
-						for {
-							if _, err := peer.Write(frame); err != nil {
-								return
-							}
-						}
-					}()
+					h := header{first: 0x82, masked: r == server, key: 1, length: int64(size)}
+					go repeat(peer, appendFrame(nil, h, make([]byte, size)).b)
 					buf := make([]byte, size)
 					require.Zero(t, steadyAllocs(func() {
 						if _, _, err := c.ReadInto(ctx, buf); err != nil {
@@ -90,6 +84,88 @@ func TestReadAllocatesNothing(t *testing.T) {
 					require.Zero(t, allocs, "Messages")
 				})
 			}
+		}
+	}
+}
+
+// deflateAgreements are those that make a difference to memory.
+var deflateAgreements = map[string]*deflateAgreement{
+	"takeover":   {serverWindow: 12, clientWindow: 12},
+	"no context": {serverNoContext: true, clientNoContext: true, serverWindow: 15, clientWindow: 15},
+}
+
+func TestCompressedWriteAllocatesNothing(t *testing.T) {
+	for _, r := range []role{client, server} {
+		for name, agreed := range deflateAgreements {
+			for _, size := range []int{125, 4 << 10, 64 << 10} {
+				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
+					nc, peer := tcpPair(t)
+					c := newConn(nc, r, (&Config{Compression: &Compression{Threshold: -1}}).settled(), agreement{deflate: agreed}, nil)
+					defer c.CloseNow()
+					go discard(peer)
+					p := []byte(sentence(size, 1))
+					require.Zero(t, steadyAllocs(func() {
+						if err := c.Write(context.Background(), Text, p); err != nil {
+							t.Fatal(err)
+						}
+					}))
+					require.Less(t, c.Stats().CompressedOut, c.Stats().DeflatedOut/2+1000)
+					require.NotZero(t, c.Stats().CompressedOut)
+				})
+			}
+		}
+	}
+}
+
+func TestCompressedReadAllocatesNothing(t *testing.T) {
+	for _, r := range []role{client, server} {
+		for name, agreed := range deflateAgreements {
+			for i, size := range []int{125, 4 << 10, 64 << 10, 64 << 10} {
+				pieces := 1 + i/3
+				t.Run(fmt.Sprintf("role %d, %s, %d bytes, in %d", r, name, size, pieces), func(t *testing.T) {
+					nc, peer := tcpPair(t)
+					c := newConn(nc, r, (&Config{Compression: &Compression{}}).settled(), agreement{deflate: agreed}, nil)
+					defer c.CloseNow()
+					alone := flate.NewCompressor(12, 1, flate.NoTakeover)
+					payload := alone.AppendLast(nil, []byte(sentence(size, 1)))
+					go repeat(peer, fragments(r, payload, pieces))
+					buf := make([]byte, 2*size)
+					require.Zero(t, steadyAllocs(func() {
+						if _, p, err := c.ReadInto(context.Background(), buf); err != nil || len(p) != size {
+							t.Fatal(len(p), err)
+						}
+					}), "ReadInto")
+					require.Zero(t, steadyAllocs(func() {
+						if _, p, err := c.borrowMessage(context.Background()); err != nil || len(p) != size {
+							t.Fatal(len(p), err)
+						}
+					}), "Messages")
+					require.NotZero(t, c.Stats().InflatedIn)
+				})
+			}
+		}
+	}
+}
+
+// fragments returns a compressed text, as a peer of r sends it in one frame or
+// in two.
+func fragments(r role, payload []byte, n int) []byte {
+	first := header{first: 0xc1, masked: r == server, key: 1, length: int64(len(payload))}
+	if n == 1 {
+		return appendFrame(nil, first, payload).b
+	}
+	half := len(payload) / 2
+	last := first
+	first.first, first.length = 0x41, int64(half)
+	last.first, last.length = 0x80, int64(len(payload)-half)
+	return appendFrame(appendFrame(nil, first, payload[:half]), last, payload[half:]).b
+}
+
+// repeat writes a frame again and again until the connection ends.
+func repeat(w io.Writer, frame []byte) {
+	for {
+		if _, err := w.Write(frame); err != nil {
+			return
 		}
 	}
 }

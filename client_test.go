@@ -660,7 +660,7 @@ func TestNetDialArguments(t *testing.T) {
 // one thing after another, and checks that it returns at once and leaves
 // nothing open. A synctest bubble ends only when its goroutines have.
 func TestContextEndsAtEveryStage(t *testing.T) {
-	covers(t, "C34", "W09", "Q.B10")
+	covers(t, "C34", "W09", "Q.B10", "Q.I02")
 	for _, c := range []struct {
 		name string
 		url  string

@@ -326,6 +326,18 @@ func (d *deflation) received(before, after int) {
 	d.inflatedIn.Add(uint64(after))
 }
 
+// maxExpected bounds what is borrowed for bytes that were not inflated yet.
+const maxExpected = 1 << 20
+
+// expected returns the bytes of memory that n bytes of payload are given to
+// inflate to: twice what those before have made of theirs, or at least four
+// times n, so that memory need not grow on the way. It is at most maxExpected
+// and limit.
+func (d *deflation) expected(n int, limit int64) int {
+	each := max(2*d.inflatedIn.Load()/max(d.compressedIn.Load(), 1), 4)
+	return int(min(int64(n)*int64(each), limit, maxExpected))
+}
+
 // inflateWhole appends what the payload of a whole message inflates to.
 func (d *deflation) inflateWhole(dst, payload []byte, limit int64) ([]byte, violation) {
 	out, err := d.decompressor.Append(dst, payload, clampInt(limit))

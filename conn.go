@@ -103,7 +103,7 @@ type caller struct {
 // endRead must be called. What was lent to the application is taken back.
 func (c *Conn) beginRead(ctx context.Context) error {
 	if ctx.Done() != nil {
-		if err := ctx.Err(); err != nil {
+		if err := c.over(ctx); err != nil {
 			return err
 		}
 	}
@@ -144,6 +144,9 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 	t.leave(granted)
 	if err == errEnded {
 		return c.terminal()
+	}
+	if ended := c.over(ctx); ended != nil {
+		return ended
 	}
 	return err
 }
@@ -204,14 +207,18 @@ func (c *Conn) beforeWait(by caller) error {
 		c.msg.giveWay = false
 		runtime.Gosched()
 	}
+	var yield func() bool
 	switch {
 	case by.own:
-		return c.readGuard.arm(by.ctx, 0, c.readerWaits)
-	case by.ctx.Done() != nil:
-		return c.readGuard.arm(by.ctx, 0, nil)
-	default:
+		yield = c.readerWaits
+	case by.ctx.Done() == nil:
 		return nil
 	}
+	err := c.readGuard.arm(by.ctx, 0, yield)
+	if err != nil && err == by.ctx.Err() {
+		return c.over(by.ctx)
+	}
+	return err
 }
 
 // afterWait disarms the guard and returns what a read ends with when fill
@@ -222,7 +229,7 @@ func (c *Conn) afterWait(by caller, err error) error {
 		interrupted = c.readGuard.disarm()
 	}
 	if interrupted && errors.Is(err, os.ErrDeadlineExceeded) {
-		if ended := by.ctx.Err(); ended != nil {
+		if ended := c.over(by.ctx); ended != nil {
 			return ended
 		}
 		return os.ErrDeadlineExceeded
@@ -269,7 +276,7 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	case errors.As(err, &ended):
 		return err
 	case ctx.Err() != nil && err == ctx.Err():
-		return err
+		return c.over(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.alive():
 		return os.ErrDeadlineExceeded
 	case !c.out.alive():
@@ -394,6 +401,19 @@ func (c *Conn) terminal() error {
 		return end
 	}
 	return nil
+}
+
+// over returns the error of ctx if it has ended, or the terminal error if the
+// connection has: the connection's own context ends with it.
+func (c *Conn) over(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	if end := c.terminal(); end != nil {
+		return end
+	}
+	return err
 }
 
 // closeTransport closes the net.Conn without waiting for anything.

@@ -131,10 +131,10 @@ func (c *conversation) add(number int, verb, rest string) (err error) {
 	case "role":
 		c.roles, err = parseRoles(rest)
 	case "config":
-		for _, field := range strings.Fields(rest) {
-			name, value, _ := strings.Cut(field, "=")
-			err = setField(&c.config, name, value)
-		}
+		err = setFields(&c.config, rest)
+	case "compression":
+		c.config.Compression = &Compression{Threshold: -1}
+		err = setFields(c.config.Compression, rest)
 	default:
 		var s step
 		s, err = parseStep(verb, rest)
@@ -157,11 +157,22 @@ func parseRoles(s string) ([]role, error) {
 	}
 }
 
+// setFields sets the fields of a configuration that a line names.
+func setFields(config any, line string) error {
+	for _, field := range strings.Fields(line) {
+		name, value, _ := strings.Cut(field, "=")
+		if err := setField(config, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // setField sets a field of the configuration by its name.
-func setField(config *Config, name, value string) error {
+func setField(config any, name, value string) error {
 	field := reflect.ValueOf(config).Elem().FieldByName(name)
 	if !field.IsValid() {
-		return fmt.Errorf("Config has no field %q", name)
+		return fmt.Errorf("%T has no field %q", config, name)
 	}
 	switch field.Interface().(type) {
 	case time.Duration:
@@ -385,7 +396,36 @@ func (c conversation) model(r role) *model {
 		maxMessage:   settled.MaxMessageSize,
 		maxFragments: settled.MaxFragments,
 		skipUTF8:     settled.SkipUTF8Check,
+		deflate:      settled.Compression != nil,
+		forgets:      settled.Compression != nil && settled.Compression.PeerNoContext,
+		window:       1 << agreedWindows(settled.Compression).PeerWindow,
 	}
+}
+
+// agreedWindows returns c with the windows that it leaves open at their largest.
+func agreedWindows(c *Compression) (filled Compression) {
+	if c != nil {
+		filled = *c
+	}
+	if filled.Window == 0 {
+		filled.Window = 15
+	}
+	if filled.PeerWindow == 0 {
+		filled.PeerWindow = 15
+	}
+	return filled
+}
+
+// agreedFor returns the agreement of an endpoint that got what c asks for.
+func agreedFor(r role, c *Compression) agreement {
+	if c == nil {
+		return agreement{}
+	}
+	all := agreedWindows(c)
+	if r == server {
+		return agreement{deflate: &deflateAgreement{c.NoContext, c.PeerNoContext, all.Window, all.PeerWindow}}
+	}
+	return agreement{deflate: &deflateAgreement{c.PeerNoContext, c.NoContext, all.PeerWindow, all.Window}}
 }
 
 // eachConversation runs f as a subtest for every conversation and role.

@@ -103,7 +103,7 @@ func (p *ping) signal() {
 // not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if ctx.Done() != nil {
-		if err := ctx.Err(); err != nil {
+		if err := c.over(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -131,7 +131,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		select {
 		case <-p.wake:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, c.over(ctx)
 		case <-c.endedChan():
 			return 0, c.terminal()
 		}
@@ -163,7 +163,7 @@ func (c *Conn) readControl(ctx context.Context, p *ping) error {
 		return nil
 	case ctx.Err() != nil:
 		c.nudgePings()
-		return ctx.Err()
+		return c.over(ctx)
 	case c.terminal() != nil:
 		return c.terminal()
 	}
@@ -171,7 +171,7 @@ func (c *Conn) readControl(ctx context.Context, p *ping) error {
 	case <-p.wake:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return c.over(ctx)
 	case <-c.endedChan():
 		return c.terminal()
 	}

@@ -264,7 +264,7 @@ func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, e
 	p := c.in.piece()
 	var scratch *buffer
 	if where != placeAppend {
-		scratch = borrow(max(4*len(p), minBorrowed))
+		scratch = borrow(max(c.deflate.expected(len(p), c.cfg.MaxMessageSize), minBorrowed))
 		dst = scratch.b
 	}
 	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
@@ -357,6 +357,7 @@ func (c *Conn) inflateStep(by caller, room int64) (ended bool, v violation, err 
 	}
 	c.in.unmask()
 	part := c.in.unread()[:c.in.clear]
+	m.held = m.held.grown(c.deflate.expected(len(part), room))
 	var used int
 	m.held.b, used, m.full, v = c.deflate.inflatePart(m.held.b, part, room)
 	c.in.consume(used)

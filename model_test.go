@@ -151,9 +151,13 @@ type model struct {
 	maxMessage   int64 // bytes in one message
 	maxFragments int   // frames in one message; 0: 1024 and one for every 16 bytes
 	skipUTF8     bool
+	deflate      bool // permessage-deflate is agreed on
+	forgets      bool // the peer compresses without context takeover
+	window       int  // of the peer's compressor, in bytes
 
 	events []modelEvent
 	failed CloseCode // we found a fault and told the peer this code
+	also   CloseCode // or this one, where the order of two faults is free
 	closed bool      // the peer's Close was received
 	code   CloseCode // of the peer's Close; 1005 if it had none
 	reason string    // of the peer's Close
@@ -168,7 +172,9 @@ type model struct {
 
 	open     bool // a message is under way
 	kind     MessageType
-	message  []byte
+	deflated bool   // RSV1 was set on its first frame
+	message  []byte // as it came
+	history  []byte // the peer's compressor knows it
 	frames   int
 	sequence []byte // the bytes of an incomplete code point
 }
@@ -196,10 +202,15 @@ func (m *model) feed(b []byte) {
 // incomplete header can show a fault before the header is whole.
 func (m *model) end() (code CloseCode, orFail []CloseCode) {
 	switch {
+	case m.failed != 0 && m.also != 0:
+		return m.failed, []CloseCode{m.also}
 	case m.failed != 0:
 		return m.failed, nil
 	case m.closed:
 		return m.code, nil
+	case m.inFrame && m.deflated && !m.h.control():
+		code, also := m.inflate(false)
+		return 1006, []CloseCode{code, also}
 	default:
 		return 1006, m.early()
 	}
@@ -227,7 +238,7 @@ func (m *model) early() (codes []CloseCode) {
 	return append(codes, m.limits(h)...)
 }
 
-func (m *model) state() modelState { return modelState{role: m.role, open: m.open} }
+func (m *model) state() modelState { return modelState{role: m.role, open: m.open, deflate: m.deflate} }
 
 func (m *model) fail(code CloseCode) {
 	m.failed = code
@@ -243,8 +254,11 @@ func (m *model) limits(h modelHeader) (codes []CloseCode) {
 	if h.control() {
 		return nil
 	}
-	received := uint64(len(m.message))
-	if h.length > uint64(m.maxMessage) || received+h.length > uint64(m.maxMessage) {
+	received, most := uint64(len(m.message)), uint64(m.maxMessage)
+	if m.deflated && m.open || h.rsv1 {
+		most += most/64 + 8192
+	}
+	if h.length > most || received+h.length > most {
 		codes = append(codes, 1009)
 	}
 	allowed := m.maxFragments
@@ -285,6 +299,7 @@ func (m *model) beginFrame(h modelHeader) {
 		m.open = true
 		if h.opcode != 0 {
 			m.kind = MessageType(h.opcode)
+			m.deflated = h.rsv1
 		}
 	}
 	if h.length == 0 {
@@ -311,7 +326,7 @@ func (m *model) payloadOctet(octet byte) {
 
 // textOctet reports whether a text message may go on with this byte.
 func (m *model) textOctet(octet byte) bool {
-	if m.kind != Text || m.skipUTF8 {
+	if m.kind != Text || m.skipUTF8 || m.deflated {
 		return true
 	}
 	m.sequence = append(m.sequence, octet)
@@ -333,6 +348,13 @@ func (m *model) endFrame() {
 		m.event(modelEvent{kind: modelPong, payload: string(m.payload)})
 	case 10:
 	default:
+		if m.deflated {
+			if code, also := m.inflate(m.h.fin); code != 0 {
+				m.also = also
+				m.fail(code)
+				return
+			}
+		}
 		if m.h.fin {
 			m.endMessage()
 		}

@@ -133,7 +133,7 @@ var negotiated = []*Compression{
 // TestEveryOffer judges the answers to all offers of up to three parameters by
 // the text of the RFC.
 func TestEveryOffer(t *testing.T) {
-	covers(t, "N05", "N07", "N12", "N13", "N16", "N17", "N18", "N22", "Q.A12")
+	covers(t, "N05", "N07", "N12", "N13", "N16", "N17", "N18", "N22", "Q.A12", "Q.A13")
 	for _, c := range negotiated {
 		offers := 0
 		eachWritten(3, func(params []string) {
@@ -240,6 +240,35 @@ func slowFits(offer, response reading) bool {
 	}
 	return response["client_max_window_bits"] != "" && offer.has("client_max_window_bits") &&
 		response.bits("client_max_window_bits") <= offer.bits("client_max_window_bits")
+}
+
+// TestContextOfTheClient sends a server what a client compresses with context
+// takeover: it is inflated unless the response says that there is none,
+// whatever the offer says.
+func TestContextOfTheClient(t *testing.T) {
+	covers(t, "N10", "N11", "Z10")
+	hello, again := []byte{0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00}, []byte{0xf2, 0x00, 0x11, 0x00, 0x00}
+	kept := 0
+	for _, c := range negotiated {
+		eachWritten(2, func(params []string) {
+			answer, agreed := answered(t, element(params), c)
+			if agreed == nil {
+				return
+			}
+			d := newDeflation(server, agreed, c)
+			_, v := d.inflateWhole(nil, hello, 100)
+			require.Equal(t, noViolation, v)
+			got, v := d.inflateWhole(nil, again, 100)
+			if split(t, answer).has("client_no_context_takeover") {
+				require.Equal(t, compressedDataCorrupt, v)
+				return
+			}
+			kept++
+			require.Equal(t, noViolation, v)
+			require.Equal(t, "Hello", string(got))
+		})
+	}
+	require.NotZero(t, kept)
 }
 
 func TestSeveralOffers(t *testing.T) {

@@ -351,7 +351,7 @@ func (c *Conn) Drained(ctx context.Context) error {
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return ctx.Err()
+			return c.over(ctx)
 		case <-c.endedChan():
 			return c.terminal()
 		}

@@ -151,7 +151,7 @@ func (c *Conn) WriteString(ctx context.Context, s string) error {
 // takeSending waits for the right to append data frames.
 func (c *Conn) takeSending(ctx context.Context) error {
 	if ctx.Done() != nil {
-		if err := ctx.Err(); err != nil {
+		if err := c.over(ctx); err != nil {
 			return err
 		}
 	}

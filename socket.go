@@ -60,8 +60,9 @@ func mayClose(nc net.Conn, code CloseCode) error {
 	return nil
 }
 
-// epoch is when instants are counted from.
-var epoch = time.Now()
+// epoch is when instants are counted from: a moment before the program begins,
+// so that none of its instants is 0.
+var epoch = time.Now().Add(-time.Microsecond)
 
 // An instant is a time on the monotonic clock, in nanoseconds since epoch.
 type instant int64
@@ -74,7 +75,7 @@ const (
 )
 
 // now returns the current instant. It is never 0.
-func now() instant { return instant(time.Since(epoch)) | 1 }
+func now() instant { return instant(time.Since(epoch)) }
 
 // instantOf returns the instant of a deadline, which is 0 for the zero time.
 func instantOf(t time.Time) instant {

@@ -147,7 +147,7 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	}
 	e := &endpoint{
 		t:         t,
-		conn:      newConn(nc, s.role, s.config.settled(), agreement{}, s.early),
+		conn:      newConn(nc, s.role, s.config.settled(), agreedFor(s.role, s.config.Compression), s.early),
 		ours:      ours,
 		peer:      peer,
 		readEnded: make(chan struct{}),

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +32,11 @@ var checks = []string{
 	"a message in fragments from the server",
 	"many messages in order",
 	"queued messages arrive before the close",
+	"compression is offered and taken",
+	"compressed JSON",
+	"compressed 1 MiB",
+	"compressed 0 bytes",
+	"compression without context",
 	"subprotocol in the server's order",
 	"no common subprotocol",
 	"ping with nobody reading",
@@ -49,7 +55,6 @@ var checks = []string{
 func TestBrowser(t *testing.T) {
 	s := &pageServer{
 		results: make(chan map[string]string, 1),
-		ends:    make(chan *websocket.CloseError, 1),
 		refused: make(chan int, 1),
 	}
 	plain := httptest.NewServer(s.routes())
@@ -86,9 +91,9 @@ func keyHash(s *httptest.Server) string {
 
 // A pageServer is the other side of the page's checks.
 type pageServer struct {
-	results chan map[string]string     // what the page posts at its end
-	ends    chan *websocket.CloseError // of the connection to /report
-	refused chan int                   // the status of a request to /refused
+	results chan map[string]string // what the page posts at its end
+	ends    sync.Map               // name of a connection to /report: chan *websocket.CloseError
+	refused chan int               // the status of a request to /refused
 }
 
 // wait returns what the page posts.
@@ -110,6 +115,7 @@ func (s *pageServer) routes() http.Handler {
 	mux.Handle("/", http.FileServer(http.Dir("testdata")))
 	mux.Handle("/echo", websocket.Handler(nil, echo))
 	mux.Handle("/frames", framesHandler())
+	mux.Handle("/compressed", compressedHandler())
 	mux.Handle("/fragments", websocket.Handler(nil, sendFragments))
 	mux.Handle("/count", websocket.Handler(nil, sendNumbers))
 	mux.Handle("/subprotocol", websocket.Handler(&websocket.AcceptOptions{
@@ -187,6 +193,48 @@ func framesHandler() http.Handler {
 		}
 		return nil
 	})
+}
+
+// A deflateReport is what a connection to /compressed has done.
+type deflateReport struct {
+	Offer                                                string
+	DeflatedOut, CompressedOut, InflatedIn, CompressedIn uint64
+}
+
+// compressedHandler echoes with compression, and with the context or without
+// as the query says. A page that sends "report" gets a deflateReport.
+func compressedHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		deflate := &websocket.Compression{PeerWindow: 12, Threshold: -1}
+		if r.FormValue("context") == "no" {
+			deflate.NoContext, deflate.PeerNoContext = true, true
+		}
+		opts := &websocket.AcceptOptions{Config: websocket.Config{Compression: deflate}}
+		offer := r.Header.Get("Sec-WebSocket-Extensions")
+		websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
+			return echoAndReport(c, offer)
+		}).ServeHTTP(w, r)
+	})
+}
+
+func echoAndReport(c *websocket.Conn, offer string) error {
+	for m, err := range c.Messages(c.Context()) {
+		if err != nil {
+			return err
+		}
+		answer := m.Data
+		if string(answer) == "report" {
+			s := c.Stats()
+			answer, err = json.Marshal(deflateReport{offer, s.DeflatedOut, s.CompressedOut, s.InflatedIn, s.CompressedIn})
+			if err != nil {
+				return err
+			}
+		}
+		if err := c.Write(c.Context(), m.Type, answer); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendFragments sends a text byte by byte, with a Ping in between.
@@ -271,8 +319,15 @@ func endAsAsked(w http.ResponseWriter, r *http.Request) {
 	}).ServeHTTP(w, r)
 }
 
+// end returns the channel for the end of the connection that r names.
+func (s *pageServer) end(r *http.Request) chan *websocket.CloseError {
+	end, _ := s.ends.LoadOrStore(r.FormValue("name"), make(chan *websocket.CloseError, 1))
+	return end.(chan *websocket.CloseError)
+}
+
 // report reads until the connection ends, and passes on how.
-func (s *pageServer) report(c *websocket.Conn, _ *http.Request) error {
+func (s *pageServer) report(c *websocket.Conn, r *http.Request) error {
+	passOn := s.end(r)
 	for {
 		_, _, err := c.Read(c.Context())
 		if err == nil {
@@ -282,15 +337,15 @@ func (s *pageServer) report(c *websocket.Conn, _ *http.Request) error {
 		if !errors.As(err, &end) {
 			end = &websocket.CloseError{Reason: err.Error()}
 		}
-		s.ends <- end
+		passOn <- end
 		return err
 	}
 }
 
-// reported waits for the end of a connection to /report, and tells it.
+// reported waits for the end of the named connection to /report, and tells it.
 func (s *pageServer) reported(w http.ResponseWriter, r *http.Request) {
 	select {
-	case end := <-s.ends:
+	case end := <-s.end(r):
 		json.NewEncoder(w).Encode(map[string]any{
 			"Code": end.Code, "Reason": end.Reason, "Received": end.Received, "Sent": end.Sent,
 		})

@@ -49,7 +49,8 @@ func (r *receiver) take(t testing.TB, payload, message []byte) {
 		if err != nil || !bytes.Equal(got, message) {
 			t.Fatalf("window %d, %d bytes: %v", r.window, len(message), err)
 		}
-	} else if got := stdInflate(t, payload, r.history); !bytes.Equal(got, message) {
+	}
+	if got := stdInflate(t, payload, r.history); !bytes.Equal(got, message) {
 		t.Fatalf("window %d, %d bytes: compress/flate differs", r.window, len(message))
 	}
 	if ref.maxDist > 1<<r.window {

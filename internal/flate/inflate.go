@@ -92,13 +92,20 @@ func (z *inflater) room(n int) {
 	size := min(max(z.op+n+slack, z.op+z.op/2, 512), z.max)
 	z.out = append(z.out[:z.op], make([]byte, size-z.op)...)
 	z.out = z.out[:cap(z.out)]
+	z.grown = true
+}
+
+// short reports whether the output is to grow before more codes are decoded.
+// What room the caller gave is first filled, be it slowly: the message may fit.
+func (z *inflater) short() bool {
+	return len(z.out)-z.op < slack && len(z.out) < z.max && (z.grown || len(z.out) == z.start)
 }
 
 // codes decodes the codes of a block: fast where input and room allow it, and
 // one by one elsewhere.
 func (z *inflater) codes(limit int) (p pause, pausing bool) {
 	for z.state == inCodes {
-		if len(z.out)-z.op < slack && len(z.out) < z.max {
+		if z.short() {
 			z.room(min(slack, z.max-z.op))
 		}
 		if z.pos <= limit && min(len(z.out), z.max)-z.op >= slack {
@@ -136,13 +143,13 @@ func (z *inflater) code() pause {
 		d = z.distEntry()
 		z.dist = z.value(d)
 	}
-	full := e&literalEntry != 0 && z.op == z.max
-	if z.overrun() || full {
+	switch {
+	case z.overrun():
 		z.pos, z.bits, z.nbits = pos, bits, nbits
-		if full {
-			return wantRoom
-		}
 		return wantInput
+	case e&literalEntry != 0 && z.op == z.max:
+		z.pos, z.bits, z.nbits = pos, bits, nbits
+		return wantRoom
 	}
 	return z.apply(e, d)
 }

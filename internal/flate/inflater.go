@@ -59,6 +59,7 @@ type inflater struct {
 	op     int    // where the next byte of output goes
 	start  int    // where this call's output began
 	max    int    // where output must stop
+	grown  bool   // out is no longer the caller's
 	recent *history
 
 	state  blockState
@@ -134,7 +135,7 @@ func (z *inflater) overrun() bool { return z.pos-int(z.nbits>>3) > z.end }
 
 // setOutput makes dst the slice that output is appended to, room bytes at most.
 func (z *inflater) setOutput(dst []byte, room int) {
-	z.out = dst[:cap(dst)]
+	z.out, z.grown = dst[:cap(dst)], false
 	z.start, z.op = len(dst), len(dst)
 	z.max = len(dst) + max(room, 0)
 	if z.max < 0 {

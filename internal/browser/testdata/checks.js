@@ -71,13 +71,21 @@ async function leave(peer) {
   equal(e.wasClean, true, "clean close");
 }
 
+let reports = 0;
+
 // closedAs opens a connection, ends it with end(peer), and returns the
 // CloseError that the server saw.
 async function closedAs(end) {
-  const peer = await open("report");
+  const name = reports++;
+  const peer = await open(`report?name=${name}`);
   end(peer);
   await peer.closed;
-  return (await fetch("reported")).json();
+  return (await fetch(`reported?name=${name}`)).json();
+}
+
+// report returns what the server has counted on a connection to compressed.
+async function report(peer) {
+  return JSON.parse(await peer.echo("report"));
 }
 
 const checks = {
@@ -159,6 +167,59 @@ const checks = {
     equal(peer.queue.length, 0, "messages left");
   },
 
+  async "compression is offered and taken"() {
+    const peer = await open("compressed");
+    equal(peer.ws.extensions, "permessage-deflate; client_max_window_bits=12", "agreement");
+    equal((await report(peer)).Offer, "permessage-deflate; client_max_window_bits", "offer");
+    await leave(peer);
+  },
+
+  async "compressed JSON"() {
+    const peer = await open("compressed");
+    for (let i = 0; i < 500; i++) {
+      const json = JSON.stringify({ id: i, user: `user ${i % 7}`, price: Math.random(), text: "Grüße, 世界 😀", tags: ["a", "b"] });
+      equal(await peer.echo(json), json, "echo");
+    }
+    const s = await report(peer);
+    if (!(s.CompressedIn < s.InflatedIn / 3)) throw new Error(`${s.InflatedIn} bytes came in ${s.CompressedIn}`);
+    if (!(s.CompressedOut < s.DeflatedOut / 3)) throw new Error(`${s.DeflatedOut} bytes left in ${s.CompressedOut}`);
+    await leave(peer);
+  },
+
+  async "compressed 1 MiB"() {
+    const peer = await open("compressed");
+    const text = "0123456789abcdeß".repeat(1 << 16).slice(0, (1 << 20) - (1 << 16));
+    const bytes = randomBytes(1 << 20);
+    for (let i = 0; i < 3; i++) {
+      equal(await peer.echo(text), text, "text");
+      equalBytes(await peer.echo(bytes), bytes);
+    }
+    await leave(peer);
+  },
+
+  async "compressed 0 bytes"() {
+    const peer = await open("compressed");
+    for (let i = 0; i < 3; i++) {
+      equal(await peer.echo(""), "", "text");
+      equalBytes(await peer.echo(new ArrayBuffer(0)), new ArrayBuffer(0));
+      equal(await peer.echo("in between, in between"), "in between, in between", "text");
+    }
+    await leave(peer);
+  },
+
+  async "compression without context"() {
+    const peer = await open("compressed?context=no");
+    const agreed = peer.ws.extensions.split("; ");
+    for (const name of ["server_no_context_takeover", "client_no_context_takeover"]) {
+      equal(agreed.includes(name), true, name);
+    }
+    const json = JSON.stringify(Array.from({ length: 100 }, (_, i) => ({ id: i, name: `name ${i}` })));
+    for (let i = 0; i < 20; i++) equal(await peer.echo(json), json, "echo");
+    const s = await report(peer);
+    if (!(s.CompressedIn < s.InflatedIn / 2)) throw new Error(`${s.InflatedIn} bytes came in ${s.CompressedIn}`);
+    await leave(peer);
+  },
+
   async "subprotocol in the server's order"() {
     const peer = await open("subprotocol", ["chat.v1", "chat.v2"]);
     equal(peer.ws.protocol, "chat.v2", "subprotocol");
@@ -203,13 +264,19 @@ const checks = {
   },
 
   async "a page that is left closes with 1001"() {
-    const frame = document.createElement("iframe");
-    const ready = new Promise((resolve) => addEventListener("message", resolve, { once: true }));
-    frame.src = "leave.html";
-    document.documentElement.append(frame);
-    await ready;
-    frame.remove();
-    equal((await (await fetch("reported")).json()).Code, 1001, "code");
+    // A browser in a hurry may drop the connection without its Close frame.
+    let seen;
+    for (let tries = 0; tries < 5 && (!seen || seen.Code === 1006); tries++) {
+      const name = reports++;
+      const frame = document.createElement("iframe");
+      const ready = new Promise((resolve) => addEventListener("message", resolve, { once: true }));
+      frame.src = `leave.html?name=${name}`;
+      document.documentElement.append(frame);
+      await ready;
+      frame.remove();
+      seen = await (await fetch(`reported?name=${name}`)).json();
+    }
+    equal(seen.Code, 1001, "code");
   },
 
   async "how a handler ends is the close code"() {
@@ -243,7 +310,7 @@ const checks = {
 
 // run returns what is wrong with one check, "" for nothing.
 async function run(check) {
-  const late = new Promise((_, reject) => setTimeout(reject, 20000, new Error("not in time")));
+  const late = new Promise((_, reject) => setTimeout(reject, 60000, new Error("not in time")));
   try {
     await Promise.race([check(), late]);
     return "";

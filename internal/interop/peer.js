@@ -1,0 +1,53 @@
+"use strict";
+
+// The peer of interop_test.go: an echo of ws in both roles. It listens, and
+// prints its port as a line of JSON. Every line of JSON that it reads asks it
+// to connect to a url, with options of ws; it answers with a line that tells
+// what was agreed on, or what went wrong. It ends with its standard input.
+
+const http = require("node:http");
+const readline = require("node:readline");
+const { WebSocket, WebSocketServer } = require("ws");
+
+const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+// echo sends every message back as it came: some of them in fragments, and
+// some uncompressed.
+function echo(ws) {
+  let count = 0;
+  ws.on("error", (e) => process.stderr.write(`${e.stack}\n`));
+  ws.on("message", (data, binary) => {
+    count++;
+    const compress = count % 7 !== 0;
+    if (count % 3 !== 0) {
+      ws.send(data, { binary, compress });
+      return;
+    }
+    const cut = Math.floor(data.length / 3);
+    ws.send(data.subarray(0, cut), { binary, compress, fin: false });
+    ws.send(data.subarray(cut, 2 * cut), { binary, compress, fin: false });
+    ws.send(data.subarray(2 * cut), { binary, compress, fin: true });
+  });
+}
+
+const limit = 64 << 20;
+
+const server = http.createServer();
+server.on("upgrade", (request, socket, head) => {
+  const query = new URL(request.url, "http://localhost").searchParams;
+  const perMessageDeflate = JSON.parse(query.get("deflate"));
+  new WebSocketServer({ noServer: true, maxPayload: limit, perMessageDeflate })
+    .handleUpgrade(request, socket, head, echo);
+});
+server.listen(0, "127.0.0.1", () => tell({ port: server.address().port }));
+
+function connect({ url, deflate }) {
+  const ws = new WebSocket(url, { maxPayload: limit, perMessageDeflate: deflate });
+  echo(ws);
+  ws.on("upgrade", (response) => tell({ extensions: response.headers["sec-websocket-extensions"] }));
+  ws.on("error", (e) => tell({ error: String(e) }));
+}
+
+readline.createInterface({ input: process.stdin })
+  .on("line", (line) => connect(JSON.parse(line)))
+  .on("close", () => process.exit(0));
