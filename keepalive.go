@@ -343,14 +343,15 @@ func (c *Conn) pingLeft() time.Duration {
 	return k.heard.add(c.cfg.PingInterval).until()
 }
 
-// probe sends a Ping and ends the connection if the peer stays silent.
+// probe sends a Ping and ends the connection if the peer stays silent. That no
+// Ping can be sent any more says nothing about the peer.
 func (c *Conn) probe() {
 	before := c.in.received.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.PongTimeout)
 	defer cancel()
 	_, err := c.Ping(ctx)
-	alive := err == nil || c.in.received.Load() != before || c.stuck.Load()
-	if !alive {
+	silent := err != nil && ctx.Err() != nil && c.in.received.Load() == before
+	if silent && !c.stuck.Load() {
 		c.fail(ErrPongTimeout)
 		return
 	}

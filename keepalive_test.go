@@ -173,3 +173,18 @@ func TestPingWaitsBehindData(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
+
+// TestProbeWhileClosing looks after a connection that is closing: no Ping goes
+// out any more, which says nothing about the peer.
+func TestProbeWhileClosing(t *testing.T) {
+	covers(t, "X17")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memPair(t, server, &Config{})
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(CloseNormal, "") }()
+		synctest.Wait()
+		c.probe()
+		require.NoError(t, c.terminal())
+		require.ErrorIs(t, <-closed, context.DeadlineExceeded)
+	})
+}

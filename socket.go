@@ -83,7 +83,10 @@ func instantOf(t time.Time) instant {
 		return 0
 	}
 	d := max(time.Duration(past), min(time.Until(t), time.Duration(future)))
-	return now().add(d) | 1
+	if i := now().add(d); i != 0 {
+		return i
+	}
+	return past
 }
 
 // add returns the instant d later.
