@@ -464,7 +464,7 @@ func (c *Conn) closeReading() {
 type audience struct {
 	ended     event // Conn.end is set
 	gone      event // the net.Conn is closed
-	ctx       context.Context
+	ctx       *ownContext
 	cancelCtx context.CancelCauseFunc
 	watchers  []watcher // nil once the net.Conn is closed
 }
@@ -531,12 +531,28 @@ func (c *Conn) Context() context.Context {
 	defer c.mu.Unlock()
 	a := c.audienceLocked()
 	if a.ctx == nil {
-		a.ctx, a.cancelCtx = context.WithCancelCause(context.Background())
+		ctx, cancel := context.WithCancelCause(context.Background())
+		a.ctx, a.cancelCtx = &ownContext{ctx, c}, cancel
 		if end := c.end.Load(); end != nil {
-			a.cancelCtx(end)
+			cancel(end)
 		}
 	}
 	return a.ctx
+}
+
+// An ownContext is what Context returns.
+type ownContext struct {
+	context.Context
+	c *Conn
+}
+
+// bounding returns ctx, or, if that is the connection's own, one without an
+// end: all calls end with the connection, and to watch the context costs memory.
+func (c *Conn) bounding(ctx context.Context) context.Context {
+	if own, ok := ctx.(*ownContext); ok && own.c == c {
+		return context.Background()
+	}
+	return ctx
 }
 
 // SetReadDeadline sets when reads that wait return os.ErrDeadlineExceeded. The

@@ -7,14 +7,19 @@ import (
 )
 
 // TestOwnContextAfterTheEnd calls everything under the connection's own
-// context once that has ended with it: the error is still the terminal one.
+// context, or one derived from it, once that has ended: the error is still the
+// terminal one.
 func TestOwnContextAfterTheEnd(t *testing.T) {
 	covers(t, "R11", "Q.F13")
-	for range 20 {
+	for i := range 40 {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: -1}, loop: noLoop})
-			ctx, cancel := context.WithCancel(e.conn.Context())
-			defer cancel()
+			ctx := e.conn.Context()
+			if i%2 == 1 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+			}
 			waiting := callsUnder(e.conn, ctx)
 			e.conn.CloseNow()
 			waiting(t, e.conn)

@@ -102,6 +102,7 @@ func (p *ping) signal() {
 // and leaves that to the application. A Pong behind data that nobody reads is
 // not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
+	ctx = c.bounding(ctx)
 	if ctx.Done() != nil {
 		if err := c.over(ctx); err != nil {
 			return 0, err

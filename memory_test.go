@@ -70,8 +70,8 @@ func (k talk) connect(t *testing.T, addr *net.TCPAddr) (fd int) {
 }
 
 // memoryOfConnections returns the bytes of heap and stacks that a server takes
-// for each connection that is idle after a talk.
-func memoryOfConnections(t *testing.T, opts *AcceptOptions, conns int, k talk) (heap, stack int64) {
+// for each connection that is idle after a talk with echo.
+func memoryOfConnections(t *testing.T, opts *AcceptOptions, echo func(c *Conn) error, conns int, k talk) (heap, stack int64) {
 	t.Helper()
 	var open sync.WaitGroup
 	h := httptest.NewServer(Handler(opts, func(c *Conn, _ *http.Request) error {
@@ -105,12 +105,36 @@ func memoryOfConnections(t *testing.T, opts *AcceptOptions, conns int, k talk) (
 
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	covers(t, "Q.D12")
-	heap, stack := memoryOfConnections(t, nil, 1900, talk{
-		frames:  [][]byte{clientFrame(0x82, string(ramp(128)))},
-		answers: []int{130},
-	})
-	t.Logf("an idle connection holds %d bytes of heap and %d of stack", heap, stack)
-	require.LessOrEqual(t, heap+stack, int64(4<<10))
+	for _, c := range []struct {
+		name  string
+		echo  func(c *Conn) error
+		limit int64
+	}{
+		{"background context", echo, 4 << 10},
+		{"context of the connection", echoUnderOwnContext, 4<<10 + 512},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			heap, stack := memoryOfConnections(t, nil, c.echo, 1900, talk{
+				frames:  [][]byte{clientFrame(0x82, string(ramp(128)))},
+				answers: []int{130},
+			})
+			t.Logf("an idle connection holds %d bytes of heap and %d of stack", heap, stack)
+			require.LessOrEqual(t, heap+stack, c.limit)
+		})
+	}
+}
+
+// echoUnderOwnContext echoes as most handlers do.
+func echoUnderOwnContext(c *Conn) error {
+	for m, err := range c.Messages(c.Context()) {
+		if err != nil {
+			return err
+		}
+		if err := c.Write(c.Context(), m.Type, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // compressedTalk returns a talk of many messages, compressed by a client with
@@ -142,7 +166,7 @@ func TestMemoryOfCompression(t *testing.T) {
 		plain.frames = append(plain.frames, clientFrame(0x81, message))
 		plain.answers = append(plain.answers, len(message)+4)
 	}
-	heapWithout, stackWithout := memoryOfConnections(t, nil, conns, plain)
+	heapWithout, stackWithout := memoryOfConnections(t, nil, echo, conns, plain)
 	opts := &AcceptOptions{Config: Config{Compression: &Compression{}}}
 	for _, c := range []struct {
 		name        string
@@ -154,7 +178,7 @@ func TestMemoryOfCompression(t *testing.T) {
 		{"no context", compressedTalk("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 15, flate.NoTakeover), 1 << 10, 4 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			heap, stack := memoryOfConnections(t, opts, conns, c.talk)
+			heap, stack := memoryOfConnections(t, opts, echo, conns, c.talk)
 			heap, stack = heap-heapWithout, stack-stackWithout
 			t.Logf("%d bytes of heap and %d of stack above the %d and %d of an idle connection without compression", heap, stack, heapWithout, stackWithout)
 			require.LessOrEqual(t, heap, c.heap)

@@ -576,6 +576,7 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 
 // Read returns the next message in a new slice.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	ctx = c.bounding(ctx)
 	if err := c.beginMessage(ctx); err != nil {
 		return 0, nil, err
 	}
@@ -585,6 +586,7 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // ReadInto returns the next message, appended to buf[:0]. If buf is too small
 // the result is a new slice. After an error the content of buf is undefined.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	ctx = c.bounding(ctx)
 	if err := c.beginMessage(ctx); err != nil {
 		return 0, nil, err
 	}
@@ -597,6 +599,7 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 // peer, or with our own Close; otherwise the last turn brings the error. If
 // that is the context's or os.ErrDeadlineExceeded, another loop can go on.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	ctx = c.bounding(ctx)
 	return func(yield func(Message, error) bool) {
 		for {
 			t, p, err := c.borrowMessage(ctx)
@@ -651,6 +654,7 @@ type MessageReader struct {
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
+	ctx = c.bounding(ctx)
 	t, r, err := c.openReader(ctx, startAtHeader)
 	if err != nil {
 		return 0, nil, err

@@ -69,6 +69,7 @@ func (c *Conn) checkPrepared(m *Prepared) error {
 
 // WritePrepared sends m as Write does.
 func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
+	ctx = c.bounding(ctx)
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}

@@ -343,6 +343,7 @@ func (c *Conn) Queued() (messages, bytes int) {
 
 // Drained waits until all that Send took is on the network, or ctx ends.
 func (c *Conn) Drained(ctx context.Context) error {
+	ctx = c.bounding(ctx)
 	for {
 		room := c.queue.Load().awaitRoom()
 		if room == nil {

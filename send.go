@@ -78,6 +78,7 @@ func (c *Conn) encode(m outgoing) encoded {
 // Write sends p as one message. It returns when the message is on the network,
 // or is held because more input waits. p is not kept and not changed.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
+	ctx = c.bounding(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
@@ -115,6 +116,7 @@ func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error 
 // a secret beside text that others choose: the length of the two compressed
 // together tells about the secret (RFC 7692, Section 8).
 func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
+	ctx = c.bounding(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
@@ -195,6 +197,7 @@ const fragmentSize = 4 << 10
 // Writer begins a message of type t. ctx is for all calls of the writer, which
 // must be closed for other messages to go out.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
+	ctx = c.bounding(ctx)
 	if t != Text && t != Binary {
 		return nil, errInvalidType
 	}
