@@ -462,7 +462,7 @@ func TestBombMemory(t *testing.T) {
 		}
 		least = min(least, after.TotalAlloc-before.TotalAlloc)
 	}
-	if least > 4*limit {
+	if least > 6*limit { // its growth adds up; under the race detector it is copied once more
 		t.Errorf("a bomb takes %d bytes", least)
 	}
 }
