@@ -324,6 +324,13 @@ func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 	}
 }
 
+// awaitQueued waits until messages that appendQueued appended are out.
+func (c *Conn) awaitQueued(messages, bytes int) {
+	err := c.out.flushAll(context.Background())
+	c.queue.Load().left(messages, bytes)
+	c.writeError(context.Background(), err)
+}
+
 // closeSlow ends a connection whose queue was full.
 func (c *Conn) closeSlow() {
 	c.close(ClosePolicyViolation, "reads too slowly", ErrSlowConsumer)

@@ -145,3 +145,30 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 		require.Error(t, c.Drained(ctx))
 	})
 }
+
+// TestWritesDoNotEmptyTheQueue lets writes that are given up push what is
+// queued towards a peer that does not read. It stays in the account.
+func TestWritesDoNotEmptyTheQueue(t *testing.T) {
+	covers(t, "Q.D11")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: DropNewest})
+		far.SetWindow(0)
+		fillQueue(t, c)
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			require.ErrorIs(t, c.WriteString(ctx, "given up"), context.DeadlineExceeded)
+			cancel()
+			require.ErrorIs(t, c.Send(Text, []byte("one more..")), ErrQueueFull)
+		}
+		far.SetWindow(1 << 20)
+		require.NoError(t, c.Drained(t.Context()))
+		synctest.Wait()
+		n, bytes := c.Queued()
+		require.Zero(t, n+bytes)
+		require.NoError(t, c.Send(Text, []byte("one more..")))
+		require.NoError(t, c.Drained(t.Context()))
+		c.CloseNow()
+		payloads, _ := readFrames(t, far)
+		require.Len(t, payloads, 12)
+	})
+}

@@ -162,8 +162,10 @@ func (c *Conn) takeSending(ctx context.Context) error {
 			return err
 		}
 	}
-	if q := c.queue.Load(); q.waits() {
-		q.left(c.appendQueued(maxBuffered))
+	if c.queue.Load().waits() {
+		if messages, bytes := c.appendQueued(maxBuffered); messages > 0 {
+			go c.awaitQueued(messages, bytes)
+		}
 	}
 	return nil
 }
