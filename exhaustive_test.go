@@ -86,69 +86,6 @@ func acceptHeader(rules frameRules, b []byte) (frameRules, violation) {
 	return rules, v
 }
 
-// checkHeader compares parseHeader with the model for one header, and for all
-// that it begins with.
-func checkHeader(t *testing.T, b []byte) {
-	t.Helper()
-	want, whole := modelParse(b)
-	h, size, v := parseHeader(b)
-	bad := len(b) >= 2 && want.control() && want.short > 125 ||
-		len(b) >= 2+want.lengthOctets() && len(b) >= 2 && lengthForm(want) != 0
-	switch {
-	case bad != (v != noViolation):
-		t.Errorf("% x: violation %d, want one: %v", b, v, bad)
-	case bad || !whole:
-		if size != 0 {
-			t.Errorf("% x: size %d, want 0", b, size)
-		}
-		return
-	case size != want.size || uint64(h.length) != want.length || h.masked != want.mask || h.fin() != want.fin || int(h.opcode()) != want.opcode:
-		t.Errorf("% x: %+v of %d bytes, the model has %+v", b, h, size, want)
-	}
-	if want.mask && !bytes.Equal(binary.LittleEndian.AppendUint32(nil, h.key), want.key) {
-		t.Errorf("% x: key %08x, want % x", b, h.key, want.key)
-	}
-	if again := appendHeader(nil, h); !bytes.Equal(again, b[:size]) || headerSize(h) != size {
-		t.Errorf("% x is encoded again as % x", b[:size], again)
-	}
-}
-
-// TestEveryLength compares the forms of the payload length with the model.
-func TestEveryLength(t *testing.T) {
-	covers(t, "F07", "F08", "F09", "F10", "F11", "F13", "O01", "Q.C06", "Q.C07", "Q.C08")
-	for _, first := range []byte{0x82, 0x01, 0x89} {
-		for _, second := range []byte{0, 0x80} {
-			for length := range 1 << 16 {
-				b := binary.BigEndian.AppendUint16([]byte{first, second | 126}, uint16(length))
-				checkHeader(t, append(b, 1, 2, 3, 4))
-			}
-			for _, length := range longLengths() {
-				b := binary.BigEndian.AppendUint64([]byte{first, second | 127}, length)
-				b = append(b, 1, 2, 3, 4)
-				for cut := range len(b) + 1 {
-					checkHeader(t, b[:cut])
-				}
-			}
-			for short := range byte(126) {
-				b := []byte{first, second | short, 1, 2, 3, 4}
-				for cut := range len(b) + 1 {
-					checkHeader(t, b[:cut])
-				}
-			}
-		}
-	}
-}
-
-// longLengths returns the values around each power of two.
-func longLengths() []uint64 {
-	lengths := []uint64{0, 1, 125, 126, 127, math.MaxUint64}
-	for shift := range 64 {
-		power := uint64(1) << shift
-		lengths = append(lengths, power-1, power, power+1)
-	}
-	return lengths
-}
-
 // TestEveryLimit compares the limits on a message with the model, around the
 // sums that overflow.
 func TestEveryLimit(t *testing.T) {
