@@ -114,19 +114,37 @@ func (s *subject) behaviour() peer.Behaviour {
 	}
 	group := s.peer.NewGroup()
 	payload := newBatch(s.spec.Row.Size, 1, false, false).reply[wire.HeaderLen(s.spec.Row.Size, false):]
-	trigger := triggerSize
-	if s.peer == peer.Floor {
-		trigger += wire.HeaderLen(triggerSize, true)
-	}
 	return peer.Behaviour{
 		Opened: group.Add,
 		Message: func(c peer.Conn, t byte, data []byte) error {
-			if len(data) != trigger {
+			n := s.triggers(len(data))
+			if n == 0 {
 				return c.Write(t, data)
 			}
-			return group.Send(peer.Binary, payload)
+			for range n {
+				if err := group.Send(peer.Binary, payload); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
+}
+
+// triggers returns how many triggers a message of so many bytes is: one, or
+// none. The floor's messages are reads, and one may bring several.
+func (s *subject) triggers(size int) int {
+	trigger := triggerSize
+	if s.peer == peer.Floor {
+		trigger += wire.HeaderLen(triggerSize, true)
+		if size%trigger == 0 {
+			return size / trigger
+		}
+	}
+	if size == trigger {
+		return 1
+	}
+	return 0
 }
 
 // profile writes a CPU profile to the file until stop is called.
