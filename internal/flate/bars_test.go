@@ -231,6 +231,7 @@ func TestBars(t *testing.T) {
 		deflateBar("deflate 3, context, window 12, against level 1", 1.9, 1.5, small, 12, 3, 1, Takeover),
 		deflateBar("deflate 4, context, window 12, against level 1", 1.9, 1.5, small, 12, 4, 1, Takeover),
 		deflateBar("deflate 4, context, window 15, against level 6", 2.5, 0.95, small, 15, 4, 6, Takeover),
+		deflateBar("deflate 3, context, window 15, against level 6", 2.5, 0.95, small, 15, 3, 6, Takeover),
 		deflateBar("deflate 6, context, window 15, against level 6", 2.5, 0.95, small, 15, 6, 6, Takeover),
 		deflateBar("deflate 1, 64 KB JSON", 1.2, 0, json, 15, 1, 1, NoTakeover),
 		deflateBar("deflate 1, 1 MB text", 1.2, 0, text, 15, 1, 1, NoTakeover),

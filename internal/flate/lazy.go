@@ -13,7 +13,7 @@ type effort struct {
 }
 
 // efforts holds the effort of each level from 2 on.
-var efforts = [10]effort{2: {3, 3, 8}, 3: {4, 3, 16}, 4: {4, 1, 32}, 5: {4, 1, 48}, 6: {4, 1, 64}, 7: {4, 1, 96}, 8: {4, 1, 128}, 9: {4, 1, maxMatch}}
+var efforts = [10]effort{2: {3, 3, 8}, 3: {4, 3, 16}, 4: {4, 1, 20}, 5: {4, 1, 48}, 6: {4, 1, 64}, 7: {4, 1, 96}, 8: {4, 1, 128}, 9: {4, 1, maxMatch}}
 
 // lazy appends the sequences of message[from:to], found with several looks at
 // each position, and one at the next before a match is taken.
