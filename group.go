@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"sync"
 )
@@ -14,8 +13,9 @@ import (
 // A connection that ends leaves by itself. A Group must not be copied.
 type Group struct {
 	mu      sync.Mutex
-	members map[*Conn]struct{}
-	list    []*Conn // members, in any order; nil after a change
+	places  map[*Conn]int // of each member in members
+	members []*Conn
+	shared  bool // members was handed out: it must not change
 }
 
 // Add makes c a member, unless it has ended, and returns what takes it out
@@ -24,24 +24,40 @@ type Group struct {
 func (g *Group) Add(c *Conn) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.members[c]; !ok && c.watch(g) {
-		if g.members == nil {
-			g.members = make(map[*Conn]struct{})
+	if _, ok := g.places[c]; !ok && c.watch(g) {
+		if g.places == nil {
+			g.places = make(map[*Conn]int)
 		}
-		g.members[c] = struct{}{}
-		g.list = nil
+		g.unshareLocked()
+		g.places[c] = len(g.members)
+		g.members = append(g.members, c)
 	}
 	return func() { g.remove(c) }
 }
 
-// remove takes c out.
+// remove takes c out. The last member takes its place.
 func (g *Group) remove(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.members[c]; ok {
-		c.unwatch(g)
-		delete(g.members, c)
-		g.list = nil
+	at, ok := g.places[c]
+	if !ok {
+		return
+	}
+	c.unwatch(g)
+	g.unshareLocked()
+	end := len(g.members) - 1
+	last := g.members[end]
+	g.members[at], g.places[last] = last, at
+	g.members[end] = nil
+	g.members = g.members[:end]
+	delete(g.places, c)
+}
+
+// unshareLocked makes members safe to change. The caller holds g.mu.
+func (g *Group) unshareLocked() {
+	if g.shared {
+		g.members = slices.Clone(g.members)
+		g.shared = false
 	}
 }
 
@@ -51,15 +67,14 @@ func (g *Group) ended(c *Conn) { g.remove(c) }
 // gone has nothing left to do.
 func (g *Group) gone(*Conn) {}
 
-// snapshot returns the members. The slice does not change, and is made anew
-// only after the members did.
+// snapshot returns the members, in a slice that does not change. They are
+// roughly in the order they came, which is that of their memory here and in the
+// kernel.
 func (g *Group) snapshot() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.list == nil {
-		g.list = slices.AppendSeq(make([]*Conn, 0, len(g.members)), maps.Keys(g.members))
-	}
-	return g.list
+	g.shared = true
+	return g.members
 }
 
 // Send queues m for every member, as SendPrepared does, and returns for how
