@@ -102,7 +102,7 @@ func (w *frameWriter) joinLocked(start int64, size int) *ticket {
 	if w.heldLocked() {
 		return nil
 	}
-	if w.busy || w.urgent != nil {
+	if w.busy || w.urgent != nil || w.delegate {
 		return w.queueLocked(ticket{start: start, end: w.appended})
 	}
 	w.beginLocked()

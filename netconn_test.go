@@ -93,13 +93,18 @@ func TestNetConnEndsWithTheError(t *testing.T) {
 }
 
 // TestNetConnDeadlines lets deadlines pass and goes on without losing or
-// doubling a byte, over a socket's like and over one that is written whole.
+// doubling a byte, over a net.Conn that would not survive an interrupted Write.
 func TestNetConnDeadlines(t *testing.T) {
 	covers(t, "Q.G04", "Q.G06")
 	synctest.Test(t, func(t *testing.T) {
 		nc, ns := faultnet.Pipe()
+		whole := faultnet.OnWrite(nc, func(p []byte) (int, error) {
+			n, err := nc.Write(p)
+			require.NoError(t, err)
+			return n, err
+		})
 		cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour}
-		a := AsNetConn(newConn(nc, client, cfg.settled(), agreement{}, nil), Binary)
+		a := AsNetConn(newConn(whole, client, cfg.settled(), agreement{}, nil), Binary)
 		b := AsNetConn(newConn(ns, server, cfg.settled(), agreement{}, nil), Binary)
 		defer b.(*netConn).c.CloseNow()
 		defer a.(*netConn).c.CloseNow()
