@@ -133,11 +133,11 @@ func (c *Conn) closingDeadline() time.Time {
 	return c.closeBy.time()
 }
 
-// sendClose queues our Close frame behind all that was sent and waits until it
-// has left.
+// sendClose queues our Close frame behind all that was sent. It does not wait
+// until it has left: the peer may be busy sending, and wait for us to read.
 func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) error {
 	if cause == nil {
-		if err := c.Drained(ctx); err != nil {
+		if err := c.emptyQueue(ctx); err != nil {
 			return err
 		}
 	}
@@ -152,7 +152,8 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 		c.mu.Unlock()
 		c.queue.Load().fail(refusal)
 	}
-	return c.out.flushFinal(ctx)
+	c.out.flushNow()
+	return nil
 }
 
 // isClosing reports whether our Close frame is queued.

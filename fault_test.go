@@ -608,6 +608,50 @@ func TestSimultaneousClose(t *testing.T) {
 	})
 }
 
+// TestSimultaneousCloseWithFullWindows closes both ends while both wait to
+// write what nobody reads, with more in the queue: each must read on to let the
+// other's data through.
+func TestSimultaneousCloseWithFullWindows(t *testing.T) {
+	covers(t, "X07", "X10", "Q.F06")
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		config := &Config{PingInterval: -1}
+		c := newConn(a, client, config.settled(), agreement{}, nil)
+		s := newConn(b, server, config.settled(), agreement{}, nil)
+		var calls sync.WaitGroup
+		for _, conn := range []*Conn{c, s} {
+			calls.Go(func() {
+				if err := conn.Write(context.Background(), Binary, make([]byte, 1<<20)); err != nil {
+					t.Errorf("Write: %v", err)
+				}
+			})
+			for range 10 {
+				if err := conn.Send(Binary, make([]byte, 10<<10)); err != nil {
+					t.Errorf("Send: %v", err)
+				}
+			}
+		}
+		synctest.Wait()
+		start := time.Now()
+		for _, conn := range []*Conn{c, s} {
+			calls.Go(func() {
+				if err := conn.Close(CloseNormal, ""); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+		}
+		calls.Wait()
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("it took %v", waited)
+		}
+		for _, conn := range []*Conn{c, s} {
+			if n := conn.Stats().MessagesOut; n != 11 {
+				t.Errorf("%d messages left, want 11", n)
+			}
+		}
+	})
+}
+
 // TestClientWaitsForServer leaves the end of the TCP connection to the server,
 // for as long as CloseTimeout.
 func TestClientWaitsForServer(t *testing.T) {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"math"
 	"sync"
 )
 
@@ -321,6 +322,28 @@ func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 		c.out.post(e.first, e.payload)
 		e.free()
 		m.free()
+	}
+}
+
+// emptyQueue appends all that is queued to what the writer has pending, as soon
+// as it is its turn.
+func (c *Conn) emptyQueue(ctx context.Context) error {
+	for {
+		room := c.queue.Load().awaitRoom()
+		if room == nil {
+			return nil
+		}
+		if c.sending.take(ctx.Done(), room) {
+			messages, bytes := c.appendQueued(math.MaxInt)
+			c.sending.give()
+			if messages > 0 {
+				go c.awaitQueued(messages, bytes)
+			}
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 }
 

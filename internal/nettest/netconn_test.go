@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/nettest"
@@ -50,8 +51,15 @@ func join(transport func() (client, server net.Conn, err error)) (c1, c2 net.Con
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop = func() { c.CloseNow(); s.CloseNow() }
-	return websocket.AsNetConn(c, websocket.Binary), websocket.AsNetConn(s, websocket.Binary), stop, nil
+	c1, c2 = websocket.AsNetConn(c, websocket.Binary), websocket.AsNetConn(s, websocket.Binary)
+	// A test may still be in the middle of its own Close.
+	stop = func() {
+		var closing sync.WaitGroup
+		closing.Go(func() { c1.Close() })
+		closing.Go(func() { c2.Close() })
+		closing.Wait()
+	}
+	return c1, c2, stop, nil
 }
 
 // tcpPair returns the two ends of a connection on loopback.
