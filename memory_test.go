@@ -3,10 +3,16 @@
 package websocket
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -69,33 +75,99 @@ func (k talk) connect(t *testing.T, addr *net.TCPAddr) (fd int) {
 	return fd
 }
 
-// memoryOfConnections returns the bytes of heap and stacks that a server takes
-// for each connection that is idle after a talk with echo.
-func memoryOfConnections(t *testing.T, opts *AcceptOptions, echo func(c *Conn) error, conns int, k talk) (heap, stack int64) {
+// A starter starts a server that runs serve for each connection.
+type starter func(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr
+
+// startHandler starts one by Handler.
+func startHandler(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
+	h := httptest.NewServer(Handler(opts, func(c *Conn, _ *http.Request) error { return serve(c) }))
+	t.Cleanup(h.Close)
+	return h.Listener.Addr().(*net.TCPAddr)
+}
+
+// startAcceptConn starts one by AcceptConn.
+func startAcceptConn(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go acceptAndServe(nc, opts, serve)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr)
+}
+
+// acceptAndServe is the goroutine of a connection for all of its life.
+func acceptAndServe(nc net.Conn, opts *AcceptOptions, serve func(c *Conn) error) {
+	c, _, err := AcceptConn(context.Background(), nc, opts)
+	if err == nil {
+		serve(c)
+		c.CloseNow()
+	}
+}
+
+// A household is a server whose connections are idle after a talk.
+type household struct {
+	start starter
+	opts  *AcceptOptions
+	serve func(c *Conn) error
+	conns int
+	talk  talk
+}
+
+// households have one measurement each, by their names.
+var households = map[string]func() household{
+	"idle":                func() household { return household{startHandler, nil, echo, 1900, shortTalk()} },
+	"idle by its context": func() household { return household{startHandler, nil, echoUnderOwnContext, 1900, shortTalk()} },
+	"idle by AcceptConn":  func() household { return household{startAcceptConn, nil, echo, 1900, shortTalk()} },
+	"after a long talk":   func() household { return household{startHandler, nil, echo, 400, plainTalk()} },
+	"client window 12": func() household {
+		return compressing("permessage-deflate; client_max_window_bits=12", 12, flate.Takeover)
+	},
+	"client window 15": func() household {
+		return compressing("permessage-deflate", 15, flate.Takeover)
+	},
+	"no context": func() household {
+		return compressing("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 15, flate.NoTakeover)
+	},
+}
+
+// compressing returns a household whose clients offer these extensions.
+func compressing(extensions string, window int, context flate.Context) household {
+	opts := &AcceptOptions{Config: Config{Compression: &Compression{}}}
+	return household{startHandler, opts, echo, 400, compressedTalk(extensions, window, context)}
+}
+
+// measure returns the bytes of heap and stacks that the server takes for each
+// connection.
+func (h household) measure(t *testing.T) (heap, stack int64) {
 	t.Helper()
 	var open sync.WaitGroup
-	h := httptest.NewServer(Handler(opts, func(c *Conn, _ *http.Request) error {
+	addr := h.start(t, h.opts, func(c *Conn) error {
 		defer open.Done()
-		return echo(c)
-	}))
-	defer h.Close()
-	addr := h.Listener.Addr().(*net.TCPAddr)
+		return h.serve(c)
+	})
 	const warm = 100
 	var fds []int
 	connect := func() {
 		open.Add(1)
-		fds = append(fds, k.connect(t, addr))
+		fds = append(fds, h.talk.connect(t, addr))
 	}
 	for range warm {
 		connect()
 	}
 	heapBefore, stackBefore := inUse()
-	for range conns {
+	for range h.conns {
 		connect()
 	}
 	heap, stack = inUse()
-	heap = (heap - heapBefore) / int64(conns)
-	stack = (stack - stackBefore) / int64(conns)
+	heap = (heap - heapBefore) / int64(h.conns)
+	stack = (stack - stackBefore) / int64(h.conns)
 	for _, fd := range fds {
 		syscall.Close(fd)
 	}
@@ -103,23 +175,44 @@ func memoryOfConnections(t *testing.T, opts *AcceptOptions, echo func(c *Conn) e
 	return heap, stack
 }
 
+// measuredHousehold is the environment variable that makes TestHousehold
+// measure the household of that name.
+const measuredHousehold = "WEBSOCKET_TEST_HOUSEHOLD"
+
+// TestHousehold is run by memoryOf.
+func TestHousehold(t *testing.T) {
+	name := os.Getenv(measuredHousehold)
+	if name == "" {
+		t.Skip("it has something to do in a process of its own only")
+	}
+	heap, stack := households[name]().measure(t)
+	fmt.Printf("household: %d %d\n", heap, stack)
+}
+
+// memoryOf measures a household in a process of its own: what the goroutines
+// of other tests have left behind is used again, and would not be counted.
+func memoryOf(t *testing.T, name string) (heap, stack int64) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHousehold$")
+	cmd.Env = append(os.Environ(), measuredHousehold+"="+name)
+	out, err := cmd.CombinedOutput()
+	_, result, _ := strings.Cut(string(out), "household:")
+	_, missing := fmt.Sscan(result, &heap, &stack)
+	require.NoError(t, errors.Join(err, missing), "%s", out)
+	return heap, stack
+}
+
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	covers(t, "Q.D12")
-	for _, c := range []struct {
-		name  string
-		echo  func(c *Conn) error
-		limit int64
-	}{
-		{"background context", echo, 4 << 10},
-		{"context of the connection", echoUnderOwnContext, 4<<10 + 512},
+	for name, limit := range map[string]int64{
+		"idle":                4 << 10,
+		"idle by its context": 4<<10 + 512,
+		"idle by AcceptConn":  4<<10 + 256,
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			heap, stack := memoryOfConnections(t, nil, c.echo, 1900, talk{
-				frames:  [][]byte{clientFrame(0x82, string(ramp(128)))},
-				answers: []int{130},
-			})
+		t.Run(name, func(t *testing.T) {
+			heap, stack := memoryOf(t, name)
 			t.Logf("an idle connection holds %d bytes of heap and %d of stack", heap, stack)
-			require.LessOrEqual(t, heap+stack, c.limit)
+			require.LessOrEqual(t, heap+stack, limit)
 		})
 	}
 }
@@ -135,6 +228,21 @@ func echoUnderOwnContext(c *Conn) error {
 		}
 	}
 	return nil
+}
+
+// shortTalk returns a talk of one message.
+func shortTalk() talk {
+	return talk{frames: [][]byte{clientFrame(0x82, string(ramp(128)))}, answers: []int{130}}
+}
+
+// plainTalk returns a talk of many messages without compression.
+func plainTalk() (k talk) {
+	for i := range 100 {
+		message := sentence(700, i)
+		k.frames = append(k.frames, clientFrame(0x81, message))
+		k.answers = append(k.answers, len(message)+4)
+	}
+	return k
 }
 
 // compressedTalk returns a talk of many messages, compressed by a client with
@@ -159,26 +267,17 @@ func compressedTalk(extensions string, window int, context flate.Context) talk {
 // 70 KB each way, to those without.
 func TestMemoryOfCompression(t *testing.T) {
 	covers(t, "Q.D12")
-	const conns = 400
-	var plain talk
-	for i := range 100 {
-		message := sentence(700, i)
-		plain.frames = append(plain.frames, clientFrame(0x81, message))
-		plain.answers = append(plain.answers, len(message)+4)
-	}
-	heapWithout, stackWithout := memoryOfConnections(t, nil, echo, conns, plain)
-	opts := &AcceptOptions{Config: Config{Compression: &Compression{}}}
+	heapWithout, stackWithout := memoryOf(t, "after a long talk")
 	for _, c := range []struct {
 		name        string
-		talk        talk
 		heap, limit int64 // above a connection without compression; limit is for heap and stack
 	}{
-		{"client window 12", compressedTalk("permessage-deflate; client_max_window_bits=12", 12, flate.Takeover), 20 << 10, 20 << 10},
-		{"client window 15", compressedTalk("permessage-deflate", 15, flate.Takeover), 50 << 10, 50 << 10},
-		{"no context", compressedTalk("permessage-deflate; server_no_context_takeover; client_no_context_takeover", 15, flate.NoTakeover), 1 << 10, 4 << 10},
+		{"client window 12", 20 << 10, 20 << 10},
+		{"client window 15", 50 << 10, 50 << 10},
+		{"no context", 1 << 10, 4 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			heap, stack := memoryOfConnections(t, opts, echo, conns, c.talk)
+			heap, stack := memoryOf(t, c.name)
 			heap, stack = heap-heapWithout, stack-stackWithout
 			t.Logf("%d bytes of heap and %d of stack above the %d and %d of an idle connection without compression", heap, stack, heapWithout, stackWithout)
 			require.LessOrEqual(t, heap, c.heap)

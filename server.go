@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -174,13 +175,50 @@ func serverOf(r *http.Request) *http.Server {
 	return srv
 }
 
-// acceptConn is AcceptConn.
-func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
+// acceptConn is AcceptConn. A handshake needs a large stack, which it leaves
+// behind with a goroutine of its own: the caller may be the goroutine that
+// serves the connection for all of its life, and a stack that has grown stays.
+func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
+	h := handshaking{acceptor: a, nc: nc, done: make(chan struct{})}
+	go h.run(ctx)
+	<-h.done
+	switch {
+	case h.panicked != nil:
+		panic(h.panicked)
+	case h.exited:
+		runtime.Goexit()
+	}
+	return h.c, h.r, h.err
+}
+
+// A handshaking is an opening handshake on a goroutine of its own.
+type handshaking struct {
+	acceptor *acceptor
+	nc       net.Conn
+	c        *Conn
+	r        *http.Request
+	err      error
+	exited   bool // a policy panicked, with that, or called runtime.Goexit
+	panicked any
+	done     chan struct{} // closed at the end
+}
+
+// run is the goroutine.
+func (h *handshaking) run(ctx context.Context) {
+	h.exited = true
+	defer close(h.done)
 	defer func() {
-		if c == nil && err == nil { // a policy panics
-			abandon(nc)
+		if h.exited {
+			h.panicked = recover()
+			abandon(h.nc)
 		}
 	}()
+	h.c, h.r, h.err = h.acceptor.handshake(ctx, h.nc)
+	h.exited = false
+}
+
+// handshake answers the opening handshake that it reads from nc.
+func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	var ans answer
 	defer func() { ans.place.fill(c) }()
 	began := time.Now()

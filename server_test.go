@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -701,6 +702,28 @@ func TestAcceptConnPolicyPanics(t *testing.T) {
 		}
 	}()
 	AcceptConn(t.Context(), far, &AcceptOptions{Origin: func(*http.Request) error { panic("policy") }})
+}
+
+func TestAcceptConnPolicyExits(t *testing.T) {
+	covers(t, "Q.A18")
+	near, far := net.Pipe()
+	defer near.Close()
+	go io.WriteString(near, request())
+	returned := make(chan bool, 1)
+	go func() {
+		defer close(returned)
+		AcceptConn(t.Context(), far, &AcceptOptions{Origin: func(*http.Request) error {
+			runtime.Goexit()
+			return nil
+		}})
+		returned <- true
+	}()
+	if <-returned {
+		t.Error("AcceptConn returned")
+	}
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("connection is open: %v", err)
+	}
 }
 
 func TestAcceptConnHugeHead(t *testing.T) {
