@@ -24,6 +24,9 @@ func maskCopy(dst, src []byte, key uint32) uint32 {
 	next := bits.RotateLeft32(key, -8*(len(src)&3))
 	dst = dst[:len(src)]
 	wide := uint64(key)<<32 | uint64(key)
+	if n := maskWide(dst, src, wide); n > 0 {
+		dst, src = dst[n:], src[n:]
+	}
 	le := binary.LittleEndian
 	for len(src) >= 64 && len(dst) >= 64 {
 		// Arrays need no bounds checks, and a function for the block would

@@ -62,6 +62,21 @@ func TestMaskInPieces(t *testing.T) {
 	}
 }
 
+// TestMaskStaysInside looks at the bytes before and behind what is masked.
+func TestMaskStaysInside(t *testing.T) {
+	const margin = 256
+	for n := range 700 {
+		for align := range 4 {
+			before := ramp(2*margin + align + n)
+			after := bytes.Clone(before)
+			start, end := margin+align, margin+align+n
+			mask(after[start:end], 0x01020304)
+			require.Equal(t, before[:start], after[:start])
+			require.Equal(t, before[end:], after[end:])
+		}
+	}
+}
+
 func FuzzMask(f *testing.F) {
 	f.Add([]byte("Hello"), uint8(0), uint8(3), byte(1), byte(2), byte(3), byte(4))
 	f.Fuzz(func(t *testing.T, p []byte, align, cut uint8, k0, k1, k2, k3 byte) {
