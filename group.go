@@ -2,8 +2,10 @@ package websocket
 
 import (
 	"iter"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A Group is a set of connections that are sent the same messages: a room, a
@@ -12,6 +14,8 @@ import (
 //
 // A connection that ends leaves by itself. A Group must not be copied.
 type Group struct {
+	senders atomic.Int32 // calls of Send under way
+
 	mu      sync.Mutex
 	places  map[*Conn]int // of each member in members
 	members []*Conn
@@ -85,20 +89,42 @@ func (g *Group) snapshot() []*Conn {
 // for its Config.Slow to say; under [Block], where SendPrepared would wait, the
 // message is dropped for this member and counted in its Stats. All members get
 // the messages of one goroutine in the order of its calls; messages that
-// several send at the same time may come in another order to each.
+// several send at the same time share system calls, and may come in another
+// order to each member.
 func (g *Group) Send(m *Prepared) (queued, dropped int) {
-	for _, c := range g.snapshot() {
-		policy := c.cfg.Slow
-		if policy == Block {
-			policy = DropNewest
+	g.senders.Add(1)
+	defer g.senders.Add(-1)
+	members := g.snapshot()
+	flushed := len(members) // how many were not left for later
+	for i, c := range members {
+		later := g.senders.Load() > 1
+		if later {
+			flushed = min(flushed, i)
 		}
-		if c.sendPrepared(m, policy) == nil {
+		if g.sendTo(c, m, later) == nil {
 			queued++
 		} else {
 			dropped++
 		}
 	}
+	if flushed < len(members) {
+		// Whoever flushes a member first takes the messages of all senders
+		// along: they share a system call.
+		runtime.Gosched()
+		for _, c := range members[flushed:] {
+			c.out.flushNow()
+		}
+	}
 	return queued, dropped
+}
+
+// sendTo sends m to one member, without ever waiting.
+func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
+	policy := c.cfg.Slow
+	if policy == Block {
+		policy = DropNewest
+	}
+	return c.sendPrepared(m, policy, later)
 }
 
 // All returns the members as they are when the loop begins, in any order. The

@@ -168,3 +168,47 @@ func TestLargeGroup(t *testing.T) {
 		require.Zero(t, g.Len())
 	})
 }
+
+// TestGroupSendersShareWrites lets four goroutines send at once: all members
+// get all messages, those of each sender in order, and messages that were left
+// for later leave with the next.
+func TestGroupSendersShareWrites(t *testing.T) {
+	var g Group
+	const members, senders, messages = 20, 4, 50
+	var readers sync.WaitGroup
+	var last *Conn
+	for range members {
+		c, s := connPair(t, nil)
+		g.Add(s)
+		last = s
+		readers.Go(func() {
+			var next [senders]byte
+			for range senders * messages {
+				_, p, err := c.Read(t.Context())
+				if err != nil || len(p) != 2 || p[1] != next[p[0]] {
+					t.Errorf("got %v, %v; sender %d is at %d", p, err, p[0], next[p[0]])
+					return
+				}
+				next[p[0]]++
+			}
+		})
+	}
+	var sending sync.WaitGroup
+	for sender := range byte(senders) {
+		sending.Go(func() {
+			for i := range byte(messages) {
+				if queued, _ := g.Send(Prepare(Binary, []byte{sender, i})); queued != members {
+					t.Errorf("%d members got the message", queued)
+				}
+			}
+		})
+	}
+	sending.Wait()
+	readers.Wait()
+
+	flushes := last.Stats().Flushes
+	require.NoError(t, g.sendTo(last, Prepare(Binary, []byte("later")), true))
+	require.Equal(t, flushes, last.Stats().Flushes)
+	require.NoError(t, g.sendTo(last, Prepare(Binary, []byte("now")), false))
+	require.Equal(t, flushes+1, last.Stats().Flushes)
+}

@@ -78,17 +78,22 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 
 // SendPrepared queues m as Send does, without copying it.
 func (c *Conn) SendPrepared(m *Prepared) error {
-	return c.sendPrepared(m, c.cfg.Slow)
+	return c.sendPrepared(m, c.cfg.Slow, false)
 }
 
-// sendPrepared is SendPrepared under a policy. A large message takes the way
-// through the queue, from which it leaves without being copied.
-func (c *Conn) sendPrepared(m *Prepared, policy SlowPolicy) error {
+// sendPrepared is SendPrepared under a policy. With later set, the caller calls
+// flushNow afterwards. A large message takes the way through the queue, from
+// which it leaves without being copied.
+func (c *Conn) sendPrepared(m *Prepared, policy SlowPolicy, later bool) error {
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}
 	if len(m.payload) < lendAbove {
-		if done, err := c.sendNow(outgoing{typ: m.typ, payload: m.payload, shared: m}); done || err != nil {
+		done, held, err := c.postNow(outgoing{typ: m.typ, payload: m.payload, shared: m})
+		if done && !held && !later {
+			c.out.flushNow()
+		}
+		if done || err != nil {
 			return err
 		}
 	}

@@ -90,23 +90,30 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 
 // sendNow sends m without the queue, if nothing is before it and nobody writes.
 func (c *Conn) sendNow(m outgoing) (done bool, err error) {
+	done, held, err := c.postNow(m)
+	if done && !held {
+		c.out.flushNow()
+	}
+	return done, err
+}
+
+// postNow is sendNow without the flush, which must follow unless the message is
+// held.
+func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
 	if err := c.writable(); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if c.queue.Load().waits() || !c.sending.try() {
-		return false, nil
+		return false, false, nil
 	}
 	defer c.sending.give()
 	if c.queue.Load().waits() || c.out.isBusy() {
-		return false, nil
+		return false, false, nil
 	}
 	e := c.encode(m)
 	defer e.free()
-	held, err := c.out.post(e.first, e.payload)
-	if err == nil && !held {
-		c.out.flushNow()
-	}
-	return err == nil, c.writeError(context.Background(), err)
+	held, err = c.out.post(e.first, e.payload)
+	return err == nil, held, c.writeError(context.Background(), err)
 }
 
 // enqueue adds m to the queue as policy says and starts the pump.
