@@ -32,6 +32,17 @@ func (e *CloseError) Is(target error) bool {
 	return target == net.ErrClosed
 }
 
+// asCloseError returns the *CloseError in err, or nil. It is what calls return
+// as it is, so that errors.As is seldom needed.
+func asCloseError(err error) *CloseError {
+	if e, ok := err.(*CloseError); ok {
+		return e
+	}
+	var e *CloseError
+	errors.As(err, &e)
+	return e
+}
+
 // clean reports whether the closing handshake was complete.
 func (e *CloseError) clean() bool { return e.Received && e.Sent }
 
@@ -107,6 +118,20 @@ func checkClose(code CloseCode, reason string) error {
 
 // close is Close for a code that may be sent, with a cause of our own.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
+	if c.terminal() == nil {
+		c.shakeHands(code, reason, cause)
+	}
+	if !c.isGone() {
+		<-c.goneChan()
+	}
+	if end := c.end.Load(); !end.clean() {
+		return end
+	}
+	return nil
+}
+
+// shakeHands does the closing handshake, or ends the connection without.
+func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
 	err := c.sendClose(ctx, code, reason, cause)
@@ -116,11 +141,6 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	if err != nil && c.terminal() == nil {
 		c.abandonClose(code, reason, cause, err)
 	}
-	<-c.goneChan()
-	if end := c.end.Load(); !end.clean() {
-		return end
-	}
-	return nil
 }
 
 // closingDeadline begins the time of the closing handshake, once.
@@ -285,7 +305,9 @@ func (c *Conn) drain() {
 // waiting. Calls that wait return. It is an error of nobody: it always returns
 // nil.
 func (c *Conn) CloseNow() error {
-	c.terminate(&CloseError{Code: CloseAbnormal, Sent: c.isClosing(), Err: net.ErrClosed}, true)
+	if c.terminal() == nil {
+		c.terminate(&CloseError{Code: CloseAbnormal, Sent: c.isClosing(), Err: net.ErrClosed}, true)
+	}
 	c.closeTransport()
 	return nil
 }

@@ -271,9 +271,8 @@ func (c *Conn) writeError(ctx context.Context, err error) error {
 
 // judgeWriteError is writeError when there is an error.
 func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
-	var ended *CloseError
 	switch {
-	case errors.As(err, &ended):
+	case asCloseError(err) != nil:
 		return err
 	case ctx.Err() != nil && err == ctx.Err():
 		return c.over(ctx)
@@ -515,6 +514,13 @@ func (c *Conn) endedChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.audienceLocked().ended.channel()
+}
+
+// isGone reports whether the net.Conn is closed.
+func (c *Conn) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
 }
 
 // goneChan returns a channel that is closed once the net.Conn is.

@@ -633,8 +633,8 @@ func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (Me
 
 // endedQuietly reports whether err is an end that both sides agreed on.
 func endedQuietly(err error) bool {
-	var end *CloseError
-	if !errors.As(err, &end) || !end.clean() {
+	end := asCloseError(err)
+	if end == nil || !end.clean() {
 		return false
 	}
 	return end.Code == CloseNormal || end.Code == CloseGoingAway || end.Code == CloseNoStatus

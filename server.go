@@ -489,18 +489,17 @@ func (h *handler) finish(c *Conn, failure *error) {
 
 // ending returns the close code and reason for what a handler returned.
 func ending(err error) (CloseCode, string) {
-	var closing *CloseError
-	var code CloseCode
-	switch {
-	case err == nil:
+	if err == nil {
 		return CloseNormal, ""
-	case errors.As(err, &closing) && closing.Code.onWire():
-		return closing.Code, closing.Reason
-	case errors.As(err, &code) && code.onWire():
-		return code, ""
-	default:
-		return CloseInternalError, ""
 	}
+	if closing := asCloseError(err); closing != nil && closing.Code.onWire() {
+		return closing.Code, closing.Reason
+	}
+	var code CloseCode
+	if errors.As(err, &code) && code.onWire() {
+		return code, ""
+	}
+	return CloseInternalError, ""
 }
 
 // log tells the Logger of an event, if there is one.
