@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -146,9 +147,49 @@ func (p SlowPolicy) String() string {
 	}
 }
 
+// lastSettled is what settled returned last.
+var lastSettled atomic.Pointer[Config]
+
 // settled returns c with every zero value replaced by its default. Off is 0
-// for durations and MaxInt64 or MaxInt for limits.
+// for durations and MaxInt64 or MaxInt for limits. The result must not be
+// changed: callers that settle the same Config again and again, as those of
+// Accept do for each request, share it.
 func (c *Config) settled() *Config {
+	s := c.filledIn()
+	if last := lastSettled.Load(); last != nil && s.equals(last) {
+		return last
+	}
+	shared := new(Config)
+	*shared = s
+	lastSettled.Store(shared)
+	return shared
+}
+
+// equals reports whether all fields are the same. It does not look into the
+// slices: their owners may be about to change them.
+func (c *Config) equals(o *Config) bool {
+	return len(c.Subprotocols) == len(o.Subprotocols) &&
+		(len(c.Subprotocols) == 0 || &c.Subprotocols[0] == &o.Subprotocols[0]) &&
+		c.Compression == o.Compression &&
+		c.MaxMessageSize == o.MaxMessageSize &&
+		c.MaxFragments == o.MaxFragments &&
+		c.MaxQueuedBytes == o.MaxQueuedBytes &&
+		c.Slow == o.Slow &&
+		c.PingInterval == o.PingInterval &&
+		c.PongTimeout == o.PongTimeout &&
+		c.WriteTimeout == o.WriteTimeout &&
+		c.IdleTimeout == o.IdleTimeout &&
+		c.HandshakeTimeout == o.HandshakeTimeout &&
+		c.CloseTimeout == o.CloseTimeout &&
+		c.HoldReplies == o.HoldReplies &&
+		c.ReadBufferSize == o.ReadBufferSize &&
+		c.SkipUTF8Check == o.SkipUTF8Check &&
+		c.Trace == o.Trace &&
+		c.Logger == o.Logger
+}
+
+// filledIn returns c with every zero value replaced.
+func (c *Config) filledIn() Config {
 	s := *c
 	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)
 	s.MaxQueuedBytes = orDefault(s.MaxQueuedBytes, 1<<20, 1<<20)
@@ -160,7 +201,7 @@ func (c *Config) settled() *Config {
 	s.CloseTimeout = orDefault(s.CloseTimeout, 5*time.Second, 5*time.Second)
 	s.HoldReplies = orDefault(s.HoldReplies, 100*time.Microsecond, 0)
 	s.ReadBufferSize = min(max(orDefault(s.ReadBufferSize, 4096, 4096), 256), 1<<20)
-	return &s
+	return s
 }
 
 // orDefault returns v, or zero's replacement, or that of a negative value.

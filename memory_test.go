@@ -124,7 +124,7 @@ type household struct {
 var households = map[string]func() household{
 	"idle":                func() household { return household{startHandler, nil, echo, 1900, shortTalk()} },
 	"idle by its context": func() household { return household{startHandler, nil, echoUnderOwnContext, 1900, shortTalk()} },
-	"idle by AcceptConn":  func() household { return household{startAcceptConn, nil, echo, 1900, shortTalk()} },
+	"idle by AcceptConn":  func() household { return household{startAcceptConn, &AcceptOptions{}, echo, 1900, shortTalk()} },
 	"after a long talk":   func() household { return household{startHandler, nil, echo, 400, plainTalk()} },
 	"client window 12": func() household {
 		return compressing("permessage-deflate; client_max_window_bits=12", 12, flate.Takeover)
@@ -207,7 +207,7 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 	for name, limit := range map[string]int64{
 		"idle":                4 << 10,
 		"idle by its context": 4<<10 + 512,
-		"idle by AcceptConn":  4<<10 + 256,
+		"idle by AcceptConn":  4 << 10,
 	} {
 		t.Run(name, func(t *testing.T) {
 			heap, stack := memoryOf(t, name)
