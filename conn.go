@@ -133,15 +133,15 @@ func (c *Conn) awaitReading(ctx context.Context) error {
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
 // ends.
 func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
-	granted := t.enqueue()
-	if granted == nil {
+	w := t.enqueue()
+	if w == nil {
 		return nil
 	}
-	err := g.await(ctx, granted, c.endedChan())
+	err := g.await(ctx, w.granted, c.endedChan())
 	if err == nil {
 		return nil
 	}
-	t.leave(granted)
+	t.leave(w)
 	if err == errEnded {
 		return c.terminal()
 	}

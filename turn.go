@@ -12,14 +12,20 @@ import (
 type turn struct {
 	state atomic.Int32 // turnFree, turnTaken, or turnAwaited
 	mu    sync.Mutex
-	queue []chan struct{} // closed to hand the turn over
+	last  *waiter // who came last; its next is who came first. Nil: nobody waits
+}
+
+// A waiter waits for a turn, in a ring of all who do.
+type waiter struct {
+	granted chan struct{} // closed to hand the turn over
+	next    *waiter
 }
 
 // States of a turn.
 const (
 	turnFree    = iota
 	turnTaken   // nobody waits
-	turnAwaited // give must look at the queue
+	turnAwaited // give must look for waiters
 )
 
 // try takes the turn if it is free.
@@ -28,62 +34,83 @@ func (t *turn) try() bool { return t.state.CompareAndSwap(turnFree, turnTaken) }
 // take waits for the turn. It reports false, without the turn, when either
 // channel is closed first; a nil channel never is.
 func (t *turn) take(done, ended <-chan struct{}) bool {
-	granted := t.enqueue()
-	if granted == nil {
+	w := t.enqueue()
+	if w == nil {
 		return true
 	}
 	select {
-	case <-granted:
+	case <-w.granted:
 		return true
 	case <-done:
 	case <-ended:
 	}
-	return t.leave(granted)
+	return t.leave(w)
 }
 
-// enqueue joins the queue, or takes the turn at once and returns nil.
-func (t *turn) enqueue() chan struct{} {
+// enqueue joins those who wait, or takes the turn at once and returns nil.
+func (t *turn) enqueue() *waiter {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state.Swap(turnAwaited) == turnFree {
-		if len(t.queue) == 0 {
+		if t.last == nil {
 			t.state.Store(turnTaken)
 		}
 		return nil
 	}
-	granted := make(chan struct{})
-	t.queue = append(t.queue, granted)
-	return granted
+	w := &waiter{granted: make(chan struct{})}
+	if w.next = w; t.last != nil {
+		w.next, t.last.next = t.last.next, w
+	}
+	t.last = w
+	return w
 }
 
 // leave gives up waiting. If the turn was handed over meanwhile, it goes on to
-// the next in the queue. It always reports false.
-func (t *turn) leave(granted chan struct{}) bool {
+// the next. It always reports false.
+func (t *turn) leave(w *waiter) bool {
 	t.mu.Lock()
-	for i, other := range t.queue {
-		if other == granted {
-			t.queue = append(t.queue[:i], t.queue[i+1:]...)
-			t.mu.Unlock()
-			return false
-		}
-	}
+	left := t.removeLocked(w)
 	t.mu.Unlock()
-	t.give()
+	if !left {
+		t.give()
+	}
 	return false
 }
 
-// give hands the turn to the first in the queue, or frees it.
+// removeLocked takes w out of the ring, if it is in there. The caller holds
+// t.mu.
+func (t *turn) removeLocked(w *waiter) bool {
+	before := t.last
+	if before == nil {
+		return false
+	}
+	for before.next != w {
+		if before = before.next; before == t.last {
+			return false
+		}
+	}
+	before.next = w.next
+	switch {
+	case before == w:
+		t.last = nil
+	case t.last == w:
+		t.last = before
+	}
+	return true
+}
+
+// give hands the turn to who has waited longest, or frees it.
 func (t *turn) give() {
 	if t.state.CompareAndSwap(turnTaken, turnFree) {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.queue) == 0 {
-		t.queue = nil
+	if t.last == nil {
 		t.state.Store(turnFree)
 		return
 	}
-	close(t.queue[0])
-	t.queue = t.queue[1:]
+	first := t.last.next
+	t.removeLocked(first)
+	close(first.granted)
 }

@@ -1,0 +1,79 @@
+package websocket
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestTurnOrder lets five wait and one of them, or all, give up: the others get
+// the turn in the order they came.
+func TestTurnOrder(t *testing.T) {
+	const waiting = 5
+	for leaving := range waiting + 1 {
+		synctest.Test(t, func(t *testing.T) {
+			var k turn
+			require.True(t, k.try())
+			require.False(t, k.try())
+			var order []int
+			var all sync.WaitGroup
+			giveUp := make([]chan struct{}, waiting)
+			for i := range waiting {
+				giveUp[i] = make(chan struct{})
+				all.Go(func() {
+					if k.take(giveUp[i], nil) {
+						order = append(order, i)
+						k.give()
+					}
+				})
+				synctest.Wait()
+			}
+			var want []int
+			for i := range waiting {
+				if i == leaving || leaving == waiting {
+					close(giveUp[i])
+					synctest.Wait()
+				} else {
+					want = append(want, i)
+				}
+			}
+			k.give()
+			all.Wait()
+			require.Equal(t, want, order)
+			require.True(t, k.try())
+			k.give()
+			require.Nil(t, k.last)
+		})
+	}
+}
+
+// TestTurnChangesHands lets many take the turn, some of whom give up.
+func TestTurnChangesHands(t *testing.T) {
+	var k turn
+	var all sync.WaitGroup
+	held, taken := 0, 0
+	for i := range 8 {
+		all.Go(func() {
+			impatient := make(chan struct{})
+			if i%2 == 0 {
+				close(impatient)
+			}
+			for range 2000 {
+				if !k.take(impatient, nil) {
+					continue
+				}
+				if held++; held != 1 {
+					t.Error("two have the turn")
+				}
+				taken++
+				held--
+				k.give()
+			}
+		})
+	}
+	all.Wait()
+	require.GreaterOrEqual(t, taken, 8000)
+	require.True(t, k.try())
+}
