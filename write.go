@@ -15,9 +15,9 @@ import (
 // next in the line takes over. The others wait. So writers that come together
 // share a system call, and one alone pays exactly one.
 //
-//	append ──► data, external ──┐
-//	control ─► urgent ──────────┼─► load ─► work ─► push ─► settle
-//	finish ──► final ───────────┘
+//	append ──► data ────┐
+//	control ─► urgent ──┼─► load ─► work ─► push ─► settle
+//	finish ──► final ───┘
 //
 // Control frames overtake data that is not loaded yet. Replies may be held:
 // while hold is set, append leaves small frames pending, to leave with those
@@ -45,7 +45,6 @@ type frameWriter struct {
 	urgent    *buffer // control frames
 	lastPong  *buffer // the latest Pong that found urgent full
 	data      *buffer // data frames
-	external  []byte  // the last data frame's payload, if it is not in data
 	final     *buffer // the Close frame, which comes last
 	appended  int64
 	sent      int64
@@ -103,18 +102,28 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	size := headerSize(h) + len(payload)
 	if w.maySendInPlaceLocked(len(payload)) {
-		w.data = w.data.grown(maxHeaderSize)
-		w.data.b = appendHeader(w.data.b, h)
-		w.external = payload
-	} else {
-		// Not in appendFrame, because it would be deeper on the stack there.
-		w.data = w.data.grown(size)
-		w.data = appendFrame(w.data, h, payload)
+		return w.appendInPlaceLocked(h, payload), nil
 	}
+	// Room is made here because it would be deeper on the stack in appendFrame.
+	size := headerSize(h) + len(payload)
+	w.data = w.data.grown(size)
+	w.data = appendFrame(w.data, h, payload)
 	w.count(h)
 	return w.joinLocked(w.appended, size), nil
+}
+
+// appendInPlaceLocked is append for a payload that is taken from where it is.
+// The caller holds w.mu.
+func (w *frameWriter) appendInPlaceLocked(h header, payload []byte) *ticket {
+	w.data = w.data.grown(maxHeaderSize)
+	w.data.b = appendHeader(w.data.b, h)
+	w.count(h)
+	start := w.appended
+	w.appended += int64(headerSize(h) + len(payload))
+	t := w.queueLocked(ticket{start: start, end: w.appended})
+	w.work.external = payload
+	return t
 }
 
 // maySendInPlaceLocked reports whether a payload of so many bytes is taken from
@@ -192,7 +201,7 @@ func appendFrame(b *buffer, h header, payload []byte) *buffer {
 // heldLocked decides whether what is pending waits for more. The caller holds
 // w.mu.
 func (w *frameWriter) heldLocked() bool {
-	if !w.hold.Load() || w.busy || w.external != nil || w.cfg.HoldReplies == 0 || len(w.data.b) >= maxHeld {
+	if !w.hold.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.data.b) >= maxHeld {
 		return false
 	}
 	if w.heldSince != 0 {
@@ -296,7 +305,7 @@ func (w *frameWriter) close() {
 	w.urgent.free()
 	w.lastPong.free()
 	w.data.free()
-	w.urgent, w.lastPong, w.data, w.external, w.idle = nil, nil, nil, nil, nil
+	w.urgent, w.lastPong, w.data, w.idle = nil, nil, nil, nil
 	if w.holdTimer != nil {
 		w.holdTimer.Stop()
 	}
