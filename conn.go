@@ -56,7 +56,7 @@ type Conn struct {
 	stuck     atomic.Bool  // a read of our own left a data frame that nobody reads
 	shut      atomic.Bool  // the net.Conn is being closed
 	reading   turn         // who may use in and msg
-	readGuard guard
+	readGuard lateGuard
 	in        frameReader
 	msg       inbound
 	deflate   *deflation // nil: messages are not compressed
@@ -79,7 +79,6 @@ type Conn struct {
 // is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
 	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, role: r, subprotocol: agreed.subprotocol}
-	c.readGuard.nc = &c.nc
 	c.in.init(&c.nc, cfg.ReadBufferSize, early)
 	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
@@ -126,8 +125,8 @@ func (c *Conn) beginRead(ctx context.Context) error {
 func (c *Conn) awaitReading(ctx context.Context) error {
 	c.readers.Add(1)
 	defer c.readers.Add(-1)
-	c.readGuard.kick()
-	return c.awaitTurn(ctx, &c.reading, &c.readGuard)
+	c.readGuard.ifMade().kick()
+	return c.awaitTurn(ctx, &c.reading, c.guardReads())
 }
 
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
@@ -214,7 +213,7 @@ func (c *Conn) beforeWait(by caller) error {
 	case by.ctx.Done() == nil:
 		return nil
 	}
-	err := c.readGuard.arm(by.ctx, 0, yield)
+	err := c.guardReads().arm(by.ctx, 0, yield)
 	if err != nil && err == by.ctx.Err() {
 		return c.over(by.ctx)
 	}
@@ -226,7 +225,7 @@ func (c *Conn) beforeWait(by caller) error {
 func (c *Conn) afterWait(by caller, err error) error {
 	interrupted := false
 	if by.own || by.ctx.Done() != nil {
-		interrupted = c.readGuard.disarm()
+		interrupted = c.readGuard.ifMade().disarm()
 	}
 	if interrupted && errors.Is(err, os.ErrDeadlineExceeded) {
 		if ended := c.over(by.ctx); ended != nil {
@@ -245,6 +244,9 @@ func (c *Conn) receiveNow(by caller, target []byte) (n int, ok bool, err error) 
 	}
 	return c.in.fillNow(target)
 }
+
+// guardReads returns the guard of what is read.
+func (c *Conn) guardReads() *guard { return c.readGuard.of(&c.nc, false) }
 
 // readerWaits reports whether the application wants to read.
 func (c *Conn) readerWaits() bool { return c.readers.Load() > 0 }
@@ -339,8 +341,8 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 
 	c.out.fail(end, drop)
 	c.queue.Load().fail(end)
-	c.readGuard.release()
-	c.out.guard.release()
+	c.readGuard.ifMade().release()
+	c.out.guard.ifMade().release()
 	if cancel != nil {
 		cancel(end)
 	}
@@ -568,7 +570,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.readGuard.setDeadline(instantOf(t))
+	return c.guardReads().setDeadline(instantOf(t))
 }
 
 // SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
@@ -578,7 +580,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.out.guard.setDeadline(instantOf(t))
+	return c.out.guardWrites().setDeadline(instantOf(t))
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".

@@ -212,7 +212,7 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 // wait stands in the line until t is woken, or leaves it when ctx ends or the
 // user's deadline passes.
 func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
-	if err := w.guard.await(ctx, t.wake, nil); err != nil {
+	if err := w.guardWrites().await(ctx, t.wake, nil); err != nil {
 		if w.leaveLine(t, revocable) {
 			return err
 		}
@@ -467,11 +467,11 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 		yield = never
 	}
 	limit := now().add(w.cfg.WriteTimeout)
-	if err := w.guard.arm(ctx, limit, yield); err != nil {
+	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
 		return n, true, err
 	}
 	m, err := w.writeRest(w.work.off + n)
-	interrupted = w.guard.disarm()
+	interrupted = w.guard.ifMade().disarm()
 	n += m
 	w.traceFlush(start, n, err)
 	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,22 @@ type guard struct {
 	user    instant         // the deadline that the user set; 0 for none
 	moved   chan struct{}   // closed when user is set again; nil if nobody waits
 }
+
+// A lateGuard is a guard that exists from its first use on. Most connections
+// never need one.
+type lateGuard struct{ made atomic.Pointer[guard] }
+
+// of returns the guard of one direction of nc, which is made if there is none.
+func (l *lateGuard) of(nc *socket, write bool) *guard {
+	if g := l.made.Load(); g != nil {
+		return g
+	}
+	l.made.CompareAndSwap(nil, &guard{nc: nc, write: write, keep: write && nc.raw == nil})
+	return l.made.Load()
+}
+
+// ifMade returns the guard, or nil, on which some methods do nothing.
+func (l *lateGuard) ifMade() *guard { return l.made.Load() }
 
 // arm prepares for a call that may block. The call ends early when ctx does,
 // at limit unless that is 0, and at the user's deadline. A call that the
@@ -102,8 +119,11 @@ func (g *guard) register(ctx context.Context, done <-chan struct{}) {
 }
 
 // kick interrupts the armed call if it is one that the connection makes for
-// itself.
+// itself. g may be nil: a guard that is made later asks yield.
 func (g *guard) kick() {
+	if g == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.armed && g.own {
@@ -136,8 +156,11 @@ func (g *guard) setDeadline(t instant) error {
 	return g.set(t)
 }
 
-// expired reports whether the user's deadline has passed.
+// expired reports whether the user's deadline has passed. g may be nil.
 func (g *guard) expired() bool {
+	if g == nil {
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.user != 0 && g.user.until() <= 0
@@ -181,8 +204,11 @@ func (g *guard) await(ctx context.Context, ready, ended <-chan struct{}) error {
 	}
 }
 
-// release ends the registration of a context.
+// release ends the registration of a context. g may be nil.
 func (g *guard) release() {
+	if g == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stop != nil {

@@ -33,12 +33,12 @@ type inbound struct {
 	ponged     bool // a Pong waits to be flushed
 	lent       bool // held is looked at by the application
 	typ        MessageType
-	checked    bool  // text is checked
-	compressed bool  // by permessage-deflate
-	full       bool  // the decompressor has more from what it was given
-	inflated   bool  // it has given out everything
-	size       int64 // bytes after inflation
+	checked    bool // text is checked
+	compressed bool // by permessage-deflate
+	full       bool // the decompressor has more from what it was given
+	inflated   bool // it has given out everything
 	text       utf8stream.Validator
+	size       int64   // bytes after inflation
 	number     uint64  // of messages begun, to tell a stale MessageReader
 	held       *buffer // bytes kept from an interrupted call, or lent
 	usual      int     // size of the largest of recent messages

@@ -57,7 +57,7 @@ type netConn struct {
 
 // Read reads into p what the peer sent, waiting for at least one byte.
 func (n *netConn) Read(p []byte) (int, error) {
-	if err := n.begin(&n.reading, &n.c.readGuard); err != nil {
+	if err := n.begin(&n.reading, n.c.guardReads()); err != nil {
 		return 0, n.failure(err)
 	}
 	defer n.reading.give()
@@ -128,7 +128,7 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	if err := n.c.checkOutgoing(n.typ, p); err != nil {
 		return 0, err
 	}
-	if err := n.begin(&n.writing, &n.c.out.guard); err != nil {
+	if err := n.begin(&n.writing, n.c.out.guardWrites()); err != nil {
 		return 0, n.writeFailure(err)
 	}
 	defer n.writing.give()

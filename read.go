@@ -24,14 +24,14 @@ type frameReader struct {
 
 	buf     *buffer // its unread bytes are b[start:len(b)]; nil when there are none
 	start   int
-	lent    *buffer // holds the bytes of a message that the application looks at
-	small   int     // size of an ordinary buffer
-	pinned  bool    // buf, too, holds bytes of that message: they may not be moved or overwritten
-	step    uint8   // how often the buffer grew because fills were full
-	large   uint8   // fills that would have fitted a step lower until it is taken back
-	try     bool    // onReady returns without bytes instead of waiting
-	current bool    // a data frame's header was read and nobody took it up yet
-	first   [16]byte
+	lent    *buffer   // holds the bytes of a message that the application looks at
+	small   int       // size of an ordinary buffer
+	pinned  bool      // buf, too, holds bytes of that message: they may not be moved or overwritten
+	step    uint8     // how often the buffer grew because fills were full
+	large   uint8     // fills that would have fitted a step lower until it is taken back
+	try     bool      // onReady returns without bytes instead of waiting
+	current bool      // a data frame's header was read and nobody took it up yet
+	first   *[16]byte // to wait with; nil on a raw socket
 
 	rules frameRules
 	frame header // the current data frame
@@ -62,6 +62,8 @@ func (r *frameReader) init(nc *socket, small int, early []byte) {
 	r.nc, r.small = nc, small
 	if nc.raw != nil {
 		r.onReady = func(fd uintptr) bool { return r.ready(fd) }
+	} else {
+		r.first = new([16]byte)
 	}
 	if len(early) > 0 {
 		r.buf = borrow(max(small, len(early)))

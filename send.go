@@ -158,7 +158,7 @@ func (c *Conn) takeSending(ctx context.Context) error {
 		}
 	}
 	if !c.sending.try() {
-		if err := c.awaitTurn(ctx, &c.sending, &c.out.guard); err != nil {
+		if err := c.awaitTurn(ctx, &c.sending, c.out.guardWrites()); err != nil {
 			return err
 		}
 	}

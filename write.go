@@ -30,7 +30,7 @@ type frameWriter struct {
 	onWritable func(fd uintptr) bool
 	cfg        *Config
 	broken     func(error) // told when a write fails that nobody waits for
-	guard      guard
+	guard      lateGuard
 	hold       atomic.Bool // replies may wait for more
 	masked     bool        // frames leave masked: we are the client
 
@@ -68,7 +68,6 @@ const (
 // init makes w write to nc.
 func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) {
 	w.nc, w.masked, w.broken, w.cfg = nc, r == client, broken, cfg
-	w.guard.nc, w.guard.write, w.guard.keep = nc, true, nc.raw == nil
 	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
@@ -77,6 +76,9 @@ func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) 
 		}
 	}
 }
+
+// guardWrites returns the guard of what is written.
+func (w *frameWriter) guardWrites() *guard { return w.guard.of(w.nc, true) }
 
 // neverInterrupt makes w safe for a net.Conn that breaks when a write is
 // interrupted in the middle, as that of crypto/tls does: who gives up leaves,
@@ -294,7 +296,7 @@ func (w *frameWriter) fail(err error, drop bool) {
 // close gives the buffers back, once the network is closed. Work that somebody
 // is still writing is left to the garbage collector.
 func (w *frameWriter) close() {
-	w.guard.release()
+	w.guard.ifMade().release()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead = true
