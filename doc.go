@@ -55,7 +55,7 @@
 //	client_js.go                                the door of a browser
 //	handshake.go                                requests, responses, tokens, extensions
 //	conn.go · message.go · send.go · queue.go   messages: the one floor that sees both halves
-//	close.go · keepalive.go
+//	stream.go · close.go · keepalive.go
 //	compress.go                                 permessage-deflate, beside the halves
 //	read.go  frameReader │ write.go frameWriter frames on a net.Conn; they do not know each other
 //	                     │ flush.go
@@ -66,6 +66,6 @@
 //	internal/flate · internal/utf8stream        cellar
 //
 // Start with frame.go and frame_test.go, go on with state.go, then read.go,
-// write.go and flush.go, message.go and send.go, conn.go, close.go; then the
-// handshake, and compress.go last. layers_test.go keeps the floors apart.
+// write.go and flush.go, message.go, send.go and stream.go, conn.go, close.go;
+// then the handshake, and compress.go last. layers_test.go keeps the floors apart.
 package websocket

@@ -1,0 +1,436 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"unsafe"
+
+	"github.com/fullduplex-go/websocket/internal/utf8stream"
+)
+
+// A MessageReader reads one message as it arrives. It is good until the next
+// read of a message from its Conn, which drops what was not read.
+type MessageReader struct {
+	c      *Conn
+	ctx    context.Context
+	number uint64
+	read   int   // of the bytes that an interrupted call left behind
+	err    error // the first error that ends the message; io.EOF at its end
+}
+
+// Reader returns the type of the next message and a reader for it. ctx is for
+// all calls of the reader. A message of which an interrupted Read has a part
+// is read from its start.
+func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
+	ctx = c.bounding(ctx)
+	t, r, err := c.openReader(ctx, startAtHeader)
+	if err != nil {
+		return 0, nil, err
+	}
+	return t, &r, nil
+}
+
+// A start says when a reader can be had for a message.
+type start uint8
+
+const (
+	startAtHeader start = iota // when its first header is here
+	startAtWhole               // when all of it is here, if it fits in the read buffer
+)
+
+// openReader is Reader without the allocation.
+func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageReader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, MessageReader{}, err
+	}
+	defer c.endRead()
+	by := caller{ctx: ctx}
+	if err := c.settleOpen(by); err != nil {
+		return 0, MessageReader{}, err
+	}
+	if !c.msg.open {
+		if err := c.begin(by); err != nil {
+			return 0, MessageReader{}, err
+		}
+		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
+	}
+	if c.msg.inPlace {
+		if at == startAtWhole {
+			if err := c.awaitWhole(by); err != nil {
+				return 0, MessageReader{}, err
+			}
+		}
+		c.msg.inPlace = false
+		c.msg.text.Reset()
+	}
+	c.msg.streaming = true
+	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
+}
+
+// errStaleReader answers reads of a message that was given up.
+var errStaleReader = errors.New("websocket: another message was read after this one")
+
+// Read reads up to len(p) bytes of the message. At its end it returns io.EOF,
+// and only after every byte up to the last frame arrived and was valid.
+func (r *MessageReader) Read(p []byte) (int, error) {
+	if r.err != nil || len(p) == 0 {
+		return 0, r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer r.c.endRead()
+	if more, err := r.more(by); !more {
+		return 0, err
+	}
+	if m := &r.c.msg; m.held != nil {
+		n := copy(p, m.held.b[r.read:])
+		if r.read += n; r.read == len(m.held.b) {
+			m.dropHeld()
+			r.read = 0
+		}
+		return n, nil
+	}
+	n, err := r.c.readPayload(by, p)
+	return n, r.keep(err)
+}
+
+// WriteTo writes the rest of the message to w, in pieces as they arrive.
+func (r *MessageReader) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		n, err := r.writePiece(w)
+		written += int64(n)
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// writePiece writes the next piece to w. The piece is pinned meanwhile, not
+// the reading turn held: w may take its time.
+func (r *MessageReader) writePiece(w io.Writer) (int, error) {
+	p, err := r.piece()
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// piece borrows the next piece of the message.
+func (r *MessageReader) piece() ([]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer r.c.endRead()
+	if more, err := r.more(by); !more {
+		return nil, err
+	}
+	if m := &r.c.msg; m.held != nil {
+		p := m.held.b[r.read:]
+		m.lent, r.read = true, 0
+		return p, nil
+	}
+	p, err := r.c.readPiece(by)
+	if err != nil {
+		return nil, r.keep(err)
+	}
+	r.c.in.pin()
+	return p, nil
+}
+
+// Discard drops the rest of the message, but checks it.
+func (r *MessageReader) Discard() error {
+	if r.err != nil {
+		if r.err == io.EOF {
+			return nil
+		}
+		return r.err
+	}
+	by, err := r.begin()
+	if err != nil {
+		return err
+	}
+	defer r.c.endRead()
+	if err := r.c.skip(by); err != nil {
+		return r.keep(err)
+	}
+	r.err = io.EOF
+	return nil
+}
+
+// begin takes the reading turn and looks whether the message is still there.
+func (r *MessageReader) begin() (caller, error) {
+	if err := r.c.beginRead(r.ctx); err != nil {
+		return caller{}, r.keep(err)
+	}
+	if r.c.msg.number != r.number || !r.c.msg.streaming {
+		r.c.endRead()
+		r.err = errStaleReader
+		return caller{}, r.err
+	}
+	by := caller{ctx: r.ctx}
+	if r.c.isClosing() {
+		defer r.c.endRead()
+		return by, r.keep(r.c.discardAll(by))
+	}
+	return by, nil
+}
+
+// more sees to it that there are bytes to read: held, or the payload of the
+// current frame. At the end of the message it ends it and returns io.EOF.
+func (r *MessageReader) more(by caller) (bool, error) {
+	c := r.c
+	switch {
+	case c.msg.held != nil:
+		return true, nil
+	case c.msg.compressed:
+		return r.inflateMore(by)
+	}
+	for c.in.left == 0 {
+		if c.in.frame.fin() {
+			return false, r.end()
+		}
+		if err := c.nextFragment(by); err != nil {
+			return false, r.keep(err)
+		}
+	}
+	return true, nil
+}
+
+// inflateMore is more for a compressed message.
+func (r *MessageReader) inflateMore(by caller) (bool, error) {
+	m := &r.c.msg
+	for !m.inflated {
+		if err := r.c.inflateSome(by, inflateChunk); err != nil {
+			m.dropHeld()
+			return false, r.keep(err)
+		}
+		if len(m.held.b) > 0 {
+			return true, nil
+		}
+	}
+	if m.held != nil {
+		m.dropHeld()
+	}
+	return false, r.end()
+}
+
+// end ends the message, of which everything was read, and returns io.EOF.
+func (r *MessageReader) end() error {
+	r.c.msg.streaming = false
+	if err := r.c.finish(); err != nil {
+		return r.keep(err)
+	}
+	r.err = io.EOF
+	return io.EOF
+}
+
+// keep makes err permanent if it is the connection's end.
+func (r *MessageReader) keep(err error) error {
+	if r.c.terminal() != nil {
+		r.err = err
+	}
+	return err
+}
+
+// A MessageWriter sends one message in fragments. Until it is closed, other
+// messages wait. It must be used by one goroutine at a time.
+//
+// If it fails, or is closed after an error, the message cannot be completed:
+// if fragments have left already, the connection ends with CloseInternalError,
+// because a shortened message must not look like a whole one.
+type MessageWriter struct {
+	c       *Conn
+	ctx     context.Context
+	typ     MessageType
+	text    utf8stream.Validator
+	pending *buffer // not yet in a frame
+	begun   bool    // the first fragment was appended
+	err     error   // permanent
+}
+
+// fragmentSize is the number of bytes that a MessageWriter collects into a
+// fragment.
+const fragmentSize = 4 << 10
+
+// Writer begins a message of type t. ctx is for all calls of the writer, which
+// must be closed for other messages to go out.
+func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
+	ctx = c.bounding(ctx)
+	if t != Text && t != Binary {
+		return nil, errInvalidType
+	}
+	if err := c.takeSending(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.writable(); err != nil {
+		c.sending.give()
+		return nil, err
+	}
+	return &MessageWriter{c: c, ctx: ctx, typ: t}, nil
+}
+
+// errWriterClosed answers calls after MessageWriter.Close.
+var errWriterClosed = errors.New("websocket: message is already complete")
+
+// Write adds p to the message. It returns when p is collected or on the
+// network. p is not kept.
+func (w *MessageWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.typ == Text && !w.c.cfg.SkipUTF8Check && !w.text.Accept(p) {
+		return 0, w.fail(errInvalidText)
+	}
+	if w.pending != nil && len(w.pending.b)+len(p) > fragmentSize {
+		if err := w.emit(w.pending.b, 0, false); err != nil {
+			return 0, err
+		}
+		w.pending.b = w.pending.b[:0]
+	}
+	if len(p) >= fragmentSize {
+		if err := w.emit(p, 0, false); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	w.pending = w.pending.grown(max(len(p), fragmentSize/4))
+	w.pending.b = append(w.pending.b, p...)
+	return len(p), nil
+}
+
+// WriteString adds s to the message.
+func (w *MessageWriter) WriteString(s string) (int, error) {
+	return w.Write(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
+
+// ReadFrom adds all that r has to the message.
+func (w *MessageWriter) ReadFrom(r io.Reader) (read int64, err error) {
+	chunk := borrow(4 * fragmentSize)
+	defer chunk.free()
+	for {
+		n, err := r.Read(chunk.b[:cap(chunk.b)])
+		read += int64(n)
+		if _, err := w.Write(chunk.b[:n]); err != nil {
+			return read, err
+		}
+		if err == io.EOF {
+			return read, nil
+		}
+		if err != nil {
+			return read, err
+		}
+	}
+}
+
+// Flush sends what was collected as a fragment.
+func (w *MessageWriter) Flush() error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.pending != nil && len(w.pending.b) > 0 {
+		if err := w.emit(w.pending.b, 0, true); err != nil {
+			return err
+		}
+		w.pending.b = w.pending.b[:0]
+	}
+	return nil
+}
+
+// Close sends the last fragment and lets other messages go out.
+func (w *MessageWriter) Close() error {
+	if w.err != nil {
+		if w.err == errWriterClosed {
+			return nil
+		}
+		return w.err
+	}
+	if w.typ == Text && !w.text.Complete() && !w.c.cfg.SkipUTF8Check {
+		return w.fail(errInvalidText)
+	}
+	var rest []byte
+	if w.pending != nil {
+		rest = w.pending.b
+	}
+	if err := w.emit(rest, bitFIN, false); err != nil {
+		return err
+	}
+	w.end(errWriterClosed)
+	return nil
+}
+
+// emit sends p as the next fragment. With now set it is not held.
+func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
+	e := w.encode(p, fin)
+	defer e.free()
+	ticket, err := w.c.out.append(e.first, e.payload)
+	if err == nil {
+		w.begun = true
+		err = w.c.out.flush(w.ctx, ticket, false)
+	}
+	if err == nil && now && ticket == nil {
+		err = w.c.out.flushAll(w.ctx)
+	}
+	if err != nil {
+		return w.fail(w.c.writeError(w.ctx, err))
+	}
+	return nil
+}
+
+// encode makes p the next fragment. A message that is compressed is so from its
+// first fragment on; one that has only one is sent as a message of Write.
+func (w *MessageWriter) encode(p []byte, fin byte) encoded {
+	if !w.begun && fin != 0 {
+		return w.c.encode(outgoing{typ: w.typ, payload: p})
+	}
+	e := encoded{first: fin | byte(w.typ), payload: p}
+	if w.begun {
+		e.first = fin | byte(opContinuation)
+	}
+	d := w.c.deflate
+	if d == nil {
+		return e
+	}
+	e.scratch = borrow(len(p))
+	if fin != 0 {
+		e.scratch.b = d.compressor.AppendLast(e.scratch.b, p)
+	} else {
+		e.scratch.b = d.compressor.AppendPart(e.scratch.b, p)
+	}
+	d.sent(len(p), len(e.scratch.b))
+	e.payload = e.scratch.b
+	if !w.begun {
+		e.first |= bitRSV1
+	}
+	return e
+}
+
+// fail gives the message up. What has begun cannot be taken back.
+func (w *MessageWriter) fail(err error) error {
+	w.end(err)
+	if w.begun {
+		go w.c.Close(CloseInternalError, "message was not completed")
+	}
+	return err
+}
+
+// end makes err permanent and gives everything back.
+func (w *MessageWriter) end(err error) {
+	w.err = err
+	w.pending.free()
+	w.pending = nil
+	w.c.sending.give()
+}
