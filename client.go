@@ -247,7 +247,7 @@ func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Co
 		}
 		err = failure(ctx, err, r)
 	}
-	d.cfg.traceHandshake(d.request, agreed, began, err)
+	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
 }
 
@@ -298,14 +298,17 @@ func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, e
 	}
 	results := make(chan result)
 	go func() {
-		nc, err := d.opts.NetDial(ctx, network, addr)
-		select {
-		case results <- result{nc, err}:
-		case <-ctx.Done():
-			if err == nil && nc != nil {
-				nc.Close()
+		r := result{err: errors.New("NetDial exited")} // by runtime.Goexit
+		defer func() {
+			select {
+			case results <- r:
+			case <-ctx.Done():
+				if r.err == nil && r.nc != nil {
+					r.nc.Close()
+				}
 			}
-		}
+		}()
+		r.nc, r.err = d.opts.NetDial(ctx, network, addr)
 	}()
 	select {
 	case r := <-results:

@@ -71,7 +71,7 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 		agreed.subprotocol = s.ws.Get("protocol").String()
 		c, r = d.join(s, agreed), s.response(d.request)
 	}
-	d.cfg.traceHandshake(d.request, agreed, began, err)
+	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
 }
 

@@ -136,7 +136,10 @@ func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
 	defer cancel()
 	err := c.sendClose(ctx, code, reason, cause)
 	if err == nil {
+		// Not every net.Conn lets a deadline interrupt it.
+		stop := context.AfterFunc(ctx, func() { c.abandonClose(code, reason, cause, context.DeadlineExceeded) })
 		err = c.awaitPeerClose(ctx)
+		stop()
 	}
 	if err != nil && c.terminal() == nil {
 		c.abandonClose(code, reason, cause, err)
@@ -157,10 +160,20 @@ func (c *Conn) closingDeadline() time.Time {
 // until it has left: the peer may be busy sending, and wait for us to read.
 func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) error {
 	if cause == nil {
-		if err := c.emptyQueue(ctx); err != nil {
+		if err := c.emptyQueue(ctx); err != nil && ctx.Err() != nil {
 			return err
 		}
 	}
+	if err := c.queueClose(code, reason, cause); err != nil {
+		return err
+	}
+	c.out.flushNow()
+	return nil
+}
+
+// queueClose appends our Close frame, unless there is one, and refuses all that
+// comes later. It does not flush.
+func (c *Conn) queueClose(code CloseCode, reason string, cause error) error {
 	refusal := &CloseError{Code: code, Reason: reason, Sent: true, Err: cause}
 	first, err := c.out.finish(appendClosePayload(nil, code, reason), refusal)
 	if err != nil {
@@ -172,7 +185,6 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 		c.mu.Unlock()
 		c.queue.Load().fail(refusal)
 	}
-	c.out.flushNow()
 	return nil
 }
 

@@ -48,6 +48,7 @@ type Conn struct {
 	subprotocol string
 	role        role
 	gone        bool // the net.Conn is closed; guarded by mu
+	writing     bool // a WriteTo looks at what is lent; guarded by reading
 
 	// Locks are taken in this order: reading, sending, queue, mu, guard and
 	// writer. Only the two turns are held across I/O.
@@ -98,9 +99,18 @@ type caller struct {
 	own bool // our own: makes room for the application, ignores its deadline
 }
 
-// beginRead takes the reading turn for the application. After it returned nil,
-// endRead must be called. What was lent to the application is taken back.
+// beginRead takes the reading turn for the application, and takes back what was
+// lent to it. After it returned nil, endRead must be called.
 func (c *Conn) beginRead(ctx context.Context) error {
+	err := c.takeReading(ctx)
+	if err == nil {
+		c.takeBack()
+	}
+	return err
+}
+
+// takeReading takes the reading turn for the application.
+func (c *Conn) takeReading(ctx context.Context) error {
 	if ctx.Done() != nil {
 		if err := c.over(ctx); err != nil {
 			return err
@@ -115,9 +125,24 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		c.endRead()
 		return err
 	}
+	if c.stuck.Load() {
+		c.stuck.Store(false)
+	}
+	return nil
+}
+
+// takeBack ends the lending of the last message: it was lent until the next
+// read, which is this one. Only if a WriteTo may still look at it is its memory
+// left to that.
+func (c *Conn) takeBack() {
+	if c.writing {
+		c.writing = false
+		c.in.forsake()
+		c.msg.forsake()
+		return
+	}
 	c.in.unpin()
 	c.msg.takeBack()
-	return nil
 }
 
 // awaitReading waits for the reading turn. A reader of our own is asked to
@@ -342,7 +367,9 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	c.out.fail(end, drop)
 	c.queue.Load().fail(end)
 	c.readGuard.ifMade().release()
-	c.out.guard.ifMade().release()
+	if drop {
+		c.out.guard.ifMade().release() // otherwise closeTransport does, when nobody writes any more
+	}
 	if cancel != nil {
 		cancel(end)
 	}
@@ -454,6 +481,7 @@ func (c *Conn) closeReading() {
 		return
 	}
 	defer c.reading.give()
+	c.readGuard.ifMade().release()
 	c.in.close()
 	if c.deflate != nil {
 		c.deflate.decompressor.Close(net.ErrClosed)

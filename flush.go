@@ -77,6 +77,7 @@ type ticket struct {
 	start, end int64
 	final      bool // waits for the Close frame
 	own        bool // flushing.own: its owner flushes
+	ours       bool // its owner is the connection: no deadline of the user ends its wait
 	state      ticketState
 	wake       chan struct{} // holds one; sent to after state was set
 	next       *ticket       // in frameWriter.idle
@@ -212,7 +213,7 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 // wait stands in the line until t is woken, or leaves it when ctx ends or the
 // user's deadline passes.
 func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
-	if err := w.guardWrites().await(ctx, t.wake, nil); err != nil {
+	if err := w.awaitWake(ctx, t); err != nil {
 		if w.leaveLine(t, revocable) {
 			return err
 		}
@@ -222,6 +223,20 @@ func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error
 		return w.failure()
 	}
 	return nil
+}
+
+// awaitWake waits until t is woken, ctx ends, or the deadline passes that holds
+// for t's owner.
+func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
+	if !t.ours {
+		return w.guardWrites().await(ctx, t.wake, nil)
+	}
+	select {
+	case <-t.wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // writeOwn does for the owner of t what flush does, on little stack, if t's
@@ -248,7 +263,8 @@ func (w *frameWriter) ownWritten(err error) bool {
 	w.flushes++
 	w.doneLocked()
 	if w.pendingLocked() {
-		return !w.loadLocked()
+		w.loadLocked()
+		return w.promoteLocked()
 	}
 	w.restLocked()
 	return true
@@ -332,8 +348,9 @@ func (w *frameWriter) reachedLocked(t *ticket) bool {
 // lead writes until the bytes of t are out and somebody else is the flusher,
 // or nothing is left to write.
 func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) error {
+	ours := t == nil || t.ours
 	for {
-		n, interrupted, err := w.push(ctx, false)
+		n, interrupted, err := w.push(ctx, ours)
 		more, err := w.settle(t, n, interrupted, err, revocable)
 		if !more {
 			return err
@@ -379,7 +396,7 @@ func (w *frameWriter) advance(n int) {
 func (w *frameWriter) flushHeld(ctx context.Context) {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.nc.raw == nil && w.data != nil && !w.delegate
+	inline := w.nc.raw == nil && w.data != nil && !w.delegate && (!w.fragile || ctx.Done() == nil)
 	w.mu.Unlock()
 	if idle {
 		return
@@ -405,13 +422,14 @@ func (w *frameWriter) flushFinal(ctx context.Context) error {
 		}
 		return w.err
 	}
-	t := w.queueLocked(ticket{start: w.appended, end: w.appended, final: true})
+	t := w.queueLocked(ticket{start: w.appended, end: w.appended, final: true, ours: true})
 	w.mu.Unlock()
 	return w.flush(ctx, t, false)
 }
 
-// flushAll waits until all that was appended is on the network.
-func (w *frameWriter) flushAll(ctx context.Context) error {
+// flushAll waits until all that was appended is on the network. With ours set,
+// the connection does that for itself.
+func (w *frameWriter) flushAll(ctx context.Context, ours bool) error {
 	w.mu.Lock()
 	if w.dead {
 		defer w.mu.Unlock()
@@ -419,7 +437,7 @@ func (w *frameWriter) flushAll(ctx context.Context) error {
 	}
 	var t *ticket
 	if w.busy || w.urgent != nil || w.data != nil {
-		t = w.queueLocked(ticket{start: w.appended, end: w.appended})
+		t = w.queueLocked(ticket{start: w.appended, end: w.appended, ours: ours})
 	}
 	w.mu.Unlock()
 	return w.flush(ctx, t, false)
@@ -455,7 +473,7 @@ func (w *frameWriter) finishWork() {
 // the timeout.
 func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bool, err error) {
 	start := w.traceStart()
-	if w.nc.raw != nil && w.work.external == nil && !own {
+	if w.nc.raw != nil && w.work.external == nil {
 		n, err = w.tryWrite()
 		if err != nil || w.work.off+n == w.work.size() {
 			w.traceFlush(start, n, err)
@@ -468,13 +486,13 @@ func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bo
 	}
 	limit := now().add(w.cfg.WriteTimeout)
 	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
-		return n, true, err
+		return n, err == ctx.Err() || err == os.ErrDeadlineExceeded, err
 	}
 	m, err := w.writeRest(w.work.off + n)
 	interrupted = w.guard.ifMade().disarm()
 	n += m
 	w.traceFlush(start, n, err)
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.fragile {
 		return n, false, err
 	}
 	if interrupted {
@@ -556,6 +574,7 @@ func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revo
 		return false, w.breakLocked(err)
 	}
 	if w.dead {
+		w.guard.ifMade().release()
 		w.work.head.free()
 		w.restLocked()
 		return false, w.err

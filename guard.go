@@ -68,6 +68,9 @@ func (g *guard) arm(ctx context.Context, limit instant, yield func() bool) error
 		}
 	}
 	g.own, g.limit = yield != nil, limit
+	if g.keep && !g.own && g.user != 0 && g.user.until() <= 0 {
+		return os.ErrDeadlineExceeded // not to begin what cannot be resumed
+	}
 	if t := g.effective(); g.keep || t != g.user {
 		g.foreign = true
 		if err := g.set(t); err != nil {

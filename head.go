@@ -160,12 +160,16 @@ func parseHTTPVersion(s string) (major, minor int, ok bool) {
 
 // liftHost moves the Host field to where net/http keeps it. "A server MUST
 // respond with a 400 status code to any HTTP/1.1 request message that lacks a
-// Host header field and to any request message that contains more than one"
+// Host header field and to any request message that contains more than one
+// Host header field line or a Host header field with an invalid field value"
 // (RFC 9112, Section 3.2).
 func liftHost(r *http.Request) error {
 	hosts := r.Header["Host"]
 	delete(r.Header, "Host")
 	if len(hosts) > 1 || len(hosts) == 0 && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 {
+		return errHeadMalformed
+	}
+	if len(hosts) == 1 && !isHostText(hosts[0]) {
 		return errHeadMalformed
 	}
 	r.Host = r.URL.Host
@@ -283,6 +287,17 @@ func isAlphanumeric(c byte) bool {
 func isFieldText(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isHostText reports whether s has only characters of uri-host [":" port]
+// (RFC 3986, Section 3.2).
+func isHostText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("-._~%!$&'()*+,;=:[]", c) < 0 {
 			return false
 		}
 	}

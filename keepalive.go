@@ -196,8 +196,13 @@ func (p *ping) done(s *pings) bool {
 func (c *Conn) betweenFrames() bool { return !c.in.current && c.in.left == 0 }
 
 // readControlFrame handles what has arrived up to the next data frame, or else
-// waits for more once. stuck is true when a data frame is next.
+// waits for more once. stuck is true when a data frame is next, whose header is
+// left to the application: it may be in the middle of a message. While the
+// connection is closing, data is dropped.
 func (c *Conn) readControlFrame(by caller) (stuck bool, err error) {
+	if c.in.dataWaits() && !c.isClosing() {
+		return true, nil
+	}
 	h, payload, ok, v := c.in.next()
 	switch {
 	case v != noViolation:
@@ -208,7 +213,7 @@ func (c *Conn) readControlFrame(by caller) (stuck bool, err error) {
 	}
 	c.countFrame(h)
 	if !h.opcode().isControl() {
-		return !c.isClosing(), nil
+		return false, c.discardFrame(by)
 	}
 	err = c.handleControl(h.opcode(), payload)
 	c.flushPong()
@@ -308,7 +313,7 @@ func (c *Conn) standIn() {
 // endOwnRead gives on the reading turn that a call of our own had. Unless a
 // data frame is in the way, others may try to read.
 func (c *Conn) endOwnRead() {
-	stuck := c.in.current || c.in.left > 0
+	stuck := !c.betweenFrames() || c.in.dataWaits()
 	c.reading.give()
 	if !stuck {
 		c.nudgePings()

@@ -188,3 +188,27 @@ func TestProbeWhileClosing(t *testing.T) {
 		require.ErrorIs(t, <-closed, context.DeadlineExceeded)
 	})
 }
+
+// TestDeadPeerIsFoundAfterDataWasLeft has the keepalive's own read stop before a
+// message that nobody reads. Once the application has read it, and reads on,
+// the silence of the peer is found out, whether or not a Ping was under way.
+func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
+	covers(t, "Q.G11")
+	for _, later := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := memoryConn(server, &Config{PingInterval: time.Second, PongTimeout: time.Second})
+			defer peer.Close()
+			defer c.CloseNow()
+			peer.Write(clientFrame(0x81, "small"))
+			time.Sleep(later)
+			require.True(t, c.stuck.Load())
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "small", string(p))
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, _, err = c.Read(ctx)
+			require.ErrorIs(t, err, ErrPongTimeout)
+		})
+	}
+}

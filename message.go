@@ -48,6 +48,14 @@ func (m *inbound) dropHeld() {
 	m.held, m.lent = nil, false
 }
 
+// forsake ends the lending of the last message, whose memory is left to who
+// looks at it.
+func (m *inbound) forsake() {
+	if m.lent {
+		m.held, m.lent = nil, false
+	}
+}
+
 // takeBack ends the lending of the last message.
 func (m *inbound) takeBack() {
 	if m.lent {
@@ -123,9 +131,6 @@ func (c *Conn) discardFrame(by caller) error {
 	c.in.current = false
 	return nil
 }
-
-// maxBuffered is more than any buffer holds.
-const maxBuffered = 1 << 30
 
 // begin takes up the next message. It needs the last one to be over.
 func (c *Conn) begin(by caller) error {
@@ -204,6 +209,7 @@ func (c *Conn) settleOpen(by caller) error {
 		return c.discardAll(by)
 	}
 	if c.msg.open && c.msg.streaming {
+		c.msg.number++ // should skip be interrupted, nobody may go on behind the gap
 		return c.skip(by)
 	}
 	return nil
@@ -253,7 +259,10 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	} else {
 		p = append(dst, p...)
 	}
-	return c.msg.typ, p, c.finish()
+	if err := c.finish(); err != nil {
+		return 0, nil, err
+	}
+	return c.msg.typ, p, nil
 }
 
 // inflateWhole returns what a compressed message that lies in the read buffer

@@ -150,7 +150,7 @@ func (n *netConn) catchUp() error {
 	if !n.behind {
 		return nil
 	}
-	if err := n.c.out.flushAll(n.ctx); err != nil {
+	if err := n.c.out.flushAll(n.ctx, false); err != nil {
 		return n.c.writeError(n.ctx, err)
 	}
 	n.behind = false

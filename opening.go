@@ -75,12 +75,12 @@ func (r *headReader) begins() bool {
 	return string(b[:n]) == r.prefix[:n]
 }
 
-// fill reads once, into room that grows with what arrived.
+// fill reads until something comes, into room that grows with what arrived.
 func (r *headReader) fill() error {
 	if len(r.buf) == cap(r.buf) {
 		r.buf = append(make([]byte, 0, 2*cap(r.buf)), r.buf...)
 	}
-	n, err := r.nc.Read(r.buf[len(r.buf):cap(r.buf)])
+	n, err := readSome(r.nc, r.buf[len(r.buf):cap(r.buf)])
 	r.buf = r.buf[:len(r.buf)+n]
 	switch {
 	case n > 0:
@@ -139,8 +139,9 @@ func abandon(nc net.Conn) {
 	}
 }
 
-// traceHandshake reports the outcome of a handshake to c.Trace.
-func (c *Config) traceHandshake(r *http.Request, agreed agreement, began time.Time, err error) {
+// traceHandshake reports the outcome of a handshake to c.Trace. If that panics,
+// nobody gets conn, which is closed.
+func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, began time.Time, err error) {
 	if c.Trace == nil || c.Trace.Handshake == nil {
 		return
 	}
@@ -149,6 +150,12 @@ func (c *Config) traceHandshake(r *http.Request, agreed agreement, began time.Ti
 	if errors.As(err, &e) {
 		status = e.Status
 	}
+	told := conn == nil
+	defer func() {
+		if !told {
+			conn.CloseNow()
+		}
+	}()
 	c.Trace.Handshake(HandshakeTrace{
 		Request:     r,
 		Status:      status,
@@ -157,4 +164,5 @@ func (c *Config) traceHandshake(r *http.Request, agreed agreement, began time.Ti
 		Duration:    time.Since(began),
 		Err:         err,
 	})
+	told = true
 }

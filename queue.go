@@ -297,11 +297,11 @@ func (c *Conn) pumpOnce() bool {
 // large one alone, from where it is, or several that are copied into one write.
 // It has the sending turn, and gives it on.
 func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
-	m, large := c.queue.Load().take(lendAbove, maxBuffered)
+	m, large := c.queue.Load().take(lendAbove, math.MaxInt)
 	if !large {
 		messages, bytes = c.appendQueued(maxBatch)
 		c.sending.give()
-		return messages, bytes, c.out.flushAll(ctx)
+		return messages, bytes, c.out.flushAll(ctx, true)
 	}
 	defer m.free()
 	e := c.encode(m.outgoing())
@@ -309,6 +309,9 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 	ticket, err := c.out.append(e.first, e.payload)
 	c.sending.give()
 	if err == nil {
+		if ticket != nil {
+			ticket.ours = true
+		}
 		err = c.out.flush(ctx, ticket, false)
 	}
 	return 1, len(m.payload()), err
@@ -332,15 +335,34 @@ func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 	}
 }
 
-// emptyQueue appends all that is queued to what the writer has pending, as soon
-// as it is its turn.
+// maxAtOnce is how many queued payload bytes emptyQueue copies. While there are
+// more, it lets the network take them first: many connections may end at once,
+// with queues that share their messages.
+const maxAtOnce = 256 << 10
+
+// emptyQueue waits until all that is queued can be appended to what the writer
+// has pending, and does that.
+//
+// A MessageWriter that nobody closes keeps the turn, and a peer may not read:
+// after half of the time what is queued is given up, so that the Close frame
+// can still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
+	if c.queue.Load().awaitRoom() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CloseTimeout/2)
+	defer cancel()
 	for {
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return nil
 		}
-		if c.sending.take(ctx.Done(), room) {
+		if _, bytes := c.Queued(); bytes > maxAtOnce {
+			select {
+			case <-room:
+			case <-ctx.Done():
+			}
+		} else if c.sending.take(ctx.Done(), room) {
 			messages, bytes := c.appendQueued(math.MaxInt)
 			c.sending.give()
 			if messages > 0 {
@@ -356,7 +378,7 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 
 // awaitQueued waits until messages that appendQueued appended are out.
 func (c *Conn) awaitQueued(messages, bytes int) {
-	err := c.out.flushAll(context.Background())
+	err := c.out.flushAll(context.Background(), true)
 	c.queue.Load().left(messages, bytes)
 	c.writeError(context.Background(), err)
 }
@@ -384,7 +406,7 @@ func (c *Conn) Drained(ctx context.Context) error {
 	for {
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
-			return c.writeError(ctx, c.out.flushAll(ctx))
+			return c.writeError(ctx, c.out.flushAll(ctx, false))
 		}
 		select {
 		case <-room:

@@ -130,6 +130,13 @@ func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte,
 // until fill or settle, because the last bytes taken may still be in use.
 func (r *frameReader) take(n int) { r.start += n }
 
+// dataWaits reports whether the unread bytes, which must begin with a header,
+// begin with that of a data frame.
+func (r *frameReader) dataWaits() bool {
+	b := r.unread()
+	return len(b) > 0 && !header{first: b[0]}.opcode().isControl()
+}
+
 // messageWaits reports whether the unread bytes begin with a message of one
 // frame. If the rest of it cannot be looked for without waiting, it must all
 // be there.
@@ -208,6 +215,20 @@ func (r *frameReader) pin() { r.pinned = true }
 func (r *frameReader) unpin() {
 	r.pinned = false
 	r.lent.free()
+	r.lent = nil
+}
+
+// forsake ends what pin began while somebody still looks at the bytes: their
+// memory is left to them.
+func (r *frameReader) forsake() {
+	if r.pinned {
+		old := r.unread()
+		r.buf, r.start, r.pinned = nil, 0, false
+		if len(old) > 0 {
+			r.buf = borrow(max(r.bufferSize(), len(old)))
+			r.buf.b = append(r.buf.b, old...)
+		}
+	}
 	r.lent = nil
 }
 
@@ -317,9 +338,12 @@ func (r *frameReader) receive(target []byte) (n int, err error) {
 }
 
 // readConn reads from nc until something comes.
-func (r *frameReader) readConn(p []byte) (int, error) {
+func (r *frameReader) readConn(p []byte) (int, error) { return readSome(r.nc, p) }
+
+// readSome reads until something comes, or too often nothing.
+func readSome(from io.Reader, p []byte) (int, error) {
 	for range maxIdleReads {
-		n, err := r.nc.Read(p)
+		n, err := from.Read(p)
 		if n < 0 || n > len(p) {
 			return 0, errors.New("websocket: net.Conn returned an invalid count from Read")
 		}

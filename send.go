@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"math"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -160,7 +161,7 @@ func (c *Conn) takeSending(ctx context.Context) error {
 		}
 	}
 	if c.queue.Load().waits() {
-		if messages, bytes := c.appendQueued(maxBuffered); messages > 0 {
+		if messages, bytes := c.appendQueued(math.MaxInt); messages > 0 {
 			go c.awaitQueued(messages, bytes)
 		}
 	}
@@ -170,5 +171,5 @@ func (c *Conn) takeSending(ctx context.Context) error {
 // Flush makes held replies leave now. It does not wait for the peer to read
 // more than one write does.
 func (c *Conn) Flush() error {
-	return c.writeError(context.Background(), c.out.flushAll(context.Background()))
+	return c.writeError(context.Background(), c.out.flushAll(context.Background(), false))
 }

@@ -141,7 +141,7 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request) (c *Conn, err 
 	if e := refused(err); e != nil {
 		writeRefusal(w, e)
 	}
-	a.cfg.traceHandshake(r, ans.agreed, began, err)
+	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
 	return c, err
 }
 
@@ -231,7 +231,7 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 	} else {
 		c = newConn(nc, server, a.cfg, ans.agreed, head.rest())
 	}
-	a.cfg.traceHandshake(r, ans.agreed, began, err)
+	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
 	return c, r, err
 }
 

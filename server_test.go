@@ -845,3 +845,17 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 		}
 	}
 }
+
+// TestInvalidHost sends Host fields that are none: "A server MUST respond with a
+// 400 (Bad Request) status code to any HTTP/1.1 request message that [...]
+// contains [...] a Host header field with an invalid field value" (RFC 9112,
+// Section 3.2).
+func TestInvalidHost(t *testing.T) {
+	for _, host := range []string{"a b", "h/evil", "a, b", "a@b", `a"b`, `a\b`, "\xff\xfe", "<script>"} {
+		for _, d := range doors {
+			if r, _ := d.open(t, nil, request("Host: "+host)); r.StatusCode != 400 {
+				t.Errorf("%s: Host %q: got %d, want 400", d.name, host, r.StatusCode)
+			}
+		}
+	}
+}

@@ -64,6 +64,9 @@ func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageRe
 		c.msg.inPlace = false
 		c.msg.text.Reset()
 	}
+	if held := c.msg.held; held != nil && len(held.b) == 0 {
+		c.msg.dropHeld()
+	}
 	c.msg.streaming = true
 	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
@@ -112,7 +115,8 @@ func (r *MessageReader) WriteTo(w io.Writer) (written int64, err error) {
 }
 
 // writePiece writes the next piece to w. The piece is pinned meanwhile, not
-// the reading turn held: w may take its time.
+// the reading turn held: w may take its time. Should somebody else read
+// meanwhile, the piece's memory is not used again.
 func (r *MessageReader) writePiece(w io.Writer) (int, error) {
 	p, err := r.piece()
 	if err != nil {
@@ -141,6 +145,7 @@ func (r *MessageReader) piece() ([]byte, error) {
 	if m := &r.c.msg; m.held != nil {
 		p := m.held.b[r.read:]
 		m.lent, r.read = true, 0
+		r.c.writing = true
 		return p, nil
 	}
 	p, err := r.c.readPiece(by)
@@ -148,6 +153,7 @@ func (r *MessageReader) piece() ([]byte, error) {
 		return nil, r.keep(err)
 	}
 	r.c.in.pin()
+	r.c.writing = true
 	return p, nil
 }
 
@@ -164,6 +170,7 @@ func (r *MessageReader) Discard() error {
 		return err
 	}
 	defer r.c.endRead()
+	r.read = 0
 	if err := r.c.skip(by); err != nil {
 		return r.keep(err)
 	}
@@ -173,9 +180,13 @@ func (r *MessageReader) Discard() error {
 
 // begin takes the reading turn and looks whether the message is still there.
 func (r *MessageReader) begin() (caller, error) {
-	if err := r.c.beginRead(r.ctx); err != nil {
+	if err := r.c.takeReading(r.ctx); err != nil {
 		return caller{}, r.keep(err)
 	}
+	if r.c.msg.number == r.number {
+		r.c.writing = false // it was this reader's
+	}
+	r.c.takeBack()
 	if r.c.msg.number != r.number || !r.c.msg.streaming {
 		r.c.endRead()
 		r.err = errStaleReader
@@ -382,7 +393,7 @@ func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
 		err = w.c.out.flush(w.ctx, ticket, false)
 	}
 	if err == nil && now && ticket == nil {
-		err = w.c.out.flushAll(w.ctx)
+		err = w.c.out.flushAll(w.ctx, false)
 	}
 	if err != nil {
 		return w.fail(w.c.writeError(w.ctx, err))
@@ -420,10 +431,15 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 
 // fail gives the message up. What has begun cannot be taken back.
 func (w *MessageWriter) fail(err error) error {
-	w.end(err)
-	if w.begun {
-		go w.c.Close(CloseInternalError, "message was not completed")
+	const reason = "message was not completed"
+	if w.begun && mayClose(w.c.nc.Conn, CloseInternalError) == nil {
+		w.c.queueClose(CloseInternalError, reason, nil) // before others get the turn
+		go w.c.close(CloseInternalError, reason, nil)
 	}
+	if d := w.c.deflate; d != nil {
+		d.compressor.Drop()
+	}
+	w.end(err)
 	return err
 }
 

@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"crypto/tls"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,7 @@ type frameWriter struct {
 	masked     bool        // frames leave masked: we are the client
 
 	mu        sync.Mutex
+	fragile   bool    // a write that is interrupted breaks nc
 	delegate  bool    // goroutines of our own flush, whom nothing interrupts
 	dead      bool    // the network failed: nothing more is written either
 	busy      bool    // somebody flushes
@@ -68,6 +71,7 @@ const (
 // init makes w write to nc.
 func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) {
 	w.nc, w.masked, w.broken, w.cfg = nc, r == client, broken, cfg
+	_, w.fragile = nc.Conn.(*tls.Conn)
 	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
@@ -300,6 +304,10 @@ func (w *frameWriter) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead = true
+	if w.err == nil {
+		w.err = net.ErrClosed
+	}
+	w.refuseLocked()
 	if !w.busy && w.flushing != nil {
 		w.work.head.free()
 		w.restLocked()

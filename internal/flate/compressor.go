@@ -186,7 +186,7 @@ func (c *Compressor) shared(n int) *matcher {
 
 // give returns what a call borrowed.
 func (c *Compressor) give(e *encoder, m *matcher) {
-	if m != c.m {
+	if m != nil && m != c.m {
 		sharedMatchers[b2i(len(m.slab) == largeShared)][b2i(c.level > 1)].Put(m)
 	}
 	e.out = nil
@@ -212,7 +212,7 @@ func (c *Compressor) Forget() {
 
 // Drop empties the window and gives its memory back, until it is needed again.
 // It also ends the use of a message in parts that is given up.
-func (c *Compressor) Drop() { c.m = nil }
+func (c *Compressor) Drop() { c.m, c.open = nil, false }
 
 // Size returns the bytes of memory that c holds between messages.
 func (c *Compressor) Size() int {

@@ -1,0 +1,351 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// TestCloseFrameUnderExpiredWriteDeadline lets the deadline of a write pass,
+// and then makes the connection end: the peer is told, because the deadline was
+// for the application's writes.
+func TestCloseFrameUnderExpiredWriteDeadline(t *testing.T) {
+	covers(t, "X04", "R11")
+	for _, tt := range []struct {
+		name string
+		sent []byte
+		code CloseCode
+	}{
+		{"Close frame", clientFrame(0x88, "\x03\xe8"), CloseNormal},
+		{"violation", clientFrame(0x83, ""), CloseProtocolError},
+	} {
+		t.Run(tt.name+" in memory", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, far := memPair(t, server, nil)
+				require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+				require.NoError(t, c.Write(t.Context(), Text, []byte("in time")))
+				time.Sleep(time.Minute)
+				far.Write(tt.sent)
+				require.ErrorIs(t, readToEnd(c), tt.code)
+				far.CloseWrite()
+				payloads, ops := readFrames(t, far)
+				require.Equal(t, []opcode{opText, opClose}, ops)
+				require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[1])[:2])
+			})
+		})
+		t.Run(tt.name+" over TCP", func(t *testing.T) {
+			nc, ns := tcpPair(t)
+			s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			defer s.CloseNow()
+			require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Second)))
+			nc.Write(tt.sent)
+			require.ErrorIs(t, readToEnd(s), tt.code)
+			nc.(*net.TCPConn).CloseWrite()
+			nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+			payloads, ops := readFrames(t, nc)
+			require.Equal(t, []opcode{opClose}, ops)
+			require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[0])[:2])
+		})
+	}
+}
+
+// TestQueueLimitUnderExpiredWriteDeadline queues messages for a peer that does
+// not read, long after a write deadline: the queue is bounded all the same.
+func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
+	covers(t, "W12")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 100 << 10})
+		far.SetWindow(0)
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+		time.Sleep(2 * time.Second)
+		taken := 0
+		for range 1000 {
+			if c.Send(Binary, make([]byte, 1000)) == nil {
+				taken += 1000
+			}
+			synctest.Wait()
+		}
+		require.LessOrEqual(t, taken, 300<<10)
+	})
+}
+
+// TestLineOfClosedConnection closes a connection while one write is on the
+// network and another stands in the line behind it. When the first returns with
+// success, the second is not forgotten.
+func TestLineOfClosedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := faultnet.Pipe()
+		defer far.Close()
+		release := make(chan struct{})
+		var calls atomic.Int32
+		nc := faultnet.OnWrite(near, func(p []byte) (int, error) {
+			if calls.Add(1) > 1 {
+				return near.Write(p)
+			}
+			<-release
+			return len(p), nil
+		})
+		c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		errs := make(chan error, 2)
+		for range 2 {
+			go func() { errs <- c.Write(context.Background(), Text, []byte("text")) }()
+			synctest.Wait()
+		}
+		far.Write(clientFrame(0x88, "\x03\xe8"))
+		require.ErrorIs(t, readToEnd(c), CloseNormal)
+		c.CloseNow()
+		close(release)
+		synctest.Wait()
+		for range 2 {
+			require.ErrorIs(t, <-errs, net.ErrClosed)
+		}
+	})
+}
+
+// TestQueueBehindStreamThatWasGivenUp queues and writes messages while one is
+// streamed, which then turns out to be invalid. They do not leave inside it.
+func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
+	covers(t, "G08", "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		w.Write([]byte("begun"))
+		require.NoError(t, w.Flush())
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Write(context.Background(), Text, []byte("written")) })
+		synctest.Wait()
+		_, err = w.Write([]byte("\xff"))
+		require.ErrorIs(t, err, errInvalidText)
+		synctest.Wait()
+		c.CloseNow()
+		wg.Wait()
+		_, ops := readFrames(t, far)
+		require.Equal(t, []opcode{opText, opClose}, ops)
+	})
+}
+
+// TestWriteAfterCompressedStreamThatWasGivenUp writes once more when a
+// compressed message was given up in the middle: no compressor is left, which
+// is no reason to panic.
+func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
+	covers(t, "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memPairWith(t, Compression{NoContext: true, PeerNoContext: true})
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		w.Write(bytes.Repeat([]byte("x"), 5000))
+		_, err = w.Write([]byte("\xff"))
+		require.ErrorIs(t, err, errInvalidText)
+		require.NotPanics(t, func() { err = c.Write(t.Context(), Binary, make([]byte, 20<<10)) })
+		require.ErrorIs(t, err, net.ErrClosed)
+	})
+}
+
+// TestCloseWithOpenWriterAndQueue closes while a streamed message keeps queued
+// ones waiting: the closing handshake is done nevertheless.
+func TestCloseWithOpenWriterAndQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		_, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		go func() {
+			if h, _ := readFrame(t, far); h.opcode() == opClose {
+				far.Write(clientFrame(0x88, "\x03\xe8"))
+			}
+		}()
+		require.NoError(t, c.Close(CloseNormal, ""))
+	})
+}
+
+// TestContextOfWriteAfterPeerClosed has the peer close while a Write is blocked:
+// that still ends with its context.
+func TestContextOfWriteAfterPeerClosed(t *testing.T) {
+	covers(t, "Q.G03")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		far.SetWindow(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		began := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Write(ctx, Text, []byte("blocked")) })
+		synctest.Wait()
+		far.Write(clientFrame(0x88, "\x03\xe8"))
+		require.ErrorIs(t, readToEnd(c), CloseNormal)
+		wg.Wait()
+		require.LessOrEqual(t, time.Since(began), 2*time.Second)
+	})
+}
+
+// TestWriteOnClosedPipe writes to a net.Conn that refuses to set deadlines
+// because it is over. That is an error of the network, which ends the
+// connection, and not of the caller.
+func TestWriteOnClosedPipe(t *testing.T) {
+	covers(t, "X18", "Q.G07")
+	near, far := net.Pipe()
+	c := newConn(near, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+	defer c.CloseNow()
+	far.Close()
+	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("x")), CloseAbnormal)
+	require.ErrorIs(t, context.Cause(c.Context()), CloseAbnormal)
+}
+
+// A noDeadlines is a net.Conn without deadlines. So that nobody asks for one
+// for ever, it ends when it was asked too often.
+type noDeadlines struct {
+	*faultnet.Conn
+	asked atomic.Int32
+}
+
+// mostDeadlines is how often a noDeadlines may be asked.
+const mostDeadlines = 20
+
+var errNoDeadlines = errors.New("deadlines are not supported")
+
+// SetReadDeadline fails.
+func (n *noDeadlines) SetReadDeadline(time.Time) error {
+	if n.asked.Add(1) > mostDeadlines {
+		n.Conn.Close()
+	}
+	return errNoDeadlines
+}
+
+// SetWriteDeadline fails.
+func (n *noDeadlines) SetWriteDeadline(t time.Time) error { return n.SetReadDeadline(t) }
+
+// TestConnWithoutDeadlines uses a net.Conn that has no deadlines. What needs
+// them fails, or waits, but does not try again and again.
+func TestConnWithoutDeadlines(t *testing.T) {
+	covers(t, "Q.G07")
+	uses := map[string]func(t *testing.T, c *Conn){
+		"Send": func(t *testing.T, c *Conn) {
+			c.Send(Text, []byte("x"))
+			synctest.Wait()
+		},
+		"Close": func(t *testing.T, c *Conn) { require.Error(t, c.Close(CloseNormal, "")) },
+	}
+	for name, use := range uses {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := faultnet.Pipe()
+				defer far.Close()
+				nc := &noDeadlines{Conn: near}
+				c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+				defer c.CloseNow()
+				use(t, c)
+				require.LessOrEqual(t, nc.asked.Load(), int32(mostDeadlines))
+			})
+		})
+	}
+}
+
+// serverTLS returns what a server needs for TLS.
+var serverTLS = sync.OnceValue(func() *tls.Config {
+	pki := httptest.NewTLSServer(http.NotFoundHandler())
+	defer pki.Close()
+	return pki.TLS
+})
+
+// tlsEnds returns the two ends of TLS between nc and ns.
+func tlsEnds(t *testing.T, nc, ns net.Conn) (client, server *tls.Conn) {
+	t.Helper()
+	client, server = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), tls.Server(ns, serverTLS())
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
+	require.NoError(t, server.Handshake())
+	require.NoError(t, <-done)
+	return client, server
+}
+
+// overTLS runs f in a bubble with a server over TLS, the peer's end of that,
+// and the end of the network that is below the peer's.
+func overTLS(t *testing.T, cfg Config, f func(t *testing.T, s *Conn, peer *tls.Conn, below *faultnet.Conn)) {
+	t.Helper()
+	serverTLS() // which needs a real network
+	synctest.Test(t, func(t *testing.T) {
+		near, far := faultnet.Pipe()
+		peer, ns := tlsEnds(t, far, near)
+		cfg.PingInterval = -1
+		s := newConn(ns, server, cfg.settled(), agreement{}, nil)
+		defer far.Close()
+		defer s.CloseNow()
+		f(t, s, peer, far)
+	})
+}
+
+// TestInterruptedWriteOverTLS lets a context interrupt a write inside a TLS
+// record, which cannot be resumed: that ends the connection, and every later
+// call says so.
+func TestInterruptedWriteOverTLS(t *testing.T) {
+	covers(t, "Q.G03")
+	overTLS(t, Config{}, func(t *testing.T, s *Conn, peer *tls.Conn, below *faultnet.Conn) {
+		below.SetWindow(0)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, s.Write(ctx, Binary, make([]byte, 100)))
+		below.SetWindow(faultnet.DefaultWindow)
+		go io.Copy(io.Discard, peer)
+		for range 3 {
+			require.ErrorIs(t, s.Write(t.Context(), Binary, []byte("after")), CloseAbnormal)
+		}
+		require.ErrorIs(t, context.Cause(s.Context()), CloseAbnormal)
+	})
+}
+
+// TestExpiredWriteOverTLS begins a write after its deadline. Nothing of it is
+// written, so the connection lives.
+func TestExpiredWriteOverTLS(t *testing.T) {
+	overTLS(t, Config{}, func(t *testing.T, s *Conn, peer *tls.Conn, _ *faultnet.Conn) {
+		go io.Copy(io.Discard, peer)
+		require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Second)))
+		require.ErrorIs(t, s.Write(t.Context(), Binary, []byte("late")), os.ErrDeadlineExceeded)
+		require.NoError(t, s.SetWriteDeadline(time.Time{}))
+		for range 3 {
+			require.NoError(t, s.Write(t.Context(), Binary, []byte("after")))
+		}
+	})
+}
+
+// TestReadSendsHeldReplyOverTLS holds a reply until a Read waits for input, and
+// nobody takes it at first. Neither the context of that Read nor a write
+// deadline that is over interrupts the TLS record.
+func TestReadSendsHeldReplyOverTLS(t *testing.T) {
+	for _, expired := range []bool{false, true} {
+		overTLS(t, Config{HoldReplies: time.Hour, WriteTimeout: time.Minute}, func(t *testing.T, s *Conn, peer *tls.Conn, below *faultnet.Conn) {
+			if expired {
+				require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Hour)))
+			}
+			peer.Write(bytes.Repeat(clientFrame(0x81, "a message of some length"), 2))
+			_, _, err := s.Read(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, s.Write(t.Context(), Text, []byte("held")))
+			_, _, err = s.Read(t.Context())
+			require.NoError(t, err)
+			below.SetWindow(0)
+			readForASecond(t, s)
+			below.SetWindow(faultnet.DefaultWindow)
+			_, p := readFrame(t, peer)
+			require.Equal(t, "held", string(p))
+			require.NoError(t, s.SetWriteDeadline(time.Time{}))
+			require.NoError(t, s.Write(t.Context(), Binary, []byte("after")))
+		})
+	}
+}
