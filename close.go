@@ -93,6 +93,9 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 // without a code. Codes that must not be sent, and reasons that are not UTF-8,
 // are errors, and nothing happens.
 //
+// What is queued is given up after half of that time, if a MessageWriter that
+// is open or a peer that does not read stands in its way.
+//
 // Close returns nil if the handshake was complete, otherwise the terminal
 // error. Calls after the first wait for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
