@@ -25,8 +25,8 @@ var places = map[string]float64{
 	"1 KiB × 16":     0.5,
 	"16 KiB × 16":    0.9,
 	"TLS 128 B × 16": 0.6,
-	"idle net/http":  1.5,
-	"idle net.Conn":  1.5,
+	"idle net/http":  0.95,
+	"idle net.Conn":  0.95,
 }
 
 // TestPlaces measures the rows of places. A ratio that is too high counts
