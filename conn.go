@@ -48,7 +48,7 @@ type Conn struct {
 	subprotocol string
 	role        role
 	gone        bool // the net.Conn is closed; guarded by mu
-	writing     bool // a WriteTo looks at what is lent; guarded by reading
+	watched     bool // a WriteTo looks at what is lent; guarded by reading
 
 	// Locks are taken in this order: reading, sending, queue, mu, guard and
 	// writer. Only the two turns are held across I/O.
@@ -135,8 +135,8 @@ func (c *Conn) takeReading(ctx context.Context) error {
 // read, which is this one. Only if a WriteTo may still look at it is its memory
 // left to that.
 func (c *Conn) takeBack() {
-	if c.writing {
-		c.writing = false
+	if c.watched {
+		c.watched = false
 		c.in.forsake()
 		c.msg.forsake()
 		return

@@ -76,7 +76,7 @@ func (k *work) span(final *buffer) int64 {
 type ticket struct {
 	start, end int64
 	final      bool // waits for the Close frame
-	own        bool // flushing.own: its owner flushes
+	flusher    bool // it is flushing.own: its owner flushes
 	ours       bool // its owner is the connection: no deadline of the user ends its wait
 	state      ticketState
 	wake       chan struct{} // holds one; sent to after state was set
@@ -110,7 +110,7 @@ func (w *frameWriter) joinLocked(start int64, size int) *ticket {
 	w.beginLocked()
 	w.heldSince = 0
 	w.work.head, w.data = w.data, nil
-	w.own = ticket{start: start, end: w.appended, own: true}
+	w.own = ticket{start: start, end: w.appended, flusher: true}
 	return &w.own
 }
 
@@ -124,7 +124,7 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 		w.loadLocked()
 		if !w.delegate {
 			w.own = t
-			w.own.own = true
+			w.own.flusher = true
 			return &w.own
 		}
 		go w.finishWork()
@@ -194,7 +194,7 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 	if t == nil {
 		return nil
 	}
-	if t.own {
+	if t.flusher {
 		return w.lead(ctx, t, revocable)
 	}
 	err := w.wait(ctx, t, revocable)
@@ -243,7 +243,7 @@ func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 // owner is the flusher, the socket takes all at once, and nothing came
 // meanwhile. Otherwise it reports false, and flush must be called.
 func (w *frameWriter) writeOwn(t *ticket) bool {
-	if !t.own || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
+	if !t.flusher || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
 		return false
 	}
 	w.written = 0

@@ -145,7 +145,7 @@ func (r *MessageReader) piece() ([]byte, error) {
 	if m := &r.c.msg; m.held != nil {
 		p := m.held.b[r.read:]
 		m.lent, r.read = true, 0
-		r.c.writing = true
+		r.c.watched = true
 		return p, nil
 	}
 	p, err := r.c.readPiece(by)
@@ -153,7 +153,7 @@ func (r *MessageReader) piece() ([]byte, error) {
 		return nil, r.keep(err)
 	}
 	r.c.in.pin()
-	r.c.writing = true
+	r.c.watched = true
 	return p, nil
 }
 
@@ -184,7 +184,7 @@ func (r *MessageReader) begin() (caller, error) {
 		return caller{}, r.keep(err)
 	}
 	if r.c.msg.number == r.number {
-		r.c.writing = false // it was this reader's
+		r.c.watched = false // it was this reader's
 	}
 	r.c.takeBack()
 	if r.c.msg.number != r.number || !r.c.msg.streaming {

@@ -183,17 +183,21 @@ func eachTerms(t *testing.T, f func(t *testing.T, k terms)) {
 	}
 }
 
+// wanted returns our settings for k, with another level for each window.
+func (k terms) wanted() *websocket.Compression {
+	return &websocket.Compression{
+		Window: k.window, PeerWindow: k.window, NoContext: k.oursNew, PeerNoContext: k.theirsNew,
+		Threshold: -1, Level: k.window - 8,
+	}
+}
+
 // TestClientOfWs has us as the client of ws: its zlib inflates what we
 // compress, with the window agreed on, and the other way round.
 func TestClientOfWs(t *testing.T) {
 	covers(t, "N08", "N10", "N14", "N16", "N19", "N21", "Z05", "Z07", "Z08", "Z09", "Z10")
 	p := startPeer(t)
 	eachTerms(t, func(t *testing.T, k terms) {
-		ours := &websocket.Compression{
-			Window: k.window, PeerWindow: k.window, NoContext: k.oursNew, PeerNoContext: k.theirsNew,
-			Threshold: -1, Level: k.window - 8,
-		}
-		c, agreed := p.serve(t, ours, deflateOptions{})
+		c, agreed := p.serve(t, k.wanted(), deflateOptions{})
 		k.check(t, agreed, "client", "server")
 		exchange(t, c, uint64(k.window))
 	})
@@ -214,11 +218,7 @@ func TestServerOfWs(t *testing.T) {
 	covers(t, "N07", "N09", "N11", "N13", "N18", "N21", "Z05", "Z07", "Z08", "Z09", "Z10")
 	p := startPeer(t)
 	eachTerms(t, func(t *testing.T, k terms) {
-		ours := &websocket.Compression{
-			Window: k.window, PeerWindow: k.window, NoContext: k.oursNew, PeerNoContext: k.theirsNew,
-			Threshold: -1, Level: k.window - 8,
-		}
-		c, agreed := p.connect(t, ours, deflateOptions{ServerMaxWindowBits: 15})
+		c, agreed := p.connect(t, k.wanted(), deflateOptions{ServerMaxWindowBits: 15})
 		k.check(t, agreed, "server", "client")
 		exchange(t, c, uint64(k.window))
 	})
