@@ -247,7 +247,7 @@ func TestCloseNow(t *testing.T) {
 		go func() { errs <- c.Write(context.Background(), Text, []byte("x")) }()
 		synctest.Wait()
 		go func() { _, err := c.Ping(context.Background()); errs <- err }()
-		go func() { errs <- c.Drained(context.Background()) }()
+		go func() { errs <- c.Drain(context.Background()) }()
 		synctest.Wait()
 		began := time.Now()
 		require.NoError(t, c.CloseNow())

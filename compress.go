@@ -151,8 +151,8 @@ func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []
 // is granted; what it does not support is not asked for.
 func answerDeflate(offer deflateParams, c *Compression) deflateParams {
 	answer := deflateParams{
-		serverNoContext: offer.serverNoContext || c.NoContext,
-		clientNoContext: offer.clientNoContext || c.PeerNoContext,
+		serverNoContext: offer.serverNoContext || c.NoContextTakeover,
+		clientNoContext: offer.clientNoContext || c.PeerNoContextTakeover,
 	}
 	if offer.serverWindow > 0 {
 		answer.serverWindow = min(offer.serverWindow, c.window(!answer.serverNoContext))
@@ -181,13 +181,13 @@ func offerExtensions(c *Compression) []extension {
 // can limit its window is always said.
 func deflateOffer(c *Compression) deflateParams {
 	d := deflateParams{
-		serverNoContext:   c.PeerNoContext,
-		clientNoContext:   c.NoContext,
+		serverNoContext:   c.PeerNoContextTakeover,
+		clientNoContext:   c.NoContextTakeover,
 		serverWindow:      c.peerWindow(),
 		clientWindowNamed: true,
 	}
-	if c.Window > 0 {
-		d.clientWindow = c.window(!c.NoContext)
+	if c.WindowBits > 0 {
+		d.clientWindow = c.window(!c.NoContextTakeover)
 	}
 	return d
 }
@@ -232,9 +232,9 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 // window returns the size of our compressor's window.
 func (c *Compression) window(takeover bool) int {
 	switch {
-	case c.Window != 0:
-		return min(max(c.Window, minWindow), maxWindow)
-	case takeover && !c.NoContext:
+	case c.WindowBits != 0:
+		return min(max(c.WindowBits, minWindow), maxWindow)
+	case takeover && !c.NoContextTakeover:
 		return 12
 	default:
 		return maxWindow
@@ -243,10 +243,10 @@ func (c *Compression) window(takeover bool) int {
 
 // peerWindow returns the size asked of the peer, or 0.
 func (c *Compression) peerWindow() int {
-	if c.PeerWindow == 0 {
+	if c.PeerWindowBits == 0 {
 		return 0
 	}
-	return min(max(c.PeerWindow, minPeerWindow), maxWindow)
+	return min(max(c.PeerWindowBits, minPeerWindow), maxWindow)
 }
 
 // level returns the compressor's effort.
@@ -281,10 +281,10 @@ func newDeflation(r role, a *deflateAgreement, c *Compression) *deflation {
 		return nil
 	}
 	ownWindow, peerWindow := a.clientWindow, a.serverWindow
-	ownReset, peerReset := a.clientNoContext || c.NoContext, a.serverNoContext
+	ownReset, peerReset := a.clientNoContext || c.NoContextTakeover, a.serverNoContext
 	if r == server {
 		ownWindow, peerWindow = peerWindow, ownWindow
-		ownReset, peerReset = a.serverNoContext || c.NoContext, a.clientNoContext
+		ownReset, peerReset = a.serverNoContext || c.NoContextTakeover, a.clientNoContext
 	}
 	return &deflation{
 		compressor:   flate.NewCompressor(min(c.window(!ownReset), ownWindow), c.level(), contextOf(ownReset)),

@@ -21,7 +21,7 @@ const marker = "SECRET-MARKER-"
 func TestNothingLeaksBetweenConnections(t *testing.T) {
 	covers(t, "Z16", "Q.E10", "Q.E04", "Q.I05")
 	for _, context := range []flate.Context{flate.NoTakeover, flate.Takeover} {
-		cfg := Compression{Threshold: -1, NoContext: context == flate.NoTakeover, PeerNoContext: context == flate.NoTakeover}
+		cfg := Compression{Threshold: -1, NoContextTakeover: context == flate.NoTakeover, PeerNoContextTakeover: context == flate.NoTakeover}
 		for i := range 30 {
 			synctest.Test(t, func(t *testing.T) { exchangeSecrets(t, cfg, i) })
 			synctest.Test(t, func(t *testing.T) { sendAlone(t, cfg, context) })
@@ -120,7 +120,7 @@ func TestCloseDuringInflation(t *testing.T) {
 	covers(t, "Q.E12", "Q.E10", "Q.I05")
 	text := sentence(200_000, 1)
 	for i := range 40 {
-		c, s := deflatePair(t, &Compression{}, &Compression{NoContext: i%2 == 0, PeerNoContext: i%3 == 0}, Config{})
+		c, s := deflatePair(t, &Compression{}, &Compression{NoContextTakeover: i%2 == 0, PeerNoContextTakeover: i%3 == 0}, Config{})
 		var wg sync.WaitGroup
 		for _, end := range []*Conn{c, s} {
 			wg.Go(func() {
@@ -148,7 +148,7 @@ func TestCloseDuringInflation(t *testing.T) {
 // more than the largest window: the next one still refers to the right bytes.
 func TestWindowAfterOddMessages(t *testing.T) {
 	covers(t, "Q.E07", "Z10", "Q.H05")
-	c, s := deflatePair(t, &Compression{Window: 15, Level: 6}, &Compression{}, Config{})
+	c, s := deflatePair(t, &Compression{WindowBits: 15, Level: 6}, &Compression{}, Config{})
 	for i, size := range []int{100, 1000, 5000, 40_000, 70_000, 100, 1000} {
 		text := sentence(size, i)
 		go c.WriteString(t.Context(), text)

@@ -44,7 +44,7 @@ func sentence(n, seed int) string {
 
 func TestCompressedEcho(t *testing.T) {
 	covers(t, "Z01", "Z05", "Z08", "Z09", "Z10", "Z18", "E01")
-	sides := []*Compression{{}, {NoContext: true}, {PeerNoContext: true}, {Window: 9, PeerWindow: 9}, {Level: 6, Window: 15}, {Threshold: -1}}
+	sides := []*Compression{{}, {NoContextTakeover: true}, {PeerNoContextTakeover: true}, {WindowBits: 9, PeerWindowBits: 9}, {Level: 6, WindowBits: 15}, {Threshold: -1}}
 	for i, clientSide := range sides {
 		for j, serverSide := range sides {
 			t.Run(fmt.Sprintf("%d with %d", i, j), func(t *testing.T) {

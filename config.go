@@ -52,8 +52,8 @@ type Config struct {
 	// MaxQueuedBytes bounds the payload bytes that [Conn.Send] keeps waiting. 0: 1 MiB.
 	MaxQueuedBytes int
 
-	// Slow is what [Conn.Send] does when the queue is full.
-	Slow SlowPolicy
+	// SlowConsumer is what [Conn.Send] does when the queue is full.
+	SlowConsumer SlowPolicy
 
 	// PingInterval is how long the peer may be silent before it is sent a
 	// Ping. 0: 30 s; negative: never.
@@ -104,17 +104,17 @@ type Compression struct {
 	// Threshold is the size in bytes below which a message goes out
 	// uncompressed. 0: 128; negative: every message is tried.
 	Threshold int
-	// Window is the size of our compressor's window, as a power of two from
+	// WindowBits is the size of our compressor's window, as a power of two from
 	// 9 to 15. 0: 12 with context takeover, 15 without.
-	Window int
-	// NoContext makes our compressor forget after each message, so that a
+	WindowBits int
+	// NoContextTakeover makes our compressor forget after each message, so that a
 	// connection holds no compressor between messages.
-	NoContext bool
-	// PeerWindow asks the peer to keep its window to this power of two, 9 to
+	NoContextTakeover bool
+	// PeerWindowBits asks the peer to keep its window to this power of two, 9 to
 	// 15. 0: the peer's choice.
-	PeerWindow int
-	// PeerNoContext asks the peer to forget after each message.
-	PeerNoContext bool
+	PeerWindowBits int
+	// PeerNoContextTakeover asks the peer to forget after each message.
+	PeerNoContextTakeover bool
 }
 
 // A SlowPolicy says what [Conn.Send] does when the queue is full.
@@ -174,7 +174,7 @@ func (c *Config) equals(o *Config) bool {
 		c.MaxMessageSize == o.MaxMessageSize &&
 		c.MaxFragments == o.MaxFragments &&
 		c.MaxQueuedBytes == o.MaxQueuedBytes &&
-		c.Slow == o.Slow &&
+		c.SlowConsumer == o.SlowConsumer &&
 		c.PingInterval == o.PingInterval &&
 		c.PongTimeout == o.PongTimeout &&
 		c.WriteTimeout == o.WriteTimeout &&

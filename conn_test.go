@@ -174,13 +174,13 @@ func TestSend(t *testing.T) {
 	for range 1000 {
 		require.NoError(t, s.Send(Text, []byte("hello")))
 	}
-	go s.Drained(t.Context())
+	go s.Drain(t.Context())
 	for range 1000 {
 		_, p, err := c.Read(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "hello", string(p))
 	}
-	require.NoError(t, s.Drained(t.Context()))
+	require.NoError(t, s.Drain(t.Context()))
 	n, b := s.Queued()
 	require.Zero(t, n)
 	require.Zero(t, b)

@@ -397,8 +397,8 @@ func (c conversation) model(r role) *model {
 		maxFragments: settled.MaxFragments,
 		skipUTF8:     settled.SkipUTF8Check,
 		deflate:      settled.Compression != nil,
-		forgets:      settled.Compression != nil && settled.Compression.PeerNoContext,
-		window:       1 << agreedWindows(settled.Compression).PeerWindow,
+		forgets:      settled.Compression != nil && settled.Compression.PeerNoContextTakeover,
+		window:       1 << agreedWindows(settled.Compression).PeerWindowBits,
 	}
 }
 
@@ -407,11 +407,11 @@ func agreedWindows(c *Compression) (filled Compression) {
 	if c != nil {
 		filled = *c
 	}
-	if filled.Window == 0 {
-		filled.Window = 15
+	if filled.WindowBits == 0 {
+		filled.WindowBits = 15
 	}
-	if filled.PeerWindow == 0 {
-		filled.PeerWindow = 15
+	if filled.PeerWindowBits == 0 {
+		filled.PeerWindowBits = 15
 	}
 	return filled
 }
@@ -423,9 +423,9 @@ func agreedFor(r role, c *Compression) agreement {
 	}
 	all := agreedWindows(c)
 	if r == server {
-		return agreement{deflate: &deflateAgreement{c.NoContext, c.PeerNoContext, all.Window, all.PeerWindow}}
+		return agreement{deflate: &deflateAgreement{c.NoContextTakeover, c.PeerNoContextTakeover, all.WindowBits, all.PeerWindowBits}}
 	}
-	return agreement{deflate: &deflateAgreement{c.PeerNoContext, c.NoContext, all.PeerWindow, all.Window}}
+	return agreement{deflate: &deflateAgreement{c.PeerNoContextTakeover, c.NoContextTakeover, all.PeerWindowBits, all.WindowBits}}
 }
 
 // eachConversation runs f as a subtest for every conversation and role.

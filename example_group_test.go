@@ -18,7 +18,7 @@ import (
 func ExampleGroup() {
 	var room websocket.Group
 	srv := httptest.NewServer(websocket.Handler(
-		&websocket.AcceptOptions{Config: websocket.Config{Slow: websocket.CloseSlow}},
+		&websocket.AcceptOptions{Config: websocket.Config{SlowConsumer: websocket.CloseSlow}},
 		func(c *websocket.Conn, _ *http.Request) error {
 			defer room.Add(c)()
 			for m, err := range c.Messages(c.Context()) {

@@ -86,7 +86,7 @@ func (g *Group) snapshot() []*Conn {
 // are ending, or m must not be sent.
 //
 // Send never waits for a member. What happens to one whose queue is full is
-// for its Config.Slow to say; under [Block], where SendPrepared would wait, the
+// for its Config.SlowConsumer to say; under [Block], where SendPrepared would wait, the
 // message is dropped for this member and counted in its Stats. All members get
 // the messages of one goroutine in the order of its calls; messages that
 // several send at the same time share system calls, and may come in another
@@ -120,7 +120,7 @@ func (g *Group) Send(m *Prepared) (queued, dropped int) {
 
 // sendTo sends m to one member, without ever waiting.
 func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
-	policy := c.cfg.Slow
+	policy := c.cfg.SlowConsumer
 	if policy == Block {
 		policy = DropNewest
 	}

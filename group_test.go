@@ -74,7 +74,7 @@ func TestGroupDoesNotWait(t *testing.T) {
 	for _, policy := range []SlowPolicy{Block, DropNewest, DropOldest, CloseSlow} {
 		t.Run(policy.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour, Slow: policy}
+				cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour, SlowConsumer: policy}
 				stuck, _ := memoryConn(server, cfg)
 				defer stuck.CloseNow()
 				well, peer := memoryConn(server, cfg)

@@ -61,7 +61,7 @@ func callEverything(ctx context.Context, s *Conn, m Message) error {
 	if err := s.Send(m.Type, m.Data); err != nil {
 		return err
 	}
-	if err := s.Drained(ctx); err != nil {
+	if err := s.Drain(ctx); err != nil {
 		return err
 	}
 	for read := range 3 {

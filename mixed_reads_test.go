@@ -310,7 +310,7 @@ func mixReads(t *testing.T, seed uint64, near, far net.Conn, unit time.Duration)
 		cfg.PingInterval, cfg.PongTimeout = time.Duration(1+rnd.IntN(50))*unit, time.Hour
 	}
 	if rnd.IntN(2) == 0 {
-		cfg.Compression = &Compression{PeerNoContext: rnd.IntN(2) == 0}
+		cfg.Compression = &Compression{PeerNoContextTakeover: rnd.IntN(2) == 0}
 	}
 	agreed := agreedFor(server, cfg.Compression)
 	messages, wire := mixedMessages(rnd, 1+rnd.IntN(12), agreed.deflate)

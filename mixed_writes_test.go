@@ -172,7 +172,7 @@ func (e *mixedEnd) write(t *testing.T, writer int) {
 }
 
 // queueIsSure reports whether what was queued is not dropped for later messages.
-func (e *mixedEnd) queueIsSure() bool { return e.c.cfg.Slow != DropOldest }
+func (e *mixedEnd) queueIsSure() bool { return e.c.cfg.SlowConsumer != DropOldest }
 
 // writeWhole is a way of write.
 func (e *mixedEnd) writeWhole(ctx context.Context, _ *rand.Rand, p []byte) (sure bool, err error) {
@@ -237,7 +237,7 @@ func (e *mixedEnd) otherwise(_ context.Context, rnd *rand.Rand, _ []byte) (sure 
 	case 1:
 		err = e.c.Flush()
 	case 2:
-		err = e.c.Drained(ctx)
+		err = e.c.Drain(ctx)
 	case 3:
 		if !e.patient {
 			e.c.SetWriteDeadline(time.Now().Add(time.Duration(rnd.IntN(1000)) * time.Microsecond))
@@ -255,7 +255,7 @@ func mixedConfig(rnd *rand.Rand) Config {
 		CloseTimeout:   2 * time.Second,
 		WriteTimeout:   5 * time.Second,
 		HoldReplies:    []time.Duration{time.Hour, -1, 0, 0}[rnd.IntN(4)],
-		Slow:           SlowPolicy(rnd.IntN(3)),
+		SlowConsumer:   SlowPolicy(rnd.IntN(3)),
 		MaxQueuedBytes: 50000,
 	}
 	if rnd.IntN(3) == 0 {
@@ -263,7 +263,7 @@ func mixedConfig(rnd *rand.Rand) Config {
 	}
 	if rnd.IntN(2) == 0 {
 		noContext := rnd.IntN(2) == 0
-		cfg.Compression = &Compression{NoContext: noContext, PeerNoContext: noContext}
+		cfg.Compression = &Compression{NoContextTakeover: noContext, PeerNoContextTakeover: noContext}
 	}
 	return cfg
 }
@@ -411,7 +411,7 @@ func TestMixedGroup(t *testing.T) {
 	}
 	sending.Wait()
 	for _, s := range members {
-		require.NoError(t, s.Drained(t.Context()))
+		require.NoError(t, s.Drain(t.Context()))
 		require.NoError(t, s.Close(CloseNormal, ""))
 	}
 	readers.Wait()

@@ -126,8 +126,8 @@ func split(t *testing.T, field string) reading {
 
 // negotiated are configurations of either side.
 var negotiated = []*Compression{
-	{}, {NoContext: true}, {PeerNoContext: true}, {Window: 9}, {Window: 15, PeerWindow: 15}, {PeerWindow: 9},
-	{Window: 10, PeerWindow: 12, NoContext: true, PeerNoContext: true},
+	{}, {NoContextTakeover: true}, {PeerNoContextTakeover: true}, {WindowBits: 9}, {WindowBits: 15, PeerWindowBits: 15}, {PeerWindowBits: 9},
+	{WindowBits: 10, PeerWindowBits: 12, NoContextTakeover: true, PeerNoContextTakeover: true},
 }
 
 // TestEveryOffer judges the answers to all offers of up to three parameters by
@@ -172,13 +172,13 @@ func checkAnswer(t *testing.T, c *Compression, field string, offer, answer readi
 			wrong("client_max_window_bits must not stand here (Section 7.1.2.2)")
 		case bits > offer.bits("client_max_window_bits"), bits == 8:
 			wrong("the client is asked for a window it cannot have")
-		case c.PeerWindow > 0 && bits > c.PeerWindow:
+		case c.PeerWindowBits > 0 && bits > c.PeerWindowBits:
 			wrong("the configured window is not asked for")
 		}
-	} else if c.PeerWindow > 0 && offer.bits("client_max_window_bits") > 8 && offer.has("client_max_window_bits") {
+	} else if c.PeerWindowBits > 0 && offer.bits("client_max_window_bits") > 8 && offer.has("client_max_window_bits") {
 		wrong("no window is asked for")
 	}
-	if c.NoContext && !answer.has("server_no_context_takeover") || c.PeerNoContext && !answer.has("client_no_context_takeover") {
+	if c.NoContextTakeover && !answer.has("server_no_context_takeover") || c.PeerNoContextTakeover && !answer.has("client_no_context_takeover") {
 		wrong("a configured parameter is missing")
 	}
 	if agreed != answer.slowAgreement() {
@@ -326,12 +326,12 @@ func TestOffers(t *testing.T) {
 	covers(t, "N08", "N14", "N16", "N20")
 	for want, c := range map[string]Compression{
 		"permessage-deflate; client_max_window_bits":                                                         {},
-		"permessage-deflate; client_no_context_takeover; client_max_window_bits":                             {NoContext: true},
-		"permessage-deflate; server_no_context_takeover; client_max_window_bits":                             {PeerNoContext: true},
-		"permessage-deflate; server_max_window_bits=10; client_max_window_bits":                              {PeerWindow: 10},
-		"permessage-deflate; server_max_window_bits=9; client_max_window_bits=11":                            {PeerWindow: 8, Window: 11},
-		"permessage-deflate; server_max_window_bits=15; client_max_window_bits=15":                           {PeerWindow: 99, Window: 99},
-		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits": {Level: 99, Threshold: -5, NoContext: true, PeerNoContext: true},
+		"permessage-deflate; client_no_context_takeover; client_max_window_bits":                             {NoContextTakeover: true},
+		"permessage-deflate; server_no_context_takeover; client_max_window_bits":                             {PeerNoContextTakeover: true},
+		"permessage-deflate; server_max_window_bits=10; client_max_window_bits":                              {PeerWindowBits: 10},
+		"permessage-deflate; server_max_window_bits=9; client_max_window_bits=11":                            {PeerWindowBits: 8, WindowBits: 11},
+		"permessage-deflate; server_max_window_bits=15; client_max_window_bits=15":                           {PeerWindowBits: 99, WindowBits: 99},
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits": {Level: 99, Threshold: -5, NoContextTakeover: true, PeerNoContextTakeover: true},
 	} {
 		require.Equal(t, want, string(appendExtensions(nil, offerExtensions(&c))))
 	}
@@ -369,8 +369,8 @@ func FuzzDeflateNegotiation(f *testing.F) {
 		f.Add(field, uint8(0), uint8(0), uint8(12), uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, field string, bits, peer, window, peerWindow uint8) {
-		ours := &Compression{NoContext: bits&1 != 0, PeerNoContext: bits&2 != 0, Window: int(window % 18), PeerWindow: int(peerWindow % 18)}
-		theirs := &Compression{NoContext: peer&1 != 0, PeerNoContext: peer&2 != 0, Window: int(peer >> 4), PeerWindow: int(peer >> 2 % 16)}
+		ours := &Compression{NoContextTakeover: bits&1 != 0, PeerNoContextTakeover: bits&2 != 0, WindowBits: int(window % 18), PeerWindowBits: int(peerWindow % 18)}
+		theirs := &Compression{NoContextTakeover: peer&1 != 0, PeerNoContextTakeover: peer&2 != 0, WindowBits: int(peer >> 4), PeerWindowBits: int(peer >> 2 % 16)}
 		if offers, err := parseExtensions([]string{field}); err == nil {
 			agreed, elements := acceptExtensions(offers, ours)
 			if again, _ := parseExtensions([]string{string(appendExtensions(nil, elements))}); !slices.EqualFunc(elements, again, sameExtension) {

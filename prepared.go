@@ -78,7 +78,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 
 // SendPrepared queues m as Send does, without copying it.
 func (c *Conn) SendPrepared(m *Prepared) error {
-	return c.sendPrepared(m, c.cfg.Slow, false)
+	return c.sendPrepared(m, c.cfg.SlowConsumer, false)
 }
 
 // sendPrepared is SendPrepared under a policy. With later set, the caller calls

@@ -106,7 +106,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := Prepare(Binary, make([]byte, 2*faultnet.DefaultWindow))
 		small := Prepare(Text, []byte("small"))
-		c, peer := memoryConn(server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 4 * len(large.payload), WriteTimeout: time.Hour})
+		c, peer := memoryConn(server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 4 * len(large.payload), WriteTimeout: time.Hour})
 		defer c.CloseNow()
 		sent := []*Prepared{large, small, large, small}
 		for _, m := range sent {
@@ -121,7 +121,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 		}
 		_, payload := readFrame(t, peer)
 		require.Equal(t, "copied", string(payload))
-		require.NoError(t, c.Drained(t.Context()))
+		require.NoError(t, c.Drain(t.Context()))
 		require.Zero(t, c.Stats().Dropped)
 	})
 }
@@ -129,7 +129,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 64 * 100, WriteTimeout: time.Hour})
+		c, _ := memoryConn(server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 64 * 100, WriteTimeout: time.Hour})
 		defer c.CloseNow()
 		require.NoError(t, c.Send(Binary, make([]byte, 2*faultnet.DefaultWindow)))
 		var err error

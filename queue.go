@@ -69,7 +69,7 @@ const (
 const maxBatch = 64 << 10
 
 // Send queues a copy of p as one message and returns at once, unless the queue
-// is full and Config.Slow is Block. An error of the network shows in later
+// is full and Config.SlowConsumer is Block. An error of the network shows in later
 // calls and in Context. Messages of Send and Write leave in the order of the
 // calls.
 func (c *Conn) Send(t MessageType, p []byte) error {
@@ -81,7 +81,7 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	}
 	m := queued{typ: t, owned: borrow(len(p))}
 	m.owned.b = append(m.owned.b, p...)
-	if err := c.enqueue(m, c.cfg.Slow); err != nil {
+	if err := c.enqueue(m, c.cfg.SlowConsumer); err != nil {
 		m.free()
 		return err
 	}
@@ -400,8 +400,8 @@ func (c *Conn) Queued() (messages, bytes int) {
 	return len(q.entries) + q.moving, q.bytes + q.movingBy
 }
 
-// Drained waits until all that Send took is on the network, or ctx ends.
-func (c *Conn) Drained(ctx context.Context) error {
+// Drain waits until all that Send took is on the network, or ctx ends.
+func (c *Conn) Drain(ctx context.Context) error {
 	ctx = c.bounding(ctx)
 	for {
 		room := c.queue.Load().awaitRoom()

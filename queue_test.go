@@ -37,7 +37,7 @@ func TestSlowPolicies(t *testing.T) {
 	} {
 		t.Run(tt.policy.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: tt.policy})
+				c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, SlowConsumer: tt.policy})
 				far.SetWindow(0)
 				fillQueue(t, c)
 				n, bytes := c.Queued()
@@ -52,10 +52,10 @@ func TestSlowPolicies(t *testing.T) {
 					require.ErrorIs(t, <-sent, tt.err)
 				}
 				far.SetWindow(1 << 20)
-				require.NoError(t, c.Drained(t.Context()))
+				require.NoError(t, c.Drain(t.Context()))
 				if tt.policy == Block {
 					require.NoError(t, <-sent)
-					require.NoError(t, c.Drained(t.Context()))
+					require.NoError(t, c.Drain(t.Context()))
 				}
 				n, bytes = c.Queued()
 				require.Zero(t, n+bytes)
@@ -71,7 +71,7 @@ func TestSlowPolicies(t *testing.T) {
 func TestCloseSlow(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: CloseSlow})
+		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, SlowConsumer: CloseSlow})
 		far.SetWindow(0)
 		fillQueue(t, c)
 		require.ErrorIs(t, c.Send(Text, []byte("the newest")), ErrSlowConsumer)
@@ -99,7 +99,7 @@ func TestSendAndWriteKeepTheirOrder(t *testing.T) {
 		}
 		far.SetWindow(1 << 20)
 		wg.Wait()
-		require.NoError(t, c.Drained(t.Context()))
+		require.NoError(t, c.Drain(t.Context()))
 		c.CloseNow()
 		payloads, _ := readFrames(t, far)
 		require.Len(t, payloads, 30)
@@ -135,14 +135,14 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 		fillQueue(t, c)
 		errs := make(chan error, 2)
 		go func() { errs <- c.Send(Text, []byte("the newest")) }()
-		go func() { errs <- c.Drained(context.Background()) }()
+		go func() { errs <- c.Drain(context.Background()) }()
 		synctest.Wait()
 		c.CloseNow()
 		require.ErrorIs(t, <-errs, CloseAbnormal)
 		require.ErrorIs(t, <-errs, CloseAbnormal)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Error(t, c.Drained(ctx))
+		require.Error(t, c.Drain(ctx))
 	})
 }
 
@@ -151,7 +151,7 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 	covers(t, "Q.D11")
 	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, Slow: DropNewest})
+		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100, SlowConsumer: DropNewest})
 		far.SetWindow(0)
 		fillQueue(t, c)
 		for range 3 {
@@ -161,12 +161,12 @@ func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 			require.ErrorIs(t, c.Send(Text, []byte("one more..")), ErrQueueFull)
 		}
 		far.SetWindow(1 << 20)
-		require.NoError(t, c.Drained(t.Context()))
+		require.NoError(t, c.Drain(t.Context()))
 		synctest.Wait()
 		n, bytes := c.Queued()
 		require.Zero(t, n+bytes)
 		require.NoError(t, c.Send(Text, []byte("one more..")))
-		require.NoError(t, c.Drained(t.Context()))
+		require.NoError(t, c.Drain(t.Context()))
 		c.CloseNow()
 		payloads, _ := readFrames(t, far)
 		require.Len(t, payloads, 12)

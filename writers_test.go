@@ -69,7 +69,7 @@ func TestCloseFrameUnderExpiredWriteDeadline(t *testing.T) {
 func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, &Config{PingInterval: -1, Slow: DropNewest, MaxQueuedBytes: 100 << 10})
+		c, far := memPair(t, server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 100 << 10})
 		far.SetWindow(0)
 		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
 		time.Sleep(2 * time.Second)
@@ -147,7 +147,7 @@ func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
 func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
 	covers(t, "Q.H04")
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memPairWith(t, Compression{NoContext: true, PeerNoContext: true})
+		c, _ := memPairWith(t, Compression{NoContextTakeover: true, PeerNoContextTakeover: true})
 		w, err := c.Writer(t.Context(), Text)
 		require.NoError(t, err)
 		w.Write(bytes.Repeat([]byte("x"), 5000))

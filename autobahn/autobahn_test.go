@@ -308,10 +308,10 @@ func playVolume(t *testing.T, change func(*setting), start func(setting, *testin
 // compressions are other ways to compress than that of the testees.
 var compressions = map[string]websocket.Compression{
 	"defaults":    {},
-	"no context":  {Threshold: -1, NoContext: true},
-	"window 9":    {Threshold: -1, Window: 9},
-	"level 9":     {Threshold: -1, Level: 9, Window: 15},
-	"peer limits": {Threshold: -1, PeerWindow: 9, PeerNoContext: true},
+	"no context":  {Threshold: -1, NoContextTakeover: true},
+	"window 9":    {Threshold: -1, WindowBits: 9},
+	"level 9":     {Threshold: -1, Level: 9, WindowBits: 15},
+	"peer limits": {Threshold: -1, PeerWindowBits: 9, PeerNoContextTakeover: true},
 }
 
 // compressing returns plain with another way to compress.

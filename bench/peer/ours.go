@@ -31,7 +31,7 @@ func (ours) Name() string { return "ours" }
 func oursConfig(o Options) websocket.Config {
 	c := websocket.Config{MaxMessageSize: readLimit}
 	if o.Compress {
-		c.Compression = &websocket.Compression{NoContext: true}
+		c.Compression = &websocket.Compression{NoContextTakeover: true}
 	}
 	return c
 }

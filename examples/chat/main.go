@@ -97,7 +97,7 @@ func routes(conns *websocket.Registry) http.Handler {
 		Registry: conns,
 		Config: websocket.Config{
 			MaxMessageSize: maxText,
-			Slow:           websocket.CloseSlow, // nobody waits for a page that does not read
+			SlowConsumer:   websocket.CloseSlow, // nobody waits for a page that does not read
 		},
 	}, lobby.serve))
 	return mux

@@ -205,9 +205,9 @@ type deflateReport struct {
 // as the query says. A page that sends "report" gets a deflateReport.
 func compressedHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		deflate := &websocket.Compression{PeerWindow: 12, Threshold: -1}
+		deflate := &websocket.Compression{PeerWindowBits: 12, Threshold: -1}
 		if r.FormValue("context") == "no" {
-			deflate.NoContext, deflate.PeerNoContext = true, true
+			deflate.NoContextTakeover, deflate.PeerNoContextTakeover = true, true
 		}
 		opts := &websocket.AcceptOptions{Config: websocket.Config{Compression: deflate}}
 		offer := r.Header.Get("Sec-WebSocket-Extensions")

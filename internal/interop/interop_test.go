@@ -186,7 +186,7 @@ func eachTerms(t *testing.T, f func(t *testing.T, k terms)) {
 // wanted returns our settings for k, with another level for each window.
 func (k terms) wanted() *websocket.Compression {
 	return &websocket.Compression{
-		Window: k.window, PeerWindow: k.window, NoContext: k.oursNew, PeerNoContext: k.theirsNew,
+		WindowBits: k.window, PeerWindowBits: k.window, NoContextTakeover: k.oursNew, PeerNoContextTakeover: k.theirsNew,
 		Threshold: -1, Level: k.window - 8,
 	}
 }
@@ -203,7 +203,7 @@ func TestClientOfWs(t *testing.T) {
 	})
 	t.Run("as ws wants it", func(t *testing.T) {
 		eachTerms(t, func(t *testing.T, k terms) {
-			c, agreed := p.serve(t, &websocket.Compression{Threshold: -1, Window: 15, Level: 6}, deflateOptions{
+			c, agreed := p.serve(t, &websocket.Compression{Threshold: -1, WindowBits: 15, Level: 6}, deflateOptions{
 				ServerNoContextTakeover: k.theirsNew, ClientNoContextTakeover: k.oursNew,
 				ServerMaxWindowBits: k.window, ClientMaxWindowBits: k.window,
 			})
@@ -224,7 +224,7 @@ func TestServerOfWs(t *testing.T) {
 	})
 	t.Run("as ws wants it", func(t *testing.T) {
 		eachTerms(t, func(t *testing.T, k terms) {
-			c, agreed := p.connect(t, &websocket.Compression{Threshold: -1, Window: 15, Level: 6}, deflateOptions{
+			c, agreed := p.connect(t, &websocket.Compression{Threshold: -1, WindowBits: 15, Level: 6}, deflateOptions{
 				ServerNoContextTakeover: k.oursNew, ClientNoContextTakeover: k.theirsNew,
 				ServerMaxWindowBits: k.window, ClientMaxWindowBits: k.window,
 			})

@@ -268,7 +268,7 @@ func TestDialFails(t *testing.T) {
 
 // honoured are the options that Dial obeys in a browser. The others it refuses.
 var honoured = []string{
-	"RequireSubprotocol", "Subprotocols", "MaxMessageSize", "MaxFragments", "MaxQueuedBytes", "Slow", "PongTimeout",
+	"RequireSubprotocol", "Subprotocols", "MaxMessageSize", "MaxFragments", "MaxQueuedBytes", "SlowConsumer", "PongTimeout",
 	"WriteTimeout", "IdleTimeout", "HandshakeTimeout", "CloseTimeout", "HoldReplies", "ReadBufferSize", "Trace", "Logger",
 }
 

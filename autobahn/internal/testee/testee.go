@@ -22,7 +22,7 @@ const maxMessageSize = 32 << 20
 func Config() websocket.Config {
 	return websocket.Config{
 		MaxMessageSize: maxMessageSize,
-		Compression:    &websocket.Compression{Threshold: -1, Window: 15},
+		Compression:    &websocket.Compression{Threshold: -1, WindowBits: 15},
 	}
 }
 
