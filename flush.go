@@ -393,23 +393,33 @@ func (w *frameWriter) advance(n int) {
 
 // flushHeld makes what is held leave, before the caller waits for input. It
 // waits for a net.Conn that cannot be written without waiting, as Write does.
-func (w *frameWriter) flushHeld(ctx context.Context) {
+func (w *frameWriter) flushHeld() {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.nc.raw == nil && w.data != nil && !w.delegate && (!w.fragile || ctx.Done() == nil)
 	w.mu.Unlock()
-	if idle {
-		return
-	}
-	if !inline {
+	if !idle {
 		w.flushNow()
-		return
 	}
-	if w.claim() {
-		if err := w.lead(ctx, nil, false); err != nil {
-			w.broken(err)
-		}
-	}
+}
+
+// closeSent STUB.
+func (w *frameWriter) closeSent() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.finished
+}
+
+// flushLast STUB.
+func (w *frameWriter) flushLast() <-chan struct{} {
+	w.flushNow()
+	return nil
+}
+
+// left STUB.
+func (w *frameWriter) left() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes
 }
 
 // flushFinal waits until the Close frame is on the network.

@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,9 @@ import (
 // into the past; disarm puts back what the user set. A context is registered
 // once, when a call blocks under it for the first time, and stays so until
 // another one comes or the connection ends.
+//
+// Not every net.Conn has deadlines. On one that has none, whatever interrupts a
+// call closes the net.Conn, and a kick does nothing.
 type guard struct {
 	mu      sync.Mutex
 	nc      *socket
@@ -27,6 +32,8 @@ type guard struct {
 	fired   bool            // it was interrupted: the deadline on nc is in the past
 	ctx     bool            // it listens to the registered context
 	foreign bool            // the deadline on nc is not the user's
+	bare    bool            // nc has no deadlines: interruptions close it
+	alarm   *time.Timer     // interrupts an armed call at its deadline, if nc is bare
 	limit   instant         // of the armed call; 0 for none
 	done    <-chan struct{} // of the registered context
 	stop    func() bool     // ends the registration
@@ -78,7 +85,42 @@ func (g *guard) arm(ctx context.Context, limit instant, yield func() bool) error
 		}
 	}
 	g.armed, g.ctx = true, ctx.Done() != nil
+	g.setAlarm()
 	return nil
+}
+
+// setAlarm makes a timer do what the deadline does, where there is none. The
+// caller holds g.mu.
+func (g *guard) setAlarm() {
+	at := g.effective()
+	if !g.bare || at == 0 {
+		return
+	}
+	if g.alarm == nil {
+		g.alarm = time.AfterFunc(at.until(), g.ring)
+	} else {
+		g.alarm.Reset(at.until())
+	}
+}
+
+// ring is called by the alarm, which may be late for the call that it was for.
+func (g *guard) ring() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at := g.effective(); g.armed && at != 0 && at <= now() {
+		g.interrupt()
+	}
+}
+
+// emulates reports whether the net.Conn has no deadlines, so that even the
+// user's needs an armed call. g may be nil.
+func (g *guard) emulates() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bare
 }
 
 // effective returns the deadline of the armed call. The caller holds g.mu.
@@ -100,6 +142,9 @@ func (g *guard) disarm() (interrupted bool) {
 	}
 	g.armed, g.own, g.ctx, g.fired, g.foreign = false, false, false, false, false
 	g.limit = 0
+	if g.alarm != nil {
+		g.alarm.Stop()
+	}
 	return interrupted
 }
 
@@ -129,7 +174,7 @@ func (g *guard) kick() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.armed && g.own {
+	if g.armed && g.own && !g.bare {
 		g.interrupt()
 	}
 }
@@ -137,7 +182,9 @@ func (g *guard) kick() {
 // interrupt makes the armed call return. The caller holds g.mu.
 func (g *guard) interrupt() {
 	g.fired = true
-	g.set(past)
+	if g.set(past); g.bare {
+		go g.nc.Close()
+	}
 }
 
 // setDeadline sets the user's deadline. An armed call obeys it at once.
@@ -156,7 +203,11 @@ func (g *guard) setDeadline(t instant) error {
 		t = g.effective()
 		g.foreign = t != g.user
 	}
-	return g.set(t)
+	err := g.set(t)
+	if g.armed {
+		g.setAlarm()
+	}
+	return err
 }
 
 // expired reports whether the user's deadline has passed. g may be nil.
@@ -220,14 +271,24 @@ func (g *guard) release() {
 	g.stop, g.done, g.ctx = nil, nil, false
 }
 
-// set sets the deadline on the net.Conn; 0 means none.
+// set sets the deadline on the net.Conn; 0 means none. That there are no
+// deadlines is noted and not an error.
 func (g *guard) set(at instant) error {
+	if g.bare {
+		return nil
+	}
 	var t time.Time
 	if at != 0 {
 		t = at.time()
 	}
+	set := g.nc.SetReadDeadline
 	if g.write {
-		return g.nc.SetWriteDeadline(t)
+		set = g.nc.SetWriteDeadline
 	}
-	return g.nc.SetReadDeadline(t)
+	err := set(t)
+	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		return err
+	}
+	g.bare = true
+	return nil
 }

@@ -239,6 +239,21 @@ func (q *sendQueue) left(messages, bytes int) {
 	}
 }
 
+// refuse refuses messages with err from now on. Those that it has leave. q may
+// be nil.
+func (q *sendQueue) refuse(err error) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err = err
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+}
+
 // fail drops all messages and refuses others with err. q may be nil.
 func (q *sendQueue) fail(err error) {
 	if q == nil {
@@ -286,7 +301,7 @@ func (c *Conn) pumpOnce() bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.entries) > 0 && q.err == nil {
+	if len(q.entries) > 0 {
 		return true
 	}
 	q.pumping = false

@@ -65,7 +65,7 @@ func (r *Registry) Attach(srv *http.Server) {
 //
 // Shutdown may be called again, also while another call is under way.
 func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) error {
-	if err := checkClose(code, reason); err != nil {
+	if err := checkClose(code); err != nil {
 		return err
 	}
 	end := &CloseError{Code: code, Reason: reason}
