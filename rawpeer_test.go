@@ -41,10 +41,15 @@ func (f rawFrame) String() string { return fmt.Sprintf("%#02x %.40q", f.first, f
 
 // newRawPeer returns the peer of a Conn of role r.
 func newRawPeer(nc net.Conn, r role) *rawPeer {
+	return &rawPeer{nc: nc, role: r.other()}
+}
+
+// other returns the role of the other end.
+func (r role) other() role {
 	if r == client {
-		return &rawPeer{nc: nc, role: server}
+		return server
 	}
-	return &rawPeer{nc: nc, role: client}
+	return client
 }
 
 // rawClose returns the payload of a Close frame.
