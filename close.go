@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -111,7 +110,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 		c.CloseNow()
 		return err
 	}
-	return c.close(code, strings.ToValidUTF8(reason, "\uFFFD"), nil)
+	return c.close(code, string([]rune(reason)), nil)
 }
 
 // cannotSay returns an error if code cannot travel in a Close frame of ours.

@@ -174,8 +174,11 @@ func (g *guard) kick() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.armed && g.own && !g.bare {
-		g.interrupt()
+	if !g.armed || !g.own {
+		return
+	}
+	if g.set(past); !g.bare {
+		g.fired = true
 	}
 }
 
