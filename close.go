@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -110,7 +111,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 		c.CloseNow()
 		return err
 	}
-	return c.close(code, string([]rune(reason)), nil)
+	return c.close(code, strings.ToValidUTF8(reason, "\uFFFD"), nil)
 }
 
 // cannotSay returns an error if code cannot travel in a Close frame of ours.
@@ -131,41 +132,55 @@ func checkClose(code CloseCode) error {
 
 // close is Close for a code that may be sent, with a cause of our own.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
-	var lost error
-	if c.terminal() == nil {
-		lost = c.shakeHands(code, reason, cause)
+	first := c.terminal() == nil
+	if first {
+		c.shakeHands(code, reason, cause)
 	}
 	if !c.isGone() {
 		<-c.goneChan()
 	}
-	switch end := c.end.Load(); {
-	case lost != nil:
-		return fmt.Errorf("%w: %w", lost, end)
-	case !end.clean():
+	end := c.end.Load()
+	if first && cause == nil {
+		if lost := c.queue.Load().givenUp(end.clean()); lost != nil {
+			return fmt.Errorf("%w: %w", lost, end)
+		}
+	}
+	if !end.clean() {
 		return end
 	}
 	return nil
 }
 
-// shakeHands does the closing handshake, or ends the connection without. The
-// error says what of the queue was given up.
-func (c *Conn) shakeHands(code CloseCode, reason string, cause error) (lost error) {
+// hangUp is Close with CloseNormal, but returns once the Close frame has left,
+// or the user's write deadline passes. The rest is done in the background.
+func (c *Conn) hangUp() error {
+	go c.close(CloseNormal, "", nil)
+	err := c.out.guardWrites().await(context.Background(), c.out.closeLeaves(), c.goneChan())
+	if err != errEnded {
+		return err
+	}
+	if end := c.end.Load(); !end.clean() {
+		return end
+	}
+	return nil
+}
+
+// shakeHands does the closing handshake, or ends the connection without.
+func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
 	// Not every net.Conn lets a deadline interrupt it.
 	stop := context.AfterFunc(ctx, func() { c.abandonClose(code, reason, cause, context.DeadlineExceeded) })
 	defer stop()
-	sent := make(chan error, 1)
 	c.refuse(code, reason, cause)
 	if c.queue.Load().waits() {
-		go func() { sent <- c.sendClose(ctx, code, reason, cause) }()
+		go c.sendClose(ctx, code, reason, cause)
 	} else {
-		sent <- c.sendClose(ctx, code, reason, cause)
+		c.sendClose(ctx, code, reason, cause)
 	}
 	if err := c.awaitPeerClose(ctx); err != nil && c.terminal() == nil {
 		c.abandonClose(code, reason, cause, err)
 	}
-	return <-sent
 }
 
 // refuse makes Close's error, unless there is one before, that of all who want
@@ -193,15 +208,13 @@ func (c *Conn) closingDeadline() time.Time {
 }
 
 // sendClose queues our Close frame behind all that was sent. It does not wait
-// until it has left: the peer may be busy sending, and wait for us to read. The
-// error says what was given up of the queue.
-func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) (lost error) {
+// until it has left: the peer may be busy sending, and wait for us to read.
+func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) {
 	if cause == nil {
-		lost = c.emptyQueue(ctx)
+		c.emptyQueue(ctx)
 	}
 	c.queueClose(code, reason, cause)
 	c.out.flushNow()
-	return lost
 }
 
 // queueClose appends our Close frame, unless there is one, and refuses all that

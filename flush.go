@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -20,7 +21,9 @@ type flushing struct {
 	line    []*ticket // those who wait, in the order of their frames
 	written int       // by onWritable, and its error
 	wrote   error
+	await   bool // onWritable waits until the socket takes something
 	vector  vector
+	quiet   chan struct{} // closed when nobody flushes any more; nil if nobody waits
 }
 
 var flushings = sync.Pool{New: func() any { return new(flushing) }}
@@ -36,10 +39,19 @@ func (w *frameWriter) beginLocked() {
 // restLocked is called by the flusher when nothing is left to flush. The caller
 // holds w.mu.
 func (w *frameWriter) restLocked() {
-	w.busy = false
+	w.busy, w.owed = false, false
 	w.work, w.own, w.wrote = work{}, ticket{}, nil
+	w.wakeQuietLocked()
 	flushings.Put(w.flushing)
 	w.flushing = nil
+}
+
+// wakeQuietLocked wakes those who wait in flushLast. The caller holds w.mu.
+func (w *frameWriter) wakeQuietLocked() {
+	if w.flushing != nil && w.quiet != nil {
+		close(w.quiet)
+		w.quiet = nil
+	}
 }
 
 // work is what the flusher writes: head, then external. off counts what is
@@ -257,6 +269,7 @@ func (w *frameWriter) ownWritten(err error) bool {
 	defer w.mu.Unlock()
 	w.work.off += w.written
 	w.bytes += uint64(w.written)
+	w.progress.Add(uint64(w.written))
 	if err != nil || w.work.off < w.work.size() {
 		return false
 	}
@@ -402,25 +415,46 @@ func (w *frameWriter) flushHeld() {
 	}
 }
 
-// closeSent STUB.
+// flushLast lets what is held leave as far as the network takes it, before the
+// net.Conn is closed. Where that cannot be done without waiting, the channel is
+// closed when it has left; it is nil when there is nothing to wait for.
+func (w *frameWriter) flushLast() <-chan struct{} {
+	w.flushNow()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nc.raw != nil || !w.busy || !w.owed || w.dead {
+		return nil
+	}
+	if w.quiet == nil {
+		w.quiet = make(chan struct{})
+	}
+	return w.quiet
+}
+
+// closeSent reports whether the Close frame was handed to the network.
 func (w *frameWriter) closeSent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.finished
 }
 
-// flushLast STUB.
-func (w *frameWriter) flushLast() <-chan struct{} {
-	w.flushNow()
-	return nil
-}
-
-// left STUB.
-func (w *frameWriter) left() uint64 {
+// closeLeaves returns a channel that is closed once the Close frame was handed
+// to the network.
+func (w *frameWriter) closeLeaves() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.bytes
+	if w.finalOut == nil {
+		w.finalOut = make(chan struct{})
+		if w.finished {
+			close(w.finalOut)
+		}
+	}
+	return w.finalOut
 }
+
+// left returns how many bytes have left. It changes also while a large message
+// is under way.
+func (w *frameWriter) left() uint64 { return w.progress.Load() }
 
 // flushFinal waits until the Close frame is on the network.
 func (w *frameWriter) flushFinal(ctx context.Context) error {
@@ -480,35 +514,93 @@ func (w *frameWriter) finishWork() {
 
 // push writes the work, as far as it goes. interrupted means that the error is
 // the caller's, not the network's. With own set, nobody's deadline applies but
-// the timeout.
+// the timeout, which begins anew whenever bytes have left.
 func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bool, err error) {
 	start := w.traceStart()
+	defer func() { w.traceFlush(start, n, err) }()
 	if w.nc.raw != nil && w.work.external == nil {
 		n, err = w.tryWrite()
-		if err != nil || w.work.off+n == w.work.size() {
-			w.traceFlush(start, n, err)
-			return n, false, err
-		}
 	}
+	for err == nil && w.work.off+n < w.work.size() {
+		var m int
+		m, interrupted, err = w.pushSome(ctx, own, w.work.off+n)
+		n += m
+	}
+	return n, interrupted, err
+}
+
+// pushSome writes some of the work from off on, and waits until it is taken.
+func (w *frameWriter) pushSome(ctx context.Context, own bool, off int) (n int, interrupted bool, err error) {
 	var yield func() bool
 	if own {
 		yield = never
 	}
-	limit := now().add(w.cfg.WriteTimeout)
+	limit := w.limit()
 	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
-		return n, err == ctx.Err() || err == os.ErrDeadlineExceeded, err
+		return 0, err == ctx.Err() || err == os.ErrDeadlineExceeded, err
 	}
-	m, err := w.writeRest(w.work.off + n)
-	interrupted = w.guard.ifMade().disarm()
-	n += m
-	w.traceFlush(start, n, err)
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.fragile {
+	n, err = w.writeSome(off)
+	fired := w.guard.ifMade().disarm()
+	w.progress.Add(uint64(n))
+	bare := fired && w.guard.ifMade().emulates()
+	if err == nil || !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, false, err
 	}
-	if interrupted {
+	late := limit != 0 && limit.until() <= 0
+	switch {
+	case late && n > 0 && !w.fragile && !bare:
+		return n, false, nil
+	case late && !(fired && ctx.Err() != nil):
+		return n, false, &writeTimeout{w.cfg.WriteTimeout, err}
+	case w.fragile || bare:
+		return n, false, interruption(ctx, err)
+	case fired:
 		return n, true, ctx.Err()
 	}
-	return n, !own && limit.until() > 0, err
+	return n, !own, err
+}
+
+// interruption returns why a call was interrupted that ended with err, on a
+// net.Conn that does not survive that.
+func interruption(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+}
+
+// A writeTimeout ends a connection whose peer takes nothing.
+type writeTimeout struct {
+	after time.Duration
+	err   error // of the net.Conn
+}
+
+// Error names Config.WriteTimeout.
+func (e *writeTimeout) Error() string {
+	return fmt.Sprintf("websocket: the peer took nothing for %v (Config.WriteTimeout): %v", e.after, e.err)
+}
+
+// Is reports whether target is os.ErrDeadlineExceeded.
+func (e *writeTimeout) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// Unwrap returns the error of the net.Conn.
+func (e *writeTimeout) Unwrap() error { return e.err }
+
+// Timeout is that of net.Error.
+func (e *writeTimeout) Timeout() bool { return true }
+
+// Temporary is that of net.Error.
+func (e *writeTimeout) Temporary() bool { return false }
+
+// limit returns when a write that begins now has taken too long; 0 is never.
+func (w *frameWriter) limit() instant {
+	if w.cfg.WriteTimeout <= 0 || w.patient && w.cfg.PingInterval > 0 {
+		return 0
+	}
+	return now().add(w.cfg.WriteTimeout)
 }
 
 // never is the yield function of calls that nothing interrupts.
@@ -517,26 +609,56 @@ func never() bool { return false }
 // tryWrite writes what the socket takes of the work, up to the end of a piece,
 // without waiting.
 func (w *frameWriter) tryWrite() (int, error) {
+	n, err := w.writeRaw()
+	w.progress.Add(uint64(n))
+	return n, err
+}
+
+// writeRaw writes to the socket by onWritable.
+func (w *frameWriter) writeRaw() (int, error) {
 	w.written, w.wrote = 0, nil
 	err := w.nc.raw.Write(w.onWritable)
 	if err == nil {
 		err = w.wrote
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+	} else if errors.Is(err, os.ErrDeadlineExceeded) && !w.await {
 		err = nil
 	}
 	return w.written, err
 }
 
-// writeRest writes the work from off on and waits as long as it takes.
-func (w *frameWriter) writeRest(off int) (int, error) {
-	head := w.work.head.b
-	if w.work.external == nil {
-		return writeConn(w.nc, head[off:])
+// Sizes in bytes of what is handed to a net.Conn at once, where it does not say
+// how much of that it has taken before it has taken all: the timeout begins anew
+// for each piece.
+const (
+	maxPiece       = 64 << 10
+	maxVectorPiece = 128 << 10 // of a payload, beside a frame header
+)
+
+// writeSome writes some of the work from off on: what the socket takes once it
+// takes something, or one piece.
+func (w *frameWriter) writeSome(off int) (int, error) {
+	head, external := w.work.head.b, w.work.external
+	switch {
+	case w.nc.raw != nil && (external == nil || off >= len(head)):
+		return w.writeAwaited(off)
+	case w.nc.raw != nil:
+		return w.vector.write(w.nc.Conn, head[off:], external[:min(len(external), maxVectorPiece)])
 	}
-	if off >= len(head) {
-		return writeConn(w.nc, w.work.external[off-len(head):])
+	rest := external
+	if off < len(head) {
+		rest = head[off:]
+	} else {
+		rest = rest[off-len(head):]
 	}
-	return w.vector.write(w.nc.Conn, head[off:], w.work.external)
+	return writeConn(w.nc, rest[:min(len(rest), maxPiece)])
+}
+
+// writeAwaited waits until the socket takes something of the work from off on.
+func (w *frameWriter) writeAwaited(off int) (int, error) {
+	before := w.work.off
+	w.work.off, w.await = off, true
+	defer func() { w.work.off, w.await = before, false }()
+	return w.writeRaw()
 }
 
 // A vector is memory for writing two slices in one system call.
@@ -617,7 +739,12 @@ func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revo
 // waited for it. The caller holds w.mu.
 func (w *frameWriter) doneLocked() {
 	w.sent += w.work.span(w.final)
-	w.finished = w.finished || w.work.final
+	if w.work.final && !w.finished {
+		w.finished = true
+		if w.finalOut != nil {
+			close(w.finalOut)
+		}
+	}
 	w.work.head.free()
 	w.work = work{}
 	if len(w.line) > 0 {
@@ -689,6 +816,7 @@ func (k *work) takeOver() {
 // wanted to write are told. The caller holds w.mu.
 func (w *frameWriter) breakLocked(err error) error {
 	w.dead, w.busy = true, false
+	w.wakeQuietLocked()
 	if w.err == nil {
 		w.err = err
 	}

@@ -25,20 +25,25 @@ import (
 type guard struct {
 	mu      sync.Mutex
 	nc      *socket
-	write   bool            // which direction
-	keep    bool            // every call has a limit: no need to take it back
-	armed   bool            // a call is blocked, or about to be
-	own     bool            // it is the connection's: a kick ends it, the user's deadline does not
-	fired   bool            // it was interrupted: the deadline on nc is in the past
-	ctx     bool            // it listens to the registered context
-	foreign bool            // the deadline on nc is not the user's
-	bare    bool            // nc has no deadlines: interruptions close it
-	alarm   *time.Timer     // interrupts an armed call at its deadline, if nc is bare
-	limit   instant         // of the armed call; 0 for none
-	done    <-chan struct{} // of the registered context
-	stop    func() bool     // ends the registration
-	user    instant         // the deadline that the user set; 0 for none
-	moved   chan struct{}   // closed when user is set again; nil if nobody waits
+	write   bool        // which direction
+	keep    bool        // every call has a limit: no need to take it back
+	armed   bool        // a call is blocked, or about to be
+	own     bool        // it is the connection's: a kick ends it, the user's deadline does not
+	fired   bool        // it was interrupted: the deadline on nc is in the past
+	ctx     bool        // it listens to the registered context
+	foreign bool        // the deadline on nc is not the user's
+	bare    bool        // nc has no deadlines: interruptions close it
+	alarm   *time.Timer // interrupts an armed call at its deadline, if nc is bare
+
+	leftover instant         // the deadline that the last call left on nc; 0 for none
+	sweeper  *time.Timer     // takes it back
+	sweeping bool            // sweeper runs
+	half     instant         // of the time that a call has
+	limit    instant         // of the armed call; 0 for none
+	done     <-chan struct{} // of the registered context
+	stop     func() bool     // ends the registration
+	user     instant         // the deadline that the user set; 0 for none
+	moved    chan struct{}   // closed when user is set again; nil if nobody waits
 }
 
 // A lateGuard is a guard that exists from its first use on. Most connections
@@ -139,6 +144,9 @@ func (g *guard) disarm() (interrupted bool) {
 	interrupted = g.fired
 	if g.fired || g.foreign && !g.keep {
 		g.set(g.user)
+	} else if g.keep && g.limit != 0 {
+		g.leftover = g.limit
+		g.sweepLater()
 	}
 	g.armed, g.own, g.ctx, g.fired, g.foreign = false, false, false, false, false
 	g.limit = 0
@@ -146,6 +154,37 @@ func (g *guard) disarm() (interrupted bool) {
 		g.alarm.Stop()
 	}
 	return interrupted
+}
+
+// sweepLater sees to it that a deadline that was left on nc is taken back before
+// it passes: crypto/tls writes also on its own account, when the peer asks for
+// new keys, and must not find it in the past. The caller holds g.mu.
+func (g *guard) sweepLater() {
+	if g.sweeping {
+		return
+	}
+	g.sweeping = true
+	g.half = max(instant(g.leftover.until()/2), 1)
+	if g.sweeper == nil {
+		g.sweeper = time.AfterFunc(time.Duration(g.half), g.sweep)
+	} else {
+		g.sweeper.Reset(time.Duration(g.half))
+	}
+}
+
+// sweep is called by the sweeper.
+func (g *guard) sweep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := instant(g.leftover.until())
+	switch {
+	case !g.sweeping:
+	case g.armed || left > g.half:
+		g.sweeper.Reset(time.Duration(max(left-g.half, g.half/2, 1)))
+	default:
+		g.sweeping, g.leftover = false, 0
+		g.set(g.user)
+	}
 }
 
 // register makes ctx the one whose end interrupts armed calls.
@@ -272,6 +311,10 @@ func (g *guard) release() {
 		g.stop()
 	}
 	g.stop, g.done, g.ctx = nil, nil, false
+	if g.sweeper != nil {
+		g.sweeper.Stop()
+		g.sweeping = false
+	}
 }
 
 // set sets the deadline on the net.Conn; 0 means none. That there are no

@@ -204,11 +204,9 @@ func (c *Conn) readAlone() {
 	}
 }
 
-// readAside reads until a data frame comes, the application wants to read, or
-// the connection ends. It returns nil if a data frame is next. While the peer is
-// probed, what is behind that is received as well, as far as it fits in an
-// ordinary buffer or two: a peer that sends is not gone. The caller has the
-// reading turn.
+// readAside reads until the application wants to, the connection ends, or an
+// ordinary buffer is full of what the application has not read. It returns nil in
+// the last case. The caller has the reading turn.
 func (c *Conn) readAside() error {
 	by := caller{ctx: context.Background(), own: true}
 	for {
@@ -218,24 +216,37 @@ func (c *Conn) readAside() error {
 		case c.isClosing():
 			return c.discardAll(by)
 		}
-		for c.betweenFrames() && !(c.in.dataWaits() && !c.isClosing()) {
-			if err := c.readControlFrame(by); err != nil {
-				return err
+		var err error
+		if c.betweenFrames() && !c.in.dataWaits() {
+			err = c.readControlFrame(by)
+		} else {
+			c.foundData()
+			if c.in.err != nil || len(c.in.unread()) >= c.in.small {
+				return nil
 			}
+			err = c.readAhead(by)
 		}
-		c.foundData()
-		if !c.probing.Load() || len(c.in.unread()) >= maxAhead {
-			return nil
-		}
-		if _, err := c.receive(by, nil); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// maxAhead is about how many bytes are received ahead of the application while
-// the peer is probed.
-const maxAhead = 16 << 10
+// readAhead receives what comes behind data that the application has not read:
+// that tells whether the peer is gone. It is not looked at. An error of the
+// network waits for the application as well, behind that data.
+func (c *Conn) readAhead(by caller) error {
+	if err := c.beforeWait(by); err != nil {
+		return err
+	}
+	_, err := c.in.fill(nil)
+	c.readGuard.ifMade().disarm()
+	c.heardNow()
+	if c.in.err != nil {
+		return nil
+	}
+	return err
+}
 
 // foundData notes that data waits that nobody reads. What comes behind it is not
 // seen, so the peer's Pings are not answered: a sign of life tells it from time
@@ -246,10 +257,18 @@ func (c *Conn) foundData() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.end.Load() == nil {
+	if c.end.Load() == nil && c.keepalive.beat == 0 {
 		c.keepalive.beat = now().add(c.beatInterval())
 		c.rearmLocked()
 	}
+}
+
+// heardNow notes that bytes came.
+func (c *Conn) heardNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keepalive.received = c.in.received.Load()
+	c.keepalive.heard = now()
 }
 
 // betweenFrames reports whether the next byte to read belongs to a header.
@@ -265,6 +284,7 @@ func (c *Conn) readControlFrame(by caller) error {
 		return c.failProtocol(v)
 	case !ok:
 		_, err := c.receive(by, nil)
+		c.heardNow()
 		return err
 	}
 	c.countFrame(h)
@@ -299,6 +319,7 @@ func (c *Conn) startKeepalive() {
 	k.lastMessage.Store(int64(k.looked))
 	k.standIn = k.looked.add(standInDelay)
 	k.progress = c.progress()
+	k.received = c.in.received.Load()
 	c.standIn.Store(standInDue)
 	k.timer = time.AfterFunc(standInDelay, c.tick)
 }
@@ -379,20 +400,20 @@ func (c *Conn) tick() {
 // 6455, Section 5.5.3). The caller holds c.mu.
 func (c *Conn) beatLocked(at instant) bool {
 	k := &c.keepalive
-	if !c.stuck.Load() {
-		k.beat = 0
-	}
 	if k.beat == 0 || k.beat > at {
 		return false
 	}
-	k.beat = at.add(c.beatInterval())
-	return true
+	k.beat = 0
+	if c.stuck.Load() {
+		k.beat = at.add(c.beatInterval())
+	}
+	return k.beat != 0
 }
 
 // beatInterval returns how often a sign of life is due, so that a peer with the
 // same settings never takes us for gone.
 func (c *Conn) beatInterval() time.Duration {
-	return max(min(c.cfg.PingInterval, c.cfg.PongTimeout)/2, time.Millisecond)
+	return max(min(c.cfg.PingInterval, c.cfg.PongTimeout)/3, time.Millisecond)
 }
 
 // idleAt returns when the connection will have been without data for too long.

@@ -79,43 +79,45 @@ func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 // pingIntervals are the settings under which nobody may wait for a Pong.
 var pingIntervals = map[string]time.Duration{"default": 0, "off": -1}
 
-// readings are what an application did before it stopped to read.
+// readings are what an application did before it stopped to read. After a read
+// that gave up a stand-in reads at once, else soon.
 var readings = []struct {
-	name string
-	do   func(t *testing.T, c *Conn, peer *pingingPeer)
+	name   string
+	do     func(t *testing.T, c *Conn, peer *pingingPeer)
+	gaveUp bool
 }{
-	{"never", func(*testing.T, *Conn, *pingingPeer) {}},
+	{"never", func(*testing.T, *Conn, *pingingPeer) {}, false},
 	{"context ended", func(t *testing.T, c *Conn, _ *pingingPeer) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, _, err := c.Read(ctx); err != context.DeadlineExceeded {
 			t.Errorf("Read: %v", err)
 		}
-	}},
+	}, true},
 	{"deadline passed", func(t *testing.T, c *Conn, _ *pingingPeer) {
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		if _, _, err := c.Read(context.Background()); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read: %v", err)
 		}
-	}},
+	}, true},
 	{"deadline was over", func(t *testing.T, c *Conn, _ *pingingPeer) {
 		c.SetReadDeadline(time.Now().Add(-time.Second))
 		if _, _, err := c.Read(context.Background()); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read: %v", err)
 		}
-	}},
+	}, true},
 	{"one message", func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "subscribe"))
 		if _, _, err := c.Read(context.Background()); err != nil {
 			t.Errorf("Read: %v", err)
 		}
-	}},
+	}, false},
 	{"one message into", func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "subscribe"))
 		if _, _, err := c.ReadInto(context.Background(), nil); err != nil {
 			t.Errorf("ReadInto: %v", err)
 		}
-	}},
+	}, false},
 	{"a loop was left", func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "one"))
 		for _, err := range c.Messages(context.Background()) {
@@ -124,7 +126,7 @@ var readings = []struct {
 			}
 			break
 		}
-	}},
+	}, false},
 	{"a streamed message", func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "streamed"))
 		_, r, err := c.Reader(context.Background())
@@ -134,7 +136,7 @@ var readings = []struct {
 		if err != nil {
 			t.Errorf("Reader: %v", err)
 		}
-	}},
+	}, false},
 }
 
 // TestPingIsAnsweredWithNobodyReading wants the Pong at the same instant (V09):
@@ -148,9 +150,15 @@ func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 				eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
 					p := peer.listen(t, true)
 					reading.do(t, c, p)
+					if !reading.gaveUp {
+						time.Sleep(3 * standInDelay)
+					}
 					p.wantPong(t, "at once")
 					p.wantPong(t, "again")
 					reading.do(t, c, p)
+					if !reading.gaveUp {
+						time.Sleep(3 * standInDelay)
+					}
 					p.wantPong(t, "after the second time")
 					for n := range 3 {
 						time.Sleep(7 * time.Second)
@@ -172,7 +180,7 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 			eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
 				p := peer.listen(t, true)
 				p.say(p.frame(0x89, "before"), p.frame(0x81, "a message"), p.frame(0x89, "behind"))
-				synctest.Wait()
+				time.Sleep(3 * standInDelay)
 				if !p.has(0xa, "before") {
 					t.Error("the Ping before the message was not answered at once")
 				}
@@ -180,7 +188,7 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 				if _, body, err := c.Read(context.Background()); string(body) != "a message" {
 					t.Errorf("Read: %q, %v", body, err)
 				}
-				synctest.Wait()
+				time.Sleep(3 * standInDelay)
 				if !p.has(0xa, "behind") {
 					t.Error("the Ping behind the message was not answered after it was read")
 				}
@@ -353,7 +361,7 @@ func TestGoneIsFound(t *testing.T) {
 				case <-c.Context().Done():
 				case <-time.After(time.Hour):
 				}
-				if took := time.Since(began); took != 50*time.Second || !errors.Is(c.terminal(), ErrPongTimeout) {
+				if took := time.Since(began); took < 50*time.Second || took > 50*time.Second+3*standInDelay || !errors.Is(c.terminal(), ErrPongTimeout) {
 					t.Errorf("after %v the end is %v; want %v after 50s", took, c.terminal(), ErrPongTimeout)
 				}
 			})

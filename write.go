@@ -33,22 +33,26 @@ type frameWriter struct {
 	cfg        *Config
 	broken     func(error) // told when a write fails that nobody waits for
 	guard      lateGuard
-	hold       atomic.Bool // replies may wait for more
-	masked     bool        // frames leave masked: we are the client
+	hold       atomic.Bool   // replies may wait for more
+	progress   atomic.Uint64 // bytes that have left
+	masked     bool          // frames leave masked: we are the client
 
 	mu        sync.Mutex
-	fragile   bool    // a write that is interrupted breaks nc
-	delegate  bool    // goroutines of our own flush, whom nothing interrupts
-	dead      bool    // the network failed: nothing more is written either
-	busy      bool    // somebody flushes
-	finished  bool    // the Close frame is on the network
-	holdArmed bool    // holdTimer runs
-	idles     uint8   // tickets in idle
-	err       error   // why nothing more is accepted: the first error, or the end
-	urgent    *buffer // control frames
-	lastPong  *buffer // the latest Pong that found urgent full
-	data      *buffer // data frames
-	final     *buffer // the Close frame, which comes last
+	fragile   bool          // a write that is interrupted breaks nc
+	delegate  bool          // goroutines of our own flush, whom nothing interrupts
+	patient   bool          // keepalive finds a peer that is gone, no timeout of writes
+	owed      bool          // something was held, whose writer was told that it is written
+	dead      bool          // the network failed: nothing more is written either
+	busy      bool          // somebody flushes
+	finished  bool          // the Close frame is on the network
+	holdArmed bool          // holdTimer runs
+	idles     uint8         // tickets in idle
+	err       error         // why nothing more is accepted: the first error, or the end
+	urgent    *buffer       // control frames
+	lastPong  *buffer       // the latest Pong that found urgent full
+	data      *buffer       // data frames
+	final     *buffer       // the Close frame, which comes last
+	finalOut  chan struct{} // closed when finished is set; nil if nobody waits
 	appended  int64
 	sent      int64
 	heldSince instant
@@ -76,7 +80,7 @@ func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) 
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
 			w.written, w.wrote = writeNow(fd, w.work.rest())
-			return true
+			return !w.await || w.written > 0 || w.wrote != nil
 		}
 	}
 }
@@ -91,6 +95,7 @@ func (w *frameWriter) neverInterrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.delegate = w.nc.raw == nil
+	w.patient = true
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
@@ -210,6 +215,7 @@ func (w *frameWriter) heldLocked() bool {
 	if !w.hold.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.data.b) >= maxHeld {
 		return false
 	}
+	w.owed = true
 	if w.heldSince != 0 {
 		return true
 	}

@@ -172,7 +172,7 @@ func TestCloseWithOpenWriterAndQueue(t *testing.T) {
 				far.Write(clientFrame(0x88, "\x03\xe8"))
 			}
 		}()
-		require.ErrorContains(t, c.Close(CloseNormal, ""), "1 queued message")
+		require.ErrorContains(t, c.Close(CloseNormal, ""), "given up: 1, with 6 bytes")
 		require.True(t, asCloseError(c.terminal()).clean())
 	})
 }
