@@ -171,10 +171,14 @@ func invalidRequest(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
-// checkDialOptions returns an error if a request cannot say what o wants.
+// checkDialOptions returns an error if o has a value that means nothing, or a
+// request cannot say what it wants.
 func checkDialOptions(o *DialOptions) error {
 	if _, _, ok := splitHostPort(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
+	}
+	if err := o.Config.check(); err != nil {
+		return err
 	}
 	if err := checkSubprotocols(o.Subprotocols); err != nil {
 		return err

@@ -365,7 +365,7 @@ func appendRequest(b []byte, r *http.Request, resource string) []byte {
 func checkSubprotocols(list []string) error {
 	for i, s := range list {
 		if !isToken(s) {
-			return fmt.Errorf("subprotocol %q is not a token", s)
+			return fmt.Errorf("subprotocol %q is not a token: write it without spaces and separators", s)
 		}
 		if slices.Contains(list[:i], s) {
 			return fmt.Errorf("subprotocol %q is listed twice", s)
