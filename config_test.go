@@ -114,7 +114,7 @@ func TestMisconfiguredServer(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		opts := &AcceptOptions{Config: c}
 		w := httptest.NewRecorder()
-		_, err := Accept(w, parsed(t, request("-Host")), opts)
+		_, err := Accept(w, parsed(t, request("POST /chat HTTP/1.1")), opts)
 		mustBeMisconfigured(t, err, 500, want)
 		require.Equal(t, "server is set up wrongly\n", w.Body.String())
 
