@@ -171,10 +171,14 @@ func invalidRequest(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
-// checkDialOptions returns an error if a request cannot say what o wants.
+// checkDialOptions returns an error if o has a value that means nothing, or a
+// request cannot say what it wants.
 func checkDialOptions(o *DialOptions) error {
 	if _, _, ok := splitHostPort(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
+	}
+	if err := o.Config.check(); err != nil {
+		return err
 	}
 	if err := checkSubprotocols(o.Subprotocols); err != nil {
 		return err
@@ -388,8 +392,7 @@ func (d *dialer) exchange(head *headReader) (r *http.Response, agreed agreement,
 	r.Request = d.request
 	d.keepCookies(r)
 	if r.StatusCode != http.StatusSwitchingProtocols {
-		readErrorBody(head, text, r)
-		return r, agreed, notSwitched(r)
+		return r, agreed, notSwitched(r, readErrorBody(head, text, r))
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
@@ -419,24 +422,32 @@ func (d *dialer) keepCookies(r *http.Response) {
 	}
 }
 
-// readErrorBody reads the beginning of the body of r, whose head was text. A
-// body that cannot be framed stays empty.
-func readErrorBody(head *headReader, text string, r *http.Response) {
+// readErrorBody reads the beginning of the body of r, whose head was text, and
+// returns it. A body that cannot be framed stays empty.
+func readErrorBody(head *headReader, text string, r *http.Response) []byte {
 	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
 	framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request)
 	if err != nil {
-		return
+		return nil
 	}
 	body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
 	*r = *framed
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body
 }
 
-// notSwitched returns the error for a response that is not 101.
-func notSwitched(r *http.Response) error {
-	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused"}
-	if versions := r.Header[versionField]; len(versions) > 0 {
-		e.Reason = fmt.Sprintf("server refused and speaks WebSocket version %q", strings.Join(versions, ", "))
+// notSwitched returns the error for a response that is not 101 and whose body
+// begins with body.
+func notSwitched(r *http.Response, body []byte) error {
+	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", said: saidBy(r, body)}
+	versions := r.Header[versionField]
+	switch {
+	case len(versions) > 0:
+		e.Reason = fmt.Sprintf("server refused and speaks WebSocket version %s", excerpt(strings.Join(versions, ", ")))
+	case isRedirect(r):
+		e.Reason = "server redirects, and Dial follows as many redirects as DialOptions.Redirects says"
+	case r.StatusCode < 300:
+		e.Reason = "URL is no WebSocket endpoint, or a proxy on the way removed Upgrade from the request"
 	}
 	return e
 }

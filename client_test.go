@@ -298,7 +298,7 @@ func TestNoEntropy(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	covers(t, "C19", "C20", "C34", "C35", "W04", "Q.B03", "Q.B07")
+	covers(t, "C19", "C20", "C34", "C35", "P16", "W04", "Q.B03", "Q.B07")
 	long := strings.Repeat("x", 5000)
 	for _, c := range []struct {
 		name   string
@@ -307,14 +307,23 @@ func TestRefusals(t *testing.T) {
 		body   string
 		want   string // in the error
 	}{
-		{"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", ""},
+		{"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", "is no WebSocket endpoint"},
 		{"204", "HTTP/1.1 204 No Content\r\n\r\n", 204, "", ""},
-		{"302", "HTTP/1.1 302 Found\r\nLocation: ws://other/\r\nContent-Length: 0\r\n\r\n", 302, "", ""},
+		{"302", "HTTP/1.1 302 Found\r\nLocation: ws://other/?a=b\r\nContent-Length: 0\r\n\r\n", 302, "", `(HTTP status 302, Location "ws://other/?a=b")`},
+		{"302 with password", "HTTP/1.1 302 Found\r\nLocation: ws://user:pass@other/\r\nContent-Length: 0\r\n\r\n", 302, "", `Location "ws://user:xxxxx@other/")`},
+		{"302 with malformed Location", "HTTP/1.1 302 Found\r\nLocation: ws://u:p@[\r\nContent-Length: 0\r\n\r\n", 302, "", "(HTTP status 302)"},
+		{"302 with long Location", "HTTP/1.1 302 Found\r\nLocation: /" + long + "\r\nContent-Length: 0\r\n\r\n", 302, "", `Location "/` + long[:199] + `...")`},
+		{"302 with Location that is not ASCII", "HTTP/1.1 302 Found\r\nLocation: /\xc3\xa4\r\nContent-Length: 0\r\n\r\n", 302, "", `Location "/%C3%A4")`},
+		{"403 without reason phrase", "HTTP/1.1 403\r\nContent-Length: 2\r\n\r\nno", 403, "no", `server refused (HTTP status 403, body "no")`},
+		{"403 in lines", "HTTP/1.1 403 \r\nContent-Length: 20\r\n\r\nno\r\n\t way,\x1b \"you\" \xff\n", 403, "no\r\n\t way,\x1b \"you\" \xff\n", `body "no way,\x1b \"you\" \xff")`},
+		{"403 in white space", "HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\n\r\n \t", 403, "\r\n \t", "(HTTP status 403)"},
+		{"403 in runes", "HTTP/1.1 403 No\r\nContent-Length: 202\r\n\r\n" + "x" + strings.Repeat("\u00e4", 100) + "y", 403, "x" + strings.Repeat("\u00e4", 100) + "y", `body "x` + strings.Repeat("\u00e4", 99) + `...")`},
+		{"403 compressed", "HTTP/1.1 403 No\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", 403, "\x1f\x8b", "(HTTP status 403)"},
 		{"401", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno", 401, "no", ""},
 		{"403 of HTTP/1.0", "HTTP/1.0 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", 403, "no", ""},
 		{"404 chunked", "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", 404, "no", ""},
 		{"426", "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8, 7\r\nContent-Length: 0\r\n\r\n", 426, "", `"8, 7"`},
-		{"500 with a long body", "HTTP/1.1 500 Oops\r\nContent-Length: 5000\r\n\r\n" + long, 500, long[:1024], ""},
+		{"500 with a long body", "HTTP/1.1 500 Oops\r\nContent-Length: 5000\r\n\r\n" + long, 500, long[:1024], `body "` + long[:200] + `...")`},
 		{"500 with a huge body", "HTTP/1.1 500 Oops\r\nContent-Length: 1073741824\r\n\r\n" + long, 500, long[:1024], ""},
 		{"500 with endless chunks", "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("800\r\n"+long[:2048]+"\r\n", 3), 500, long[:1024], ""},
 		{"500 with malformed chunks", "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nx\r\n", 500, "hi", ""},
@@ -357,7 +366,7 @@ func TestMalformedResponses(t *testing.T) {
 		"garbage":            "garbage\r\n\r\n",
 		"HTTP/2":             "HTTP/2 101 Switching Protocols\r\n\r\n",
 		"HTTP/1.0":           response("HTTP/1.0 101 Switching Protocols"),
-		"no reason":          response("HTTP/1.1 101"),
+		"no status":          response("HTTP/1.1 "),
 		"bare LF":            strings.ReplaceAll(response(), "\r\n", "\n"),
 		"one bare LF":        strings.Replace(response(), "\r\n", "\n", 1),
 		"folded":             response("X-A: b\r\n c"),
@@ -379,6 +388,16 @@ func TestMalformedResponses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNoReasonPhrase has a server that leaves reason phrase and space out.
+func TestNoReasonPhrase(t *testing.T) {
+	covers(t, "P16")
+	c, r, err := dialScript(t, reply(response("HTTP/1.1 101")), nil)
+	if err != nil || r.StatusCode != 101 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	c.CloseNow()
 }
 
 // TestHugeHeaderIsNotRead checks how much is read of a response without end.

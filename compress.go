@@ -128,9 +128,9 @@ func (d deflateParams) agreement() *deflateAgreement {
 }
 
 // acceptExtensions answers the client's offers, of which the first that is
-// valid is taken (RFC 7692, Section 5). Other extensions, and offers with a
-// parameter that is not valid, are declined. It returns what was agreed on and
-// the elements of the answer.
+// valid, and allows what c demands, is taken (RFC 7692, Section 5). Other
+// extensions, and offers with a parameter that is not valid, are declined. It
+// returns what was agreed on and the elements of the answer.
 func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []extension) {
 	if c == nil {
 		return nil, nil
@@ -139,8 +139,11 @@ func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []
 		if e.name != deflateName {
 			continue
 		}
-		if offer, ok := parseDeflateParams(e); ok {
-			answer := answerDeflate(offer, c)
+		offer, ok := parseDeflateParams(e)
+		if !ok {
+			continue
+		}
+		if answer, ok := answerDeflate(offer, c); ok {
 			return answer.agreement(), []extension{answer.extension()}
 		}
 	}
@@ -148,37 +151,49 @@ func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []
 }
 
 // answerDeflate returns the answer to a valid offer. What the client asks for
-// is granted; what it does not support is not asked for.
-func answerDeflate(offer deflateParams, c *Compression) deflateParams {
-	answer := deflateParams{
+// is granted; what it does not support is not asked for. ok is false if that is
+// demanded: "If a received extension negotiation offer doesn't include the
+// "client_max_window_bits" extension parameter, the corresponding extension
+// negotiation response to the offer MUST NOT include" it (RFC 7692, Section
+// 7.1.2.2), so that nothing is left but to decline.
+func answerDeflate(offer deflateParams, c *Compression) (answer deflateParams, ok bool) {
+	answer = deflateParams{
 		serverNoContext: offer.serverNoContext || c.NoContextTakeover,
 		clientNoContext: offer.clientNoContext || c.PeerNoContextTakeover,
 	}
 	if offer.serverWindow > 0 {
 		answer.serverWindow = min(offer.serverWindow, c.window(!answer.serverNoContext))
 	}
+	asked := c.peerWindow()
 	if offer.clientWindowNamed {
 		answer.clientWindow = offer.clientWindow
-		if asked := c.peerWindow(); asked > 0 && (asked < offer.clientWindow || offer.clientWindow == 0) {
+		if asked > 0 && (asked < offer.clientWindow || offer.clientWindow == 0) {
 			answer.clientWindow = asked
 		}
 		if answer.clientWindow < minPeerWindow {
 			answer.clientWindow = 0
 		}
 	}
-	return answer
+	return answer, !c.RequirePeer || asked == 0 || answer.clientWindow > 0
 }
 
-// offerExtensions returns what a client offers for c.
+// offerExtensions returns what a client offers for c: "A client may also offer
+// multiple PMCE choices to the server by including multiple elements" (RFC 7692,
+// Section 5.1), the one that it prefers first.
 func offerExtensions(c *Compression) []extension {
 	if c == nil {
 		return nil
 	}
-	return []extension{deflateOffer(c).extension()}
+	wished, least := deflateOffer(c), leastOffer(c)
+	if wished == least {
+		return []extension{wished.extension()}
+	}
+	return []extension{wished.extension(), least.extension()}
 }
 
-// deflateOffer returns the parameters of the client's offer. That the client
-// can limit its window is always said.
+// deflateOffer returns the parameters of the client's first offer, with all
+// that is asked of the server. That the client can limit its window is always
+// said.
 func deflateOffer(c *Compression) deflateParams {
 	d := deflateParams{
 		serverNoContext:   c.PeerNoContextTakeover,
@@ -192,17 +207,28 @@ func deflateOffer(c *Compression) deflateParams {
 	return d
 }
 
+// leastOffer returns the parameters of the client's last offer, of which the
+// server must grant all.
+func leastOffer(c *Compression) deflateParams {
+	d := deflateOffer(c)
+	if !c.RequirePeer {
+		d.serverNoContext, d.serverWindow = false, 0
+	}
+	return d
+}
+
 // errDeflateAnswer are the ways in which a server's answer does not fit.
 var (
 	errNotOffered      = errors.New("response uses an extension that was not offered")
 	errDeflateInvalid  = errors.New("response has invalid parameters of permessage-deflate")
-	errDeflateIgnored  = errors.New("response does not grant what was asked of permessage-deflate")
-	errDeflateUnasked  = errors.New("response asks for a window that was not offered")
+	errDeflateIgnored  = errors.New("response does not grant what Compression.RequirePeer demands: do without it, or without compression")
+	errDeflateUnasked  = errors.New("response asks for a larger client window than was offered")
 	errDeflateRepeated = errors.New("response accepts permessage-deflate twice")
 )
 
-// checkDeflate judges a server's answer to the offer made for c and returns
-// what was agreed on. Any departure fails the connection (RFC 7692,
+// checkDeflate judges a server's answer to the offers made for c and returns
+// what was agreed on. An answer to the first offer is one to the last as well,
+// which asks for less. Any departure fails the connection (RFC 7692,
 // Section 7).
 func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, error) {
 	switch {
@@ -216,7 +242,7 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 		return nil, errNotOffered
 	}
 	answer, ok := parseDeflateParams(elements[0])
-	offer := deflateOffer(c)
+	offer := leastOffer(c)
 	switch {
 	case !ok, answer.clientWindowNamed && answer.clientWindow == 0:
 		return nil, errDeflateInvalid

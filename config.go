@@ -1,7 +1,9 @@
 package websocket
 
 import (
+	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -30,10 +32,16 @@ func (t MessageType) String() string {
 
 // Config holds what both roles can set. The zero value is safe for the open
 // Internet.
+//
+// A value that means nothing is an error at its first use: of Dial and its
+// like before they dial, and of Accept and its like, which answer 500. Of
+// durations, zero is the default. A negative one means never, or is an error
+// where it says so, and so does one of more than 146 years, such as the
+// largest.
 type Config struct {
 	// Subprotocols are those the server supports, in its order of
 	// preference, or those the client offers, in its own order
-	// (RFC 6455, Section 1.9).
+	// (RFC 6455, Section 1.9). They are tokens, and none is listed twice.
 	Subprotocols []string
 
 	// Compression switches permessage-deflate on (RFC 7692). Nil: it is
@@ -49,32 +57,36 @@ type Config struct {
 	// and one more for every 16 bytes received; negative: no limit.
 	MaxFragments int
 
-	// MaxQueuedBytes bounds the payload bytes that [Conn.Send] keeps waiting. 0: 1 MiB.
+	// MaxQueuedBytes bounds the payload bytes that [Conn.Send] keeps waiting.
+	// 0: 1 MiB; negative: an error.
 	MaxQueuedBytes int
 
 	// SlowConsumer is what [Conn.Send] does when the queue is full.
 	SlowConsumer SlowPolicy
 
 	// PingInterval is how long the peer may be silent before it is sent a
-	// Ping. 0: 30 s; negative: never.
+	// Ping. 0: 30 s; negative: it is never sent one.
 	PingInterval time.Duration
 
 	// PongTimeout is how long after such a Ping the peer may stay silent
-	// before the connection ends with [ErrPongTimeout]. 0: 20 s.
+	// before the connection ends with [ErrPongTimeout]. 0: 20 s; negative:
+	// it never ends for that, and Pings only keep the path open.
 	PongTimeout time.Duration
 
-	// WriteTimeout bounds one flush to the network. 0: 30 s. A peer that
-	// takes nothing for so long loses the connection.
+	// WriteTimeout is for how long the peer may take nothing of what is
+	// written before it loses the connection. 0: 30 s; negative: for ever.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a connection on which no data message arrived for so
-	// long. 0: off.
+	// long. 0 and negative: never.
 	IdleTimeout time.Duration
 
-	// HandshakeTimeout bounds the opening handshake. 0: 10 s.
+	// HandshakeTimeout bounds the opening handshake. 0: 10 s; negative: the
+	// context alone bounds it.
 	HandshakeTimeout time.Duration
 
-	// CloseTimeout bounds the whole closing handshake. 0: 5 s.
+	// CloseTimeout bounds the whole closing handshake. 0: 5 s; negative: an
+	// error, because Close must end. [Conn.CloseNow] does not wait at all.
 	CloseTimeout time.Duration
 
 	// HoldReplies is the longest that replies wait for more input, so that
@@ -83,7 +95,8 @@ type Config struct {
 	HoldReplies time.Duration
 
 	// ReadBufferSize is the size in bytes of the buffer borrowed from a pool
-	// while bytes arrive. 0: 4096. Busy connections borrow larger ones.
+	// while bytes arrive, 256 to 1 MiB. 0: 4096. Busy connections borrow
+	// larger ones.
 	ReadBufferSize int
 
 	// SkipUTF8Check accepts text that is not UTF-8, in both directions.
@@ -97,7 +110,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Compression sets the permessage-deflate extension (RFC 7692).
+// Compression sets the permessage-deflate extension (RFC 7692). A value out of
+// its range is an error, as in [Config].
+//
+// What it asks of the peer is a wish. A client offers the extension with what
+// is asked, and once more without (RFC 7692, Section 5.1), and takes what the
+// server grants; a server asks only for what the client's offer allows. With
+// RequirePeer it is a demand.
 type Compression struct {
 	// Level is the compressor's effort, 1 to 9. 0: 1.
 	Level int
@@ -115,6 +134,11 @@ type Compression struct {
 	PeerWindowBits int
 	// PeerNoContextTakeover asks the peer to forget after each message.
 	PeerNoContextTakeover bool
+	// RequirePeer demands PeerWindowBits and PeerNoContextTakeover. A client
+	// fails a handshake in which the server accepts compression without
+	// them; a server does not accept it from a client that cannot be asked.
+	// A peer that does not compress at all is let in.
+	RequirePeer bool
 }
 
 // A SlowPolicy says what [Conn.Send] does when the queue is full.
@@ -150,10 +174,14 @@ func (p SlowPolicy) String() string {
 // lastSettled is what settled returned last.
 var lastSettled atomic.Pointer[Config]
 
-// settled returns c with every zero value replaced by its default. Off is 0
-// for durations and MaxInt64 or MaxInt for limits. The result must not be
-// changed: callers that settle the same Config again and again, as those of
-// Accept do for each request, share it.
+// settled returns c with every zero value replaced by its default. Never is 0
+// for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which are
+// switched off, and math.MaxInt64 for the other durations, which then bound
+// nothing; no limit is MaxInt64 or MaxInt. Values that check refuses are
+// replaced by some that work.
+//
+// The result must not be changed: callers that settle the same Config again
+// and again, as those of Accept do for each request, share it.
 func (c *Config) settled() *Config {
 	s := c.filledIn()
 	if last := lastSettled.Load(); last != nil && s.equals(last) {
@@ -193,16 +221,83 @@ func (c *Config) filledIn() Config {
 	s := *c
 	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)
 	s.MaxQueuedBytes = orDefault(s.MaxQueuedBytes, 1<<20, 1<<20)
-	s.PingInterval = orDefault(s.PingInterval, 30*time.Second, 0)
-	s.PongTimeout = orDefault(s.PongTimeout, 20*time.Second, 20*time.Second)
-	s.WriteTimeout = orDefault(s.WriteTimeout, 30*time.Second, 30*time.Second)
-	s.IdleTimeout = max(s.IdleTimeout, 0)
-	s.HandshakeTimeout = orDefault(s.HandshakeTimeout, 10*time.Second, 10*time.Second)
-	s.CloseTimeout = orDefault(s.CloseTimeout, 5*time.Second, 5*time.Second)
-	s.HoldReplies = orDefault(s.HoldReplies, 100*time.Microsecond, 0)
-	s.ReadBufferSize = min(max(orDefault(s.ReadBufferSize, 4096, 4096), 256), 1<<20)
+	s.PingInterval = orOff(s.PingInterval, 30*time.Second)
+	s.PongTimeout = orNever(s.PongTimeout, 20*time.Second)
+	s.WriteTimeout = orOff(s.WriteTimeout, 30*time.Second)
+	s.IdleTimeout = orOff(s.IdleTimeout, 0)
+	s.HandshakeTimeout = orNever(s.HandshakeTimeout, 10*time.Second)
+	s.CloseTimeout = orNever(max(s.CloseTimeout, 0), 5*time.Second)
+	s.HoldReplies = orNever(orDefault(s.HoldReplies, 100*time.Microsecond, 0), 0)
+	s.ReadBufferSize = min(max(orDefault(s.ReadBufferSize, 4096, 4096), minReadBuffer), maxReadBuffer)
 	return s
 }
+
+const (
+	// forever is the duration that does not pass.
+	forever time.Duration = math.MaxInt64
+	// longest is the longest that may pass: 146 years. Sums of longer ones
+	// and a time would not fit their types.
+	longest time.Duration = 1 << 62
+)
+
+// orOff returns d, or zero's replacement, or 0 for never.
+func orOff(d, zero time.Duration) time.Duration {
+	if d = orDefault(d, zero, 0); d > longest {
+		return 0
+	}
+	return d
+}
+
+// orNever returns d, or zero's replacement, or forever.
+func orNever(d, zero time.Duration) time.Duration {
+	if d = orDefault(d, zero, forever); d > longest {
+		return forever
+	}
+	return d
+}
+
+// Bounds on Config.ReadBufferSize.
+const (
+	minReadBuffer = 256
+	maxReadBuffer = 1 << 20
+)
+
+// check returns an error for the first value of c that means nothing. It leaves
+// Subprotocols to checkSubprotocols.
+func (c *Config) check() error {
+	switch {
+	case c.MaxQueuedBytes < 0:
+		return fmt.Errorf("MaxQueuedBytes is %d: it is 0 for the default, or positive", c.MaxQueuedBytes)
+	case c.SlowConsumer > CloseSlow:
+		return fmt.Errorf("SlowConsumer is %d: it is Block, DropNewest, DropOldest or CloseSlow", c.SlowConsumer)
+	case c.CloseTimeout < 0:
+		return fmt.Errorf("CloseTimeout is %v: Close must end, so it is 0 for the default, or positive", c.CloseTimeout)
+	case c.ReadBufferSize != 0 && (c.ReadBufferSize < minReadBuffer || c.ReadBufferSize > maxReadBuffer):
+		return fmt.Errorf("ReadBufferSize is %d: it is 0 for the default, or %d to %d", c.ReadBufferSize, minReadBuffer, maxReadBuffer)
+	}
+	return c.Compression.check()
+}
+
+// check returns an error for the first value of c, which may be nil, that
+// means nothing.
+func (c *Compression) check() error {
+	switch {
+	case c == nil:
+		return nil
+	case c.Level < 0 || c.Level > 9:
+		return fmt.Errorf("Compression.Level is %d: it is 0 for the default, or 1 to 9", c.Level)
+	case !isWindow(c.WindowBits):
+		return fmt.Errorf("Compression.WindowBits is %d: it is 0 for the default, or 9 to 15", c.WindowBits)
+	case !isWindow(c.PeerWindowBits):
+		return fmt.Errorf("Compression.PeerWindowBits is %d: it is 0 for the peer's choice, or 9 to 15", c.PeerWindowBits)
+	default:
+		return nil
+	}
+}
+
+// isWindow reports whether an application can set bits as the size of a window.
+// The protocol knows windows of 8 bits too, with which zlib cannot compress.
+func isWindow(bits int) bool { return bits == 0 || bits >= 9 && bits <= 15 }
 
 // orDefault returns v, or zero's replacement, or that of a negative value.
 func orDefault[T ~int | ~int64](v, zero, negative T) T {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // This file holds the rules of the opening handshake (RFC 6455, Section 4) and
@@ -49,14 +51,17 @@ type HandshakeError struct {
 	// the network or of TLS, or the context's.
 	Err error
 
-	invalid bool // the request cannot be made
+	invalid bool   // the request cannot be made
+	said    string // what the response says of itself, for Error
 }
 
-// Error returns the reason, the status and the cause.
+// Error returns the reason, the status and the cause. On a client, Location and
+// the beginning of the body of the response stand with the status, in quotes
+// and on one line; a password in Location does not.
 func (e *HandshakeError) Error() string {
 	s := "websocket: opening handshake: " + e.Reason
 	if e.Status != 0 {
-		s += " (HTTP status " + strconv.Itoa(e.Status) + ")"
+		s += " (HTTP status " + strconv.Itoa(e.Status) + e.said + ")"
 	}
 	if e.Err != nil {
 		s += ": " + withoutPrefix(e.Err)
@@ -103,6 +108,7 @@ type deflateAgreement struct {
 var requestChecks = [...]func(*http.Request) error{
 	checkHTTPVersion,
 	checkMethod,
+	checkRequestTarget,
 	checkHostField,
 	checkUpgrade,
 	checkConnection,
@@ -126,14 +132,25 @@ func checkRequest(r *http.Request) error {
 // Section 7.8), and HTTP/2, where it does not exist.
 func checkHTTPVersion(r *http.Request) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
-		return refusal(http.StatusHTTPVersionNotSupported, "WebSocket needs HTTP/1.1")
+		return refusal(http.StatusHTTPVersionNotSupported, fmt.Sprintf("WebSocket needs HTTP/1.1, and this request came in HTTP/%d.%d: "+
+			"a proxy in front of this server must speak HTTP/1.1 to it, and pass Upgrade and Connection on"+
+			" (nginx: proxy_http_version 1.1)", r.ProtoMajor, r.ProtoMinor))
 	}
 	return nil
 }
 
 func checkMethod(r *http.Request) error {
 	if r.Method != http.MethodGet {
-		return refusal(http.StatusMethodNotAllowed, "method is not GET", "Allow", http.MethodGet)
+		return refusal(http.StatusMethodNotAllowed, "method is not GET, with which a WebSocket opens", "Allow", http.MethodGet)
+	}
+	return nil
+}
+
+// checkRequestTarget refuses "*", which is for OPTIONS alone, and URIs without
+// a path (RFC 9112, Section 3.2).
+func checkRequestTarget(r *http.Request) error {
+	if r.RequestURI == "*" || r.URL != nil && r.URL.Opaque != "" {
+		return refusal(http.StatusBadRequest, "request target is not a path")
 	}
 	return nil
 }
@@ -145,13 +162,22 @@ func checkHostField(r *http.Request) error {
 	return nil
 }
 
+// passOn is the advice for who finds a field of a WebSocket client's request
+// missing, or changed.
+const passOn = ": a proxy in front of this server must pass Upgrade and Connection on" +
+	` (nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")`
+
+// checkUpgrade tells a visitor what this is, and a WebSocket client, which sends
+// a key, what became of its request.
 func checkUpgrade(r *http.Request) error {
 	lines := r.Header["Upgrade"]
 	switch {
+	case len(lines) == 0 && len(r.Header[keyField]) == 0:
+		return refusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint: open it with a WebSocket client", upgradeFields...)
 	case len(lines) == 0:
-		return refusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint", upgradeFields...)
+		return refusal(http.StatusUpgradeRequired, "Upgrade is missing"+passOn, upgradeFields...)
 	case !containsToken(lines, "websocket"):
-		return refusal(http.StatusBadRequest, "Upgrade does not name websocket")
+		return refusal(http.StatusBadRequest, "Upgrade does not name websocket"+passOn)
 	default:
 		return nil
 	}
@@ -163,7 +189,7 @@ var upgradeFields = []string{"Upgrade", "websocket", "Connection", "Upgrade", ve
 
 func checkConnection(r *http.Request) error {
 	if !containsToken(r.Header["Connection"], "upgrade") {
-		return refusal(http.StatusBadRequest, "Connection does not name Upgrade")
+		return refusal(http.StatusBadRequest, "Connection does not name Upgrade"+passOn)
 	}
 	return nil
 }
@@ -177,7 +203,7 @@ func checkVersion(r *http.Request) error {
 	case len(lines) > 1:
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
 	case trimSpace(lines[0]) != "13":
-		return refusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13", upgradeFields...)
+		return refusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
 	default:
 		return nil
 	}
@@ -216,7 +242,7 @@ func isKey(s string) bool {
 // frames. The rest of such a connection is of no use.
 func checkNoBody(r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return refusal(http.StatusBadRequest, "request has a body", "Connection", "close")
+		return refusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
 	}
 	return nil
 }
@@ -365,7 +391,7 @@ func appendRequest(b []byte, r *http.Request, resource string) []byte {
 func checkSubprotocols(list []string) error {
 	for i, s := range list {
 		if !isToken(s) {
-			return fmt.Errorf("subprotocol %q is not a token", s)
+			return fmt.Errorf("subprotocol %q is not a token: write it without spaces and separators", s)
 		}
 		if slices.Contains(list[:i], s) {
 			return fmt.Errorf("subprotocol %q is listed twice", s)
@@ -503,6 +529,35 @@ func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 	default:
 		return lines[0], nil
 	}
+}
+
+// maxQuoted bounds, in bytes, what an error quotes of a response.
+const maxQuoted = 200
+
+// saidBy returns what r and the beginning of its body say, to stand behind the
+// status.
+func saidBy(r *http.Response, body []byte) string {
+	s := ""
+	if u, err := url.Parse(r.Header.Get("Location")); err == nil && u.String() != "" {
+		s = ", Location " + excerpt(u.Redacted())
+	}
+	text := strings.Join(strings.Fields(string(body)), " ")
+	if text != "" && r.Header.Get("Content-Encoding") == "" {
+		s += ", body " + excerpt(text)
+	}
+	return s
+}
+
+// excerpt returns the beginning of s in quotes, on one line.
+func excerpt(s string) string {
+	if len(s) <= maxQuoted {
+		return strconv.Quote(s)
+	}
+	end := maxQuoted
+	for end > maxQuoted-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return strconv.Quote(s[:end] + "...")
 }
 
 // Both: keys and lists.

@@ -210,9 +210,10 @@ func parseResponse(head string) (*http.Response, error) {
 }
 
 // parseStatus returns the code at the start of "101 Switching Protocols", or 0
-// if s is not three digits and a space (RFC 9112, Section 4).
+// if s is not three digits and a space (RFC 9112, Section 4). The space may be
+// missing if the phrase is, as many servers have it.
 func parseStatus(s string) int {
-	if len(s) < 4 || s[3] != ' ' || s[0] < '1' || s[0] > '9' {
+	if len(s) < 3 || len(s) > 3 && s[3] != ' ' || s[0] < '1' || s[0] > '9' {
 		return 0
 	}
 	code := 0

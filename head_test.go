@@ -87,20 +87,22 @@ func TestParseRequest(t *testing.T) {
 }
 
 func TestParseStatusLine(t *testing.T) {
-	covers(t, "C31", "Q.B05", "Q.B13")
+	covers(t, "C31", "P16", "Q.B05", "Q.B13")
 	for _, line := range []string{
-		"HTTP/1.1 101", "HTTP/1.1 1010 X", "HTTP/1.1  101 X", "HTTP/1.1 01 X", "HTTP/1.1 1a1 X", "HTTP/1.1 ", "HTTP/1.1",
+		"HTTP/1.1 10", "HTTP/1.1 101\t", "HTTP/1.1 1010", "HTTP/1.1 1010 X", "HTTP/1.1  101 X", "HTTP/1.1 01 X", "HTTP/1.1 1a1 X", "HTTP/1.1 ", "HTTP/1.1",
 		"HTTP/2 101 X", "HTTP/2.0 101 X", "http/1.1 101 X", "H", "", "ICY 200 OK", "HTTP/1.1 001 X", "HTTP/1.1\t101 X",
 	} {
 		if _, err := parseResponse(line + "\r\n\r\n"); err == nil {
 			t.Errorf("%q is accepted", line)
 		}
 	}
-	r, err := parseResponse("HTTP/1.1 101 \r\n\r\n")
-	if err != nil || r.StatusCode != 101 || r.ProtoMinor != 1 {
-		t.Errorf("empty reason phrase: %+v, %v", r, err)
-	}
-	if body, err := io.ReadAll(r.Body); len(body) > 0 || err != nil {
-		t.Errorf("body: %q, %v", body, err)
+	for _, line := range []string{"HTTP/1.1 101 ", "HTTP/1.1 101"} {
+		r, err := parseResponse(line + "\r\n\r\n")
+		if err != nil || r.StatusCode != 101 || r.ProtoMinor != 1 {
+			t.Fatalf("%q: %+v, %v", line, r, err)
+		}
+		if body, err := io.ReadAll(r.Body); len(body) > 0 || err != nil {
+			t.Errorf("body: %q, %v", body, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -128,12 +129,14 @@ func split(t *testing.T, field string) reading {
 var negotiated = []*Compression{
 	{}, {NoContextTakeover: true}, {PeerNoContextTakeover: true}, {WindowBits: 9}, {WindowBits: 15, PeerWindowBits: 15}, {PeerWindowBits: 9},
 	{WindowBits: 10, PeerWindowBits: 12, NoContextTakeover: true, PeerNoContextTakeover: true},
+	{RequirePeer: true}, {PeerNoContextTakeover: true, RequirePeer: true}, {PeerWindowBits: 9, RequirePeer: true},
+	{WindowBits: 11, PeerWindowBits: 12, NoContextTakeover: true, PeerNoContextTakeover: true, RequirePeer: true},
 }
 
 // TestEveryOffer judges the answers to all offers of up to three parameters by
 // the text of the RFC.
 func TestEveryOffer(t *testing.T) {
-	covers(t, "N05", "N07", "N12", "N13", "N16", "N17", "N18", "N22", "Q.A12", "Q.A13")
+	covers(t, "N05", "N07", "N12", "N13", "N16", "N17", "N18", "N22", "P14", "Q.A12", "Q.A13")
 	for _, c := range negotiated {
 		offers := 0
 		eachWritten(3, func(params []string) {
@@ -144,6 +147,7 @@ func TestEveryOffer(t *testing.T) {
 			field := element(params)
 			answer, agreed := answered(t, field, c)
 			offer, ok := slowRead(params)
+			ok = ok && slowAllows(offer, c)
 			if ok != (answer != "") || ok != (agreed != nil) {
 				t.Errorf("%+v: %q is answered with %q", *c, field, answer)
 			} else if ok {
@@ -153,6 +157,16 @@ func TestEveryOffer(t *testing.T) {
 		n := len(writtenParams)
 		require.Equal(t, 1+n+n*n+n*n*n, offers)
 	}
+}
+
+// slowAllows reports whether a valid offer allows what a server demands. That a
+// client forgets can always be asked (Section 7.1.1.2); that it limits its
+// window only if it can, and nobody is asked for 8 bits (Section 7.1.2.2).
+func slowAllows(offer reading, c *Compression) bool {
+	if !c.RequirePeer || c.PeerWindowBits == 0 {
+		return true
+	}
+	return offer.has("client_max_window_bits") && offer.bits("client_max_window_bits") > 8
 }
 
 // checkAnswer judges the answer to a valid offer.
@@ -200,29 +214,113 @@ func checkWindows(t *testing.T, c *Compression, r role, agreed deflateAgreement)
 	}
 }
 
+// offered returns what a client offers, in its order.
+func offered(t *testing.T, c *Compression) (offers []reading) {
+	t.Helper()
+	for _, e := range offerExtensions(c) {
+		offers = append(offers, split(t, string(appendExtensions(nil, []extension{e}))))
+	}
+	return offers
+}
+
 // TestEveryResponse judges what a client makes of all responses of up to three
-// parameters.
+// parameters: one must fit one of the offers.
 func TestEveryResponse(t *testing.T) {
-	covers(t, "N06", "N08", "N09", "N10", "N12", "N14", "N15", "N19", "N20", "Q.B06", "Q.E11")
+	covers(t, "N06", "N08", "N09", "N10", "N12", "N14", "N15", "N19", "N20", "P14", "Q.B06", "Q.E11")
 	for _, c := range negotiated {
-		offer := split(t, string(appendExtensions(nil, offerExtensions(c))))
-		require.True(t, offer.has("client_max_window_bits"))
+		offers := offered(t, c)
+		for _, offer := range offers {
+			require.True(t, offer.has("client_max_window_bits"))
+		}
 		eachWritten(3, func(params []string) {
 			if t.Failed() {
 				return
 			}
 			response, valid := slowRead(params)
-			want := valid && slowFits(offer, response)
+			want := valid && slices.ContainsFunc(offers, func(offer reading) bool { return slowFits(offer, response) })
 			elements, err := parseExtensions([]string{element(params)})
 			require.NoError(t, err)
 			agreed, err := checkDeflate(elements, c)
 			if want != (err == nil) || want != (agreed != nil) {
-				t.Errorf("%v was offered, %q answered, and that is %v", offer, element(params), err)
+				t.Errorf("%v was offered, %q answered, and that is %v", offers, element(params), err)
 			} else if want {
 				require.Equal(t, response.slowAgreement(), *agreed)
 				checkWindows(t, c, client, *agreed)
 			}
 		})
+	}
+}
+
+// TestWishesAndDemands has the servers that know no parameters, which answer
+// with the bare name, and others that grant less than was asked.
+func TestWishesAndDemands(t *testing.T) {
+	covers(t, "N08", "N14", "P14")
+	wish := Compression{PeerWindowBits: 10, PeerNoContextTakeover: true}
+	demand := wish
+	demand.RequirePeer = true
+	for field, want := range map[string]struct {
+		agreed   deflateAgreement
+		demanded bool // it is what a demand wants
+	}{
+		"permessage-deflate":                                                                                  {deflateAgreement{serverWindow: 15, clientWindow: 15}, false},
+		"permessage-deflate; server_max_window_bits=10":                                                       {deflateAgreement{serverWindow: 10, clientWindow: 15}, false},
+		"permessage-deflate; server_no_context_takeover":                                                      {deflateAgreement{serverNoContext: true, serverWindow: 15, clientWindow: 15}, false},
+		"permessage-deflate; server_no_context_takeover; server_max_window_bits=11":                           {deflateAgreement{serverNoContext: true, serverWindow: 11, clientWindow: 15}, false},
+		"permessage-deflate; server_no_context_takeover; server_max_window_bits=10":                           {deflateAgreement{serverNoContext: true, serverWindow: 10, clientWindow: 15}, true},
+		"permessage-deflate; server_no_context_takeover; server_max_window_bits=9; client_max_window_bits=12": {deflateAgreement{serverNoContext: true, serverWindow: 9, clientWindow: 12}, true},
+	} {
+		for _, c := range []Compression{wish, demand} {
+			granted := !c.RequirePeer || want.demanded
+			conn, _, err := dialScript(t, reply(response("Sec-WebSocket-Extensions: "+field)), &DialOptions{Config: Config{Compression: &c}})
+			require.Equal(t, granted, err == nil, "%+v: %s: %v", c, field, err)
+			if !granted {
+				require.ErrorContains(t, err, "RequirePeer", field)
+				continue
+			}
+			conn.CloseNow()
+			elements, err := parseExtensions([]string{field})
+			require.NoError(t, err)
+			agreed, err := checkDeflate(elements, &c)
+			require.NoError(t, err)
+			require.Equal(t, want.agreed, *agreed, field)
+		}
+	}
+	for _, c := range []Compression{wish, demand} {
+		conn, _, err := dialScript(t, reply(response()), &DialOptions{Config: Config{Compression: &c}})
+		require.NoError(t, err, "a server that does not compress")
+		conn.CloseNow()
+	}
+}
+
+// TestServerThatDemands has clients that cannot limit their window, through
+// every door.
+func TestServerThatDemands(t *testing.T) {
+	covers(t, "N17", "P14")
+	for _, c := range []struct {
+		offer, wish, demand string
+	}{
+		{"permessage-deflate", "permessage-deflate; client_no_context_takeover", ""},
+		{"permessage-deflate; client_max_window_bits=8", "permessage-deflate; client_no_context_takeover", ""},
+		{"permessage-deflate; client_max_window_bits=9", "permessage-deflate; client_no_context_takeover; client_max_window_bits=9",
+			"permessage-deflate; client_no_context_takeover; client_max_window_bits=9"},
+		{"permessage-deflate, permessage-deflate; client_max_window_bits", "permessage-deflate; client_no_context_takeover",
+			"permessage-deflate; client_no_context_takeover; client_max_window_bits=10"},
+	} {
+		for _, d := range doors {
+			for _, require := range []bool{false, true} {
+				opts := &AcceptOptions{Config: Config{Compression: &Compression{PeerWindowBits: 10, PeerNoContextTakeover: true, RequirePeer: require}}}
+				r, nc := d.open(t, opts, request("Sec-WebSocket-Extensions: "+c.offer))
+				want := c.wish
+				if require {
+					want = c.demand
+				}
+				if got := r.Header.Get(extensionsField); r.StatusCode != 101 || got != want {
+					t.Errorf("%s: %q, demanded %v: got %d, %q", d.name, c.offer, require, r.StatusCode, got)
+				}
+				io.WriteString(nc, maskedHello)
+				wantHello(t, nc)
+			}
+		}
 	}
 }
 
@@ -321,17 +419,23 @@ func TestResponsesThatAreNoAnswer(t *testing.T) {
 	require.Nil(t, agreed)
 }
 
-// TestOffers has what a client offers, whatever is configured.
+// TestOffers has what a client offers, whatever is configured: what it asks of
+// the server, and then, unless that is a demand, the same without.
 func TestOffers(t *testing.T) {
-	covers(t, "N08", "N14", "N16", "N20")
+	covers(t, "N08", "N14", "N16", "N20", "P14")
+	const bare = ", permessage-deflate; client_max_window_bits"
 	for want, c := range map[string]Compression{
-		"permessage-deflate; client_max_window_bits":                                                         {},
-		"permessage-deflate; client_no_context_takeover; client_max_window_bits":                             {NoContextTakeover: true},
-		"permessage-deflate; server_no_context_takeover; client_max_window_bits":                             {PeerNoContextTakeover: true},
-		"permessage-deflate; server_max_window_bits=10; client_max_window_bits":                              {PeerWindowBits: 10},
-		"permessage-deflate; server_max_window_bits=9; client_max_window_bits=11":                            {PeerWindowBits: 8, WindowBits: 11},
-		"permessage-deflate; server_max_window_bits=15; client_max_window_bits=15":                           {PeerWindowBits: 99, WindowBits: 99},
-		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits": {Level: 99, Threshold: -5, NoContextTakeover: true, PeerNoContextTakeover: true},
+		"permessage-deflate; client_max_window_bits":                                              {},
+		"permessage-deflate; client_no_context_takeover; client_max_window_bits":                  {NoContextTakeover: true},
+		"permessage-deflate; client_max_window_bits=9":                                            {WindowBits: 9, RequirePeer: true},
+		"permessage-deflate; server_no_context_takeover; client_max_window_bits" + bare:           {PeerNoContextTakeover: true},
+		"permessage-deflate; server_no_context_takeover; client_max_window_bits":                  {PeerNoContextTakeover: true, RequirePeer: true},
+		"permessage-deflate; server_max_window_bits=10; client_max_window_bits" + bare:            {PeerWindowBits: 10},
+		"permessage-deflate; server_max_window_bits=10; client_max_window_bits":                   {PeerWindowBits: 10, RequirePeer: true},
+		"permessage-deflate; server_max_window_bits=9; client_max_window_bits=11" + bare + "=11":  {PeerWindowBits: 9, WindowBits: 11},
+		"permessage-deflate; server_max_window_bits=15; client_max_window_bits=15" + bare + "=15": {PeerWindowBits: 15, WindowBits: 15},
+		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits, " +
+			"permessage-deflate; client_no_context_takeover; client_max_window_bits": {Level: 9, Threshold: -5, NoContextTakeover: true, PeerNoContextTakeover: true},
 	} {
 		require.Equal(t, want, string(appendExtensions(nil, offerExtensions(&c))))
 	}
@@ -345,6 +449,7 @@ func TestNegotiationOverHTTP(t *testing.T) {
 	for offer, want := range map[string][]string{
 		"permessage-deflate; server_max_window_bits=15":                        {"permessage-deflate; server_max_window_bits=12"},
 		"permessage-deflate; server_max_window_bits=8":                         {"permessage-deflate; server_max_window_bits=8"},
+		"permessage-deflate; client_max_window_bits=8":                         {"permessage-deflate"},
 		"permessage-deflate; foo, permessage-deflate; client_max_window_bits":  {"permessage-deflate"},
 		"permessage-deflate; foo":                                              nil,
 		"PERMESSAGE-DEFLATE":                                                   nil,
@@ -369,8 +474,8 @@ func FuzzDeflateNegotiation(f *testing.F) {
 		f.Add(field, uint8(0), uint8(0), uint8(12), uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, field string, bits, peer, window, peerWindow uint8) {
-		ours := &Compression{NoContextTakeover: bits&1 != 0, PeerNoContextTakeover: bits&2 != 0, WindowBits: int(window % 18), PeerWindowBits: int(peerWindow % 18)}
-		theirs := &Compression{NoContextTakeover: peer&1 != 0, PeerNoContextTakeover: peer&2 != 0, WindowBits: int(peer >> 4), PeerWindowBits: int(peer >> 2 % 16)}
+		ours := &Compression{NoContextTakeover: bits&1 != 0, PeerNoContextTakeover: bits&2 != 0, WindowBits: int(window % 18), PeerWindowBits: int(peerWindow % 18), RequirePeer: bits&4 != 0}
+		theirs := &Compression{NoContextTakeover: peer&1 != 0, PeerNoContextTakeover: peer&2 != 0, WindowBits: int(peer >> 4), PeerWindowBits: int(peer >> 2 % 16), RequirePeer: bits&8 != 0}
 		if offers, err := parseExtensions([]string{field}); err == nil {
 			agreed, elements := acceptExtensions(offers, ours)
 			if again, _ := parseExtensions([]string{string(appendExtensions(nil, elements))}); !slices.EqualFunc(elements, again, sameExtension) {
@@ -382,10 +487,14 @@ func FuzzDeflateNegotiation(f *testing.F) {
 		}
 		agreed, elements := acceptExtensions(offerExtensions(theirs), ours)
 		read, err := checkDeflate(elements, theirs)
-		if err != nil || agreed == nil || *read != *agreed {
+		if err != nil || read != nil && *read != *agreed || (read == nil) != (agreed == nil) {
 			t.Fatalf("the server understands %+v, the client %+v (%v)", agreed, read, err)
 		}
-		checkWindows(t, theirs, client, *read)
+		if read != nil {
+			checkWindows(t, theirs, client, *read)
+		} else if !ours.RequirePeer {
+			t.Fatalf("%+v declines the offers of %+v", *ours, *theirs)
+		}
 	})
 }
 

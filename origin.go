@@ -1,8 +1,10 @@
 package websocket
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -26,17 +28,31 @@ func SameOrigin() OriginPolicy { return sameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
 // connect, and no others: name the server's own among them if it has pages. A
-// request without Origin passes. A pattern is an origin such as
-// "https://example.com" or "https://example.com:8443"; "*." before the host
-// stands for one or more labels, and ":*" for any port. A policy with any
-// other pattern refuses every Origin and says why.
+// request without Origin passes. The patterns are:
+//
+//	https://example.com       an origin; one slash may end it
+//	https://example.com:8443  on another port than the scheme's own
+//	https://example.com:*     on any port
+//	https://*.example.com     any name below example.com, not that name itself
+//	example.com               a host alone, with or without "*." and a port: by https
+//	localhost:3000            by http too: so for localhost, *.localhost, 127.0.0.0/8 and [::1]
+//	app://localhost           the shell of an app: also capacitor, tauri, ionic, moz-extension ...
+//	vscode-webview://*        any origin of a scheme that is not of the Web
+//	file://                   a scheme that has no hosts
+//	null                      a page without an origin; any page can make itself one, in a sandboxed frame
+//
+// The case of ASCII letters is ignored. Nothing else is: a name with a dot at
+// its end is another name, and one that is not ASCII is written in its ASCII
+// form, as browsers send it. AllowOrigins panics at any other pattern and says
+// what to write instead.
 func AllowOrigins(patterns ...string) OriginPolicy {
-	allowed := make([]origin, len(patterns))
-	for i, p := range patterns {
-		var ok bool
-		if allowed[i], ok = parseOriginPattern(p); !ok {
-			return refuseOrigins(fmt.Errorf("origin pattern %q is not of the form scheme://host or scheme://host:port", p))
+	var allowed []origin
+	for _, p := range patterns {
+		origins, err := parseOriginPattern(p)
+		if err != nil {
+			panic(fmt.Sprintf("websocket: AllowOrigins: pattern %q %v", p, err))
 		}
+		allowed = append(allowed, origins...)
 	}
 	return func(r *http.Request) error {
 		return judgeOrigin(r, func(o origin) bool {
@@ -55,16 +71,6 @@ func AllowOrigins(patterns ...string) OriginPolicy {
 // no right depends on cookies, client certificates or the network's reach.
 func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
-}
-
-// refuseOrigins returns the policy of a server that was set up wrongly.
-func refuseOrigins(err error) OriginPolicy {
-	return func(r *http.Request) error {
-		if len(r.Header["Origin"]) == 0 {
-			return nil
-		}
-		return &HandshakeError{Status: http.StatusInternalServerError, Reason: "origin policy is invalid", Err: err}
-	}
 }
 
 func sameOrigin(r *http.Request) error {
@@ -86,18 +92,28 @@ func judgeOrigin(r *http.Request, allow func(origin) bool) error {
 	return fmt.Errorf("websocket: page of origin %.100q may not connect to %.100q", strings.Join(lines, ", "), r.Host)
 }
 
-// An origin is scheme, host and port of a page (RFC 6454). In a pattern, the
-// host may begin with "*." and the port may be "*".
+// An origin is scheme, host and port of a page (RFC 6454). Some schemes of the
+// shells of apps have an empty host; the opaque origin has a host alone. In a
+// pattern, the host may be "*" or begin with "*.", and the port may be "*".
 type origin struct{ scheme, host, port string }
 
-// parseOrigin reads the value of an Origin field. Opaque origins, "null", are
-// no origin.
+// opaqueOrigin is the value of Origin, and the host of the origin, of pages that
+// have none.
+const opaqueOrigin = "null"
+
+// parseOrigin reads the value of an Origin field.
 func parseOrigin(s string) (o origin, ok bool) {
+	if s == opaqueOrigin {
+		return origin{host: opaqueOrigin}, true
+	}
 	scheme, authority, ok := strings.Cut(s, "://")
 	if !ok || !isScheme(scheme) {
 		return o, false
 	}
 	o.scheme = scheme
+	if authority == "" {
+		return o, !o.ofWeb()
+	}
 	if o.host, o.port, ok = splitHostPort(authority); !ok {
 		return o, false
 	}
@@ -107,22 +123,143 @@ func parseOrigin(s string) (o origin, ok bool) {
 	return o, true
 }
 
-// parseOriginPattern reads a pattern of AllowOrigins.
-func parseOriginPattern(s string) (o origin, ok bool) {
-	s, anyPort := strings.CutSuffix(s, ":*")
-	scheme, authority, _ := strings.Cut(s, "://")
-	authority, anySubdomain := strings.CutPrefix(authority, "*.")
-	if o, ok = parseOrigin(scheme + "://" + authority); !ok {
-		return o, false
+// parseOriginPattern reads a pattern of AllowOrigins, which may stand for two
+// origins. Its error continues "pattern X", and says what to write instead.
+func parseOriginPattern(s string) ([]origin, error) {
+	scheme, authority, whole := strings.Cut(s, "://")
+	if !whole {
+		scheme, authority = "", s
+	}
+	authority = strings.TrimSuffix(authority, "/")
+	switch {
+	case s == opaqueOrigin:
+		return []origin{{host: opaqueOrigin}}, nil
+	case authority == "*" && (scheme == "*" || !whole):
+		return nil, errors.New("is every origin: use InsecureAnyOrigin")
+	case scheme == "*":
+		return nil, errors.New("has a wildcard for its scheme: give an origin for each, such as https://example.com and http://example.com")
+	case whole && !isScheme(scheme):
+		return nil, errors.New("has a scheme with characters that do not belong there")
+	case equalFold(scheme, "ws"), equalFold(scheme, "wss"):
+		return nil, errors.New("has the scheme of a connection: write that of the page, http or https")
+	}
+	o := origin{scheme: scheme}
+	if err := o.setPattern(authority); err != nil {
+		return nil, err
+	}
+	return o.spread(), nil
+}
+
+// spread returns the origins that a pattern stands for: a host without a
+// scheme is meant by https, and by http too if that is as safe.
+func (o origin) spread() []origin {
+	schemes := []string{o.scheme}
+	if o.scheme == "" {
+		schemes = []string{"https"}
+		if isLoopback(o.host) {
+			schemes = []string{"https", "http"}
+		}
+	}
+	origins := make([]origin, len(schemes))
+	for i, scheme := range schemes {
+		origins[i] = origin{scheme: scheme, host: o.host, port: o.port}
+		if o.port == "" {
+			origins[i].port = origins[i].defaultPort()
+		}
+	}
+	return origins
+}
+
+// setPattern takes host and port from what follows the scheme of a pattern.
+func (o *origin) setPattern(authority string) error {
+	bare, anyPort := strings.CutSuffix(authority, ":*")
+	bare, below := strings.CutPrefix(bare, "*.")
+	switch {
+	case authority == "" && o.ofWeb():
+		return errors.New("has no host: write an origin such as https://example.com")
+	case authority == "":
+		return nil
+	case bare == "*" && !below && o.ofWeb():
+		return errors.New("is every origin of its scheme: name the hosts, or use InsecureAnyOrigin")
+	case bare == "*" && !below:
+		o.host, o.port = "*", "*"
+		return nil
+	}
+	host, port, ok := splitHostPort(bare)
+	if !ok || anyPort && port != "" {
+		return whyNoAuthority(bare)
 	}
 	if anyPort {
-		_, port, _ := splitHostPort(authority)
-		o.port, ok = "*", port == ""
+		port = "*"
 	}
-	if anySubdomain {
+	o.host, o.port = host, port
+	return o.checkPatternHost(below)
+}
+
+// checkPatternHost returns an error if no browser sends the host of a pattern,
+// or names below it if that is what the pattern stands for.
+func (o *origin) checkPatternHost(below bool) error {
+	if !o.ofWeb() && !below {
+		return nil // these need not be names
+	}
+	ip, err := netip.ParseAddr(strings.Trim(o.host, "[]"))
+	switch {
+	case err == nil && below:
+		return errors.New("has a wildcard before an address: it stands for names alone")
+	case err == nil && o.host[0] == '[':
+		o.host = "[" + ip.String() + "]"
+		return nil
+	case err == nil:
+		return nil
+	case o.host[0] == '[', endsInNumber(o.host):
+		return errors.New("has a malformed address: write all of its parts, as in 127.0.0.1 or [::1]")
+	case o.host[0] == '.' && !below:
+		return fmt.Errorf("has a dot before its host: write *%s", o.host)
+	case strings.Contains("."+o.host, ".."):
+		return errors.New("has an empty label in its host: leave one of the dots out")
+	}
+	if below {
 		o.host = "*." + o.host
 	}
-	return o, ok
+	return nil
+}
+
+// whyNoAuthority returns what is wrong with a host and port that are none.
+func whyNoAuthority(s string) error {
+	switch i := strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || strings.ContainsRune("/?#@*, ", r) }); {
+	case i < 0 && strings.Count(s, ":") > 1 && s[0] != '[':
+		return errors.New("has an address without brackets: write it as in [::1]")
+	case i < 0:
+		return errors.New("is no origin: write one such as https://example.com or https://example.com:8443")
+	case s[i] >= 0x80:
+		return errors.New("is not ASCII: write the ASCII form of the host, which begins with xn--")
+	case s[i] == '*':
+		return errors.New("has a wildcard where none is known: it stands for whole names, as in https://*.example.com, and for a port, as in https://example.com:*")
+	case s[i] == '@':
+		return errors.New("has user information, which no origin has: drop it")
+	case s[i] == ',', s[i] == ' ':
+		return errors.New("has a separator: give each origin as an argument of its own")
+	default:
+		return errors.New("has a path, which no origin has: drop the path")
+	}
+}
+
+// endsInNumber reports whether a browser takes host for an IPv4 address: the
+// last of its labels is a number.
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last != "" && strings.Trim(last, "0123456789") == ""
+}
+
+// isLoopback reports whether host is a name or address of the machine itself,
+// which browsers trust without TLS as well.
+func isLoopback(host string) bool {
+	if equalFold(host, "localhost") || len(host) > 10 && equalFold(host[len(host)-10:], ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
 }
 
 // matches reports whether the pattern a stands for o.
@@ -130,8 +267,8 @@ func (a origin) matches(o origin) bool {
 	if !equalFold(a.scheme, o.scheme) || a.port != "*" && a.port != o.port {
 		return false
 	}
-	domain, anySubdomain := strings.CutPrefix(a.host, "*")
-	if !anySubdomain {
+	domain, wild := strings.CutPrefix(a.host, "*")
+	if !wild {
 		return equalFold(a.host, o.host)
 	}
 	cut := len(o.host) - len(domain)
@@ -148,6 +285,12 @@ func (o origin) sameAs(r *http.Request) bool {
 		port = o.defaultPort()
 	}
 	return ok && equalFold(o.host, host) && o.port == port
+}
+
+// ofWeb reports whether the scheme of o, which is empty in a pattern that has
+// none, is one of the World Wide Web, where hosts are names that have owners.
+func (o origin) ofWeb() bool {
+	return o.scheme == "" || equalFold(o.scheme, "http") || equalFold(o.scheme, "https")
 }
 
 // defaultPort returns the port of an origin that names none, "" if its scheme

@@ -125,10 +125,19 @@ func (d *dialer) connectHTTP(p *proxy, nc net.Conn) (net.Conn, error) {
 	}
 	if r.StatusCode < 200 || r.StatusCode > 299 {
 		r.Request = &http.Request{Method: http.MethodConnect}
-		readErrorBody(&head, text, r)
-		return nc, &HandshakeError{Status: r.StatusCode, Reason: "proxy refused", Response: r}
+		return nc, proxyRefused(r, readErrorBody(&head, text, r))
 	}
 	return glue(nc, head.rest()), nil
+}
+
+// proxyRefused returns the error for a response to CONNECT that is not 2xx and
+// whose body begins with body.
+func proxyRefused(r *http.Response, body []byte) error {
+	e := &HandshakeError{Status: r.StatusCode, Reason: "proxy refused", Response: r, said: saidBy(r, body)}
+	if r.StatusCode == http.StatusProxyAuthRequired {
+		e.Reason = "proxy refused: give it a user name and password in its URL, or a Proxy-Authorization in DialOptions.ProxyHeader"
+	}
+	return e
 }
 
 // appendConnect appends the CONNECT request.

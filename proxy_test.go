@@ -38,7 +38,7 @@ func serveSwitch(nc net.Conn, br *bufio.Reader) {
 }
 
 func TestConnect(t *testing.T) {
-	covers(t, "C03", "Q.B09")
+	covers(t, "C03", "P16", "Q.B09")
 	for _, c := range []struct {
 		name, proxy, target, answer string
 		header                      http.Header
@@ -54,6 +54,8 @@ func TestConnect(t *testing.T) {
 			http.Header{"proxy-authorization": {"Bearer x"}, "User-Agent": {"me"}},
 			"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\nUser-Agent: me\r\nproxy-authorization: Bearer x\r\n\r\n"},
 		{"body is the tunnel", "http://proxy", "ws://example.com/", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n", nil,
+			"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"},
+		{"no reason phrase", "http://proxy", "ws://example.com/", "HTTP/1.1 200\r\n\r\n", nil,
 			"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"},
 		{"interim response", "http://proxy", "ws://example.com/", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", nil,
 			"CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"},
@@ -125,6 +127,7 @@ func TestProxyRefuses(t *testing.T) {
 		status       int
 	}{
 		{"407", "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno", 407},
+		{"407 without reason phrase", "HTTP/1.1 407\r\nContent-Length: 2\r\n\r\nno", 407},
 		{"302", "HTTP/1.1 302 Found\r\nLocation: ws://other/\r\nContent-Length: 0\r\n\r\n", 302},
 		{"502", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1073741824\r\n\r\n" + strings.Repeat("x", 5000), 502},
 		{"101", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 101},
@@ -147,6 +150,9 @@ func TestProxyRefuses(t *testing.T) {
 			var e *HandshakeError
 			if !errors.As(err, &e) || e.Status != c.status || r != nil || strings.Contains(err.Error(), "secret") {
 				t.Fatalf("got %v, %v", r, err)
+			}
+			if c.status == 407 && !strings.Contains(err.Error(), `a user name and password in its URL, or a Proxy-Authorization in DialOptions.ProxyHeader (HTTP status 407, body "no")`) {
+				t.Errorf("error %v", err)
 			}
 			if (e.Response != nil) != (c.status != 0) || e.Response != nil && e.Response.StatusCode != c.status {
 				t.Errorf("response %v", e.Response)

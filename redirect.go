@@ -31,7 +31,7 @@ func isRedirect(r *http.Response) bool {
 func (d *dialer) follow(r *http.Response) (*dialer, error) {
 	t, err := d.redirectTarget(r)
 	if err != nil {
-		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err}
+		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err, said: saidBy(r, nil)}
 	}
 	opts := d.opts
 	if t.sameOrigin(d.target) {

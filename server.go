@@ -117,10 +117,22 @@ func settle(opts *AcceptOptions) *acceptor {
 	if a.origin == nil {
 		a.origin = sameOrigin
 	}
-	if a.err = checkFields(opts.Header); a.err == nil {
+	if a.err = checkAcceptOptions(opts); a.err == nil {
 		a.fields = appendFields(nil, opts.Header, isReservedField)
 	}
 	return a
+}
+
+// checkAcceptOptions returns an error if o has a value that means nothing, or a
+// response cannot say what it wants.
+func checkAcceptOptions(o *AcceptOptions) error {
+	if err := o.Config.check(); err != nil {
+		return err
+	}
+	if err := checkSubprotocols(o.Subprotocols); err != nil {
+		return err
+	}
+	return checkFields(o.Header)
 }
 
 // An answer is the server's part of the opening handshake.

@@ -102,7 +102,7 @@ func wantHello(t *testing.T, nc net.Conn) {
 }
 
 func TestRequestStatus(t *testing.T) {
-	covers(t, "Q.A01", "Q.A02", "Q.A03", "Q.A04", "Q.A05", "Q.A06", "Q.A07", "Q.A08", "Q.A11", "Q.A12", "Q.A21", "Q.J01", "S01", "S02", "S03",
+	covers(t, "Q.A01", "Q.A02", "Q.A03", "Q.A04", "Q.A05", "Q.A06", "Q.A07", "Q.A08", "Q.A11", "Q.A12", "Q.A21", "Q.J01", "Q.M10", "S01", "S02", "S03",
 		"S04", "S05", "S06", "S07", "S08", "S10", "S11", "S12", "S13", "S16", "S19", "S20", "S24", "S28")
 	long := strings.Repeat("x", 10<<10)
 	for _, c := range []struct {
@@ -118,6 +118,9 @@ func TestRequestStatus(t *testing.T) {
 		{"CONNECT", request("CONNECT h:80 HTTP/1.1"), 405},
 		{"get", request("get /chat HTTP/1.1"), 405},
 		{"HTTP/1.0", request("GET /chat HTTP/1.0"), 505},
+		{"asterisk", request("GET * HTTP/1.1"), 400},
+		{"target without path", request("GET mailto:a HTTP/1.1"), 400},
+		{"absolute target", request("GET http://server.example.com/chat HTTP/1.1"), 101},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
 		{"no Host", request("-Host"), 400},
 		{"empty Host", request("Host:"), 400},
@@ -192,6 +195,39 @@ func TestRequestStatus(t *testing.T) {
 				if c.status == 101 {
 					io.WriteString(nc, maskedHello)
 					wantHello(t, nc)
+				}
+			})
+		}
+	}
+}
+
+// TestRefusalsSayWhatToDo has requests that a proxy changed, and one of a
+// visitor.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	const pass = "a proxy in front of this server must pass Upgrade and Connection on"
+	for _, c := range []struct {
+		name   string
+		wire   string
+		status int
+		want   []string
+	}{
+		{"HTTP/1.0", request("GET /chat HTTP/1.0", "-Upgrade", "Connection: close"), 505,
+			[]string{"came in HTTP/1.0", "must speak HTTP/1.1 to it, and pass Upgrade and Connection on", "proxy_http_version 1.1"}},
+		{"Upgrade removed", request("-Upgrade"), 426, []string{"Upgrade is missing: " + pass}},
+		{"both removed", request("-Upgrade", "-Connection"), 426, []string{"Upgrade is missing: " + pass}},
+		{"Upgrade changed", request("Upgrade: h2c"), 400, []string{"Upgrade does not name websocket: " + pass}},
+		{"Connection removed", request("-Connection"), 400, []string{"Connection does not name Upgrade: " + pass}},
+		{"Connection changed", request("Connection: keep-alive"), 400, []string{"Connection does not name Upgrade: " + pass, `proxy_set_header Connection "upgrade"`}},
+		{"visitor", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426, []string{"this is a WebSocket endpoint: open it with a WebSocket client\n"}},
+	} {
+		for _, d := range doors {
+			t.Run(c.name+"/"+d.name, func(t *testing.T) {
+				r, _ := d.open(t, nil, c.wire)
+				body, _ := io.ReadAll(r.Body)
+				for _, want := range c.want {
+					if r.StatusCode != c.status || !strings.Contains(string(body), want) {
+						t.Errorf("got %d, %q, want %q", r.StatusCode, body, want)
+					}
 				}
 			})
 		}
@@ -511,8 +547,9 @@ func TestHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if r.ProtoMajor != 2 || r.StatusCode != 505 {
-		t.Errorf("got %d over %s", r.StatusCode, r.Proto)
+	body, _ := io.ReadAll(r.Body)
+	if r.ProtoMajor != 2 || r.StatusCode != 505 || !strings.Contains(string(body), "came in HTTP/2.0: a proxy in front") {
+		t.Errorf("got %d over %s, %q", r.StatusCode, r.Proto, body)
 	}
 }
 
