@@ -354,17 +354,21 @@ func TestRelayedClose(t *testing.T) {
 	}
 }
 
-// The messages that the tests of Close queue: more than any socket holds.
-const (
-	queuedMessages = 500
-	queuedSize     = 16 << 10
-)
+// queuedMessages is how many messages the tests of Close queue.
+const queuedMessages = 500
 
-// queuedMessage returns the message with a number.
-func queuedMessage(n int) string { return fmt.Sprintf("%06d", n) + strings.Repeat(".", queuedSize-6) }
+// queuedMessage returns the message with a number: all of them are more than
+// what the network of c holds.
+func queuedMessage(c *Conn, n int) string {
+	size := 16 << 10
+	if c.LocalAddr().Network() != "tcp" {
+		size = 1 << 10
+	}
+	return fmt.Sprintf("%06d", n) + strings.Repeat(".", size-6)
+}
 
 // queueing has room for all the messages.
-var queueing = Config{PingInterval: -1, MaxQueuedBytes: 2 * queuedMessages * queuedSize}
+var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20}
 
 // TestCloseEmptiesTheQueue echoes by Send to a peer that reads nothing before it
 // has sent twice as much as is answered, and closes (V14): the peer gets every
@@ -376,14 +380,14 @@ func TestCloseEmptiesTheQueue(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- echoAndClose(t, c) }()
 		for n := range 2 * queuedMessages {
-			if err := peer.send(0x81, queuedMessage(n)); err != nil {
+			if err := peer.send(0x82, queuedMessage(c, n)); err != nil {
 				t.Errorf("message %d was not taken: %v", n, err)
 				break
 			}
 		}
 		payload, before, err := peer.readClose()
 		for n, f := range before {
-			if n >= queuedMessages || f.payload != queuedMessage(n) {
+			if n >= queuedMessages || f.payload != queuedMessage(c, n) {
 				t.Fatalf("answer %d is %.10q", n, f.payload)
 			}
 		}
@@ -424,7 +428,7 @@ func TestCloseSaysWhatWasGivenUp(t *testing.T) {
 	covers(t, "V14")
 	eachEnd(t, queueing, memoryNetworks, func(t *testing.T, c *Conn, _ *rawPeer) {
 		for n := range queuedMessages {
-			if err := c.Send(Text, []byte(queuedMessage(n))); err != nil {
+			if err := c.Send(Binary, []byte(queuedMessage(c, n))); err != nil {
 				t.Fatal(err)
 			}
 		}
