@@ -254,6 +254,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 	c.readGuard.ifMade().kick() // a stand-in need not read on
 	for c.terminal() == nil {
 		if !c.reading.take(ctx.Done(), c.endedChan()) {
+			c.leaveReading()
 			return c.over(ctx)
 		}
 		err := c.terminal()
@@ -406,19 +407,42 @@ func (c *Conn) linger(end *CloseError, half bool) {
 		return
 	}
 	c.settleEnd(end, false)
-	if c.shutSending(half) {
-		c.drain()
-	}
+	c.drainAfter(end, half)
 }
+
+// drainAfter drops what comes once the Close frame has left. Where the sending
+// half cannot be shut, the peer may wait for us to close: then only what a
+// violation left unread is dropped, for a short while.
+func (c *Conn) drainAfter(end *CloseError, half bool) {
+	if !c.shutSending(half) {
+		if end.Received {
+			return
+		}
+		blind := time.AfterFunc(maxBlindDrain, c.closeTransport)
+		defer blind.Stop()
+	}
+	c.drain()
+}
+
+// maxBlindDrain bounds how long input is dropped on a net.Conn whose sending
+// half cannot be shut.
+const maxBlindDrain = 250 * time.Millisecond
 
 // letCloseLeave waits for the Close frame to leave, while linger drops what
 // comes.
 func (c *Conn) letCloseLeave(ctx context.Context, end *CloseError, half bool) {
 	err := c.out.flushFinal(ctx)
 	c.settleEnd(end, err != nil)
-	if !c.shutSending(half) {
-		c.closeTransport()
+	if err != nil || c.shutSending(half) {
+		return
 	}
+	if !end.Received {
+		select {
+		case <-time.After(maxBlindDrain): // linger drops what comes meanwhile
+		case <-c.goneChan():
+		}
+	}
+	c.closeTransport()
 }
 
 // shutSending shuts the sending half, if half is set. It reports whether it is

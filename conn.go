@@ -161,9 +161,19 @@ func (c *Conn) awaitReading(ctx context.Context) error {
 	err := c.awaitTurn(ctx, &c.reading, g)
 	c.readers.Add(-1)
 	if err != nil {
-		c.seeToReading(atOnce)
+		c.leaveReading()
 	}
 	return err
+}
+
+// leaveReading is called by those who waited for the reading turn and gave up.
+// They may have had it for a moment.
+func (c *Conn) leaveReading() {
+	if c.shut.Load() {
+		c.closeReading()
+		return
+	}
+	c.seeToReading(atOnce)
 }
 
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
