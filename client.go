@@ -356,7 +356,12 @@ func shakeTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, e
 // finishTLS does the TLS handshake if that has not happened. A peer that speaks
 // HTTP/2 afterwards would not understand an upgrade.
 func finishTLS(ctx context.Context, t *tls.Conn) error {
-	if err := t.HandshakeContext(ctx); err != nil {
+	end := watch(ctx, t)
+	err := t.HandshakeContext(ctx)
+	if late := end(); late != nil && err == nil {
+		err = late
+	}
+	if err != nil {
 		return &HandshakeError{Reason: "TLS handshake failed", Err: err}
 	}
 	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" {

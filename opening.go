@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -96,14 +97,15 @@ func (r *headReader) fill() error {
 // next call of next or release.
 func (r *headReader) rest() []byte { return r.buf[r.used:] }
 
-// watch interrupts reads and writes of nc when ctx ends. The function returned
-// ends the watch and returns the context's error if it was too late: then nc
-// is of no more use.
+// watch closes nc when ctx ends: the one thing that ends what waits on any
+// net.Conn, also on one that has no deadlines or does not keep them. The
+// function returned ends the watch and returns the context's error if it was
+// too late.
 func watch(ctx context.Context, nc net.Conn) (end func() error) {
 	if ctx.Done() == nil {
 		return func() error { return nil }
 	}
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(past.time()) })
+	stop := context.AfterFunc(ctx, func() { abandon(nc) })
 	return func() error {
 		if stop() {
 			return nil
@@ -112,14 +114,82 @@ func watch(ctx context.Context, nc net.Conn) (end func() error) {
 	}
 }
 
+// A fuse bounds what is read and written on a net.Conn by a deadline, so that
+// the peer can be told of a timeout; and by closing it, if it has no deadlines
+// or does not keep them.
+type fuse struct {
+	nc       net.Conn
+	deadline bool        // nc took one
+	timer    *time.Timer // nil: nc keeps its deadlines, or time does not end
+}
+
+// fuseGrace is how long after its deadline a net.Conn has not kept it.
+const fuseGrace = 100 * time.Millisecond
+
+// lightFuse returns a fuse for the time d from now.
+func lightFuse(nc net.Conn, d time.Duration) *fuse {
+	f := &fuse{nc: nc}
+	if d == forever {
+		f.deadline = nc.SetDeadline(time.Time{}) == nil
+		return f
+	}
+	f.deadline = nc.SetDeadline(time.Now().Add(d)) == nil
+	switch {
+	case f.deadline && keepsDeadlines(nc):
+		return f
+	case f.deadline:
+		d += fuseGrace
+	}
+	f.timer = time.AfterFunc(d, func() { abandon(nc) })
+	return f
+}
+
+// keepsDeadlines reports whether nc is known to.
+func keepsDeadlines(nc net.Conn) bool {
+	switch nc := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *tls.Conn:
+		return keepsDeadlines(nc.NetConn())
+	default:
+		return false
+	}
+}
+
+// putOut ends the time and returns os.ErrDeadlineExceeded if it was too late:
+// then nc is closed. The deadline stays.
+func (f *fuse) putOut() error {
+	if f.timer != nil && !f.timer.Stop() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// finish ends the time of a handshake that err, unless it is nil, has failed,
+// and returns its error. With none, nc has no deadline any more; that nc cannot
+// have one is no error.
+func (f *fuse) finish(err error) error {
+	if late := f.putOut(); late != nil {
+		return &HandshakeError{Reason: "handshake was given up", Err: late}
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.nc.SetDeadline(time.Time{}); err != nil && f.deadline {
+		return &HandshakeError{Reason: "deadline was not cleared", Err: err}
+	}
+	return nil
+}
+
 // hangUp ends our direction of nc and waits for the peer's end, at most half a
-// second, so that the peer can read what was sent to it last: closing at once,
-// with input unread, would reset the connection.
+// second or to the end of a fuse, so that the peer can read what was sent to it
+// last: closing at once, with input unread, would reset the connection.
 func hangUp(nc net.Conn) {
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(time.Second/2)) != nil {
+	if !ok || half.CloseWrite() != nil {
 		return
 	}
+	nc.SetReadDeadline(time.Now().Add(time.Second / 2))
 	io.CopyN(io.Discard, nc, 4*maxHeadBytes)
 }
 

@@ -170,11 +170,8 @@ func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (
 	if err != nil {
 		return nil, err
 	}
-	nc.SetDeadline(time.Now().Add(a.cfg.HandshakeTimeout))
-	if err = send(nc, response); err == nil {
-		err = clearDeadline(nc)
-	}
-	if err != nil {
+	f := lightFuse(nc, a.cfg.HandshakeTimeout)
+	if err = f.finish(send(nc, response)); err != nil {
 		abandon(nc)
 		return nil, err
 	}
@@ -234,7 +231,6 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 	var ans answer
 	defer func() { ans.place.fill(c) }()
 	began := time.Now()
-	nc.SetDeadline(began.Add(a.cfg.HandshakeTimeout))
 	head := newHeadReader(nc, "")
 	defer head.release()
 	r, err = a.open(ctx, &head, &ans)
@@ -247,9 +243,10 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 	return c, r, err
 }
 
-// open reads and judges a request and sends the answer, under the watch of
-// ctx.
+// open reads and judges a request and sends the answer, in the time that
+// HandshakeTimeout and ctx leave.
 func (a *acceptor) open(ctx context.Context, head *headReader, ans *answer) (r *http.Request, err error) {
+	f := lightFuse(head.nc, a.cfg.HandshakeTimeout)
 	end := watch(ctx, head.nc)
 	if r, err = receive(ctx, head); err == nil {
 		*ans, err = a.judge(r)
@@ -261,12 +258,10 @@ func (a *acceptor) open(ctx context.Context, head *headReader, ans *answer) (r *
 		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
 	}
 	if late := end(); late != nil {
-		err = &HandshakeError{Reason: "handshake was given up", Err: late}
+		f.putOut()
+		return r, &HandshakeError{Reason: "handshake was given up", Err: late}
 	}
-	if err == nil {
-		err = clearDeadline(head.nc)
-	}
-	return r, err
+	return r, f.finish(err)
 }
 
 // receive reads a request.
@@ -303,14 +298,16 @@ func notReceived(err error) error {
 	return e
 }
 
-// turnAway tells the client of a refusal, if there is something to tell, and
-// closes nc.
+// turnAway tells the client of a refusal, if there is something to tell, within
+// a second, and closes nc.
 func turnAway(nc net.Conn, err error) {
-	e := refused(err)
 	defer abandon(nc)
-	if e == nil || nc.SetDeadline(time.Now().Add(time.Second)) != nil {
+	e := refused(err)
+	if e == nil {
 		return
 	}
+	f := lightFuse(nc, time.Second)
+	defer f.putOut()
 	if _, err := nc.Write(appendRefusal(nil, e)); err == nil {
 		hangUp(nc)
 	}
@@ -445,14 +442,6 @@ func notHijackable(err error) error {
 func send(nc net.Conn, response []byte) error {
 	if _, err := nc.Write(append(response, "\r\n"...)); err != nil {
 		return &HandshakeError{Reason: "response was not sent", Err: err}
-	}
-	return nil
-}
-
-// clearDeadline ends the time that the handshake, or net/http's server, had.
-func clearDeadline(nc net.Conn) error {
-	if err := nc.SetDeadline(time.Time{}); err != nil {
-		return &HandshakeError{Reason: "deadline was not cleared", Err: err}
 	}
 	return nil
 }
