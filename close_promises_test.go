@@ -360,7 +360,7 @@ const queuedMessages = 500
 // queuedMessage returns the message with a number: all of them are more than
 // what the network of c holds.
 func queuedMessage(c *Conn, n int) string {
-	size := 16 << 10
+	size := 4 << 10
 	if c.LocalAddr().Network() != "tcp" {
 		size = 1 << 10
 	}
@@ -368,7 +368,7 @@ func queuedMessage(c *Conn, n int) string {
 }
 
 // queueing has room for all the messages.
-var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20}
+var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: 8 * time.Second}
 
 // TestCloseEmptiesTheQueue echoes by Send to a peer that reads nothing before it
 // has sent twice as much as is answered, and closes (V14): the peer gets every

@@ -268,6 +268,10 @@ var memoryNetwork = rawNetwork{"memory", inMemory, func(*testing.T, role) (near,
 // pairLimit bounds whatever the raw peer does on a real network.
 const pairLimit = 10 * time.Second
 
+// tcpBuffer is how many octets a socket is asked to hold, so that it takes few to
+// fill it.
+const tcpBuffer = 64 << 10
+
 func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -279,6 +283,10 @@ func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
 	}
 	if near, err = l.Accept(); err != nil {
 		t.Fatal(err)
+	}
+	for _, nc := range []net.Conn{near, far} {
+		nc.(*net.TCPConn).SetReadBuffer(tcpBuffer)
+		nc.(*net.TCPConn).SetWriteBuffer(tcpBuffer)
 	}
 	far.SetDeadline(time.Now().Add(pairLimit))
 	return near, far
