@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"read.go", "write.go", "flush.go"},
 	{"handshake.go", "extension.go", "head.go", "target.go", "compress.go"},
 	{"conn.go", "message.go", "send.go", "stream.go", "queue.go", "close.go", "keepalive.go", "stats.go", "prepared.go"},
-	{"server.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
+	{"server.go", "handler.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
 }
 
 // strangers are files of one floor that must not know each other.

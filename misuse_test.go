@@ -143,7 +143,7 @@ func unixPair(t *testing.T) (client, server net.Conn) {
 func TestBuffersOfTheServerAreDetached(t *testing.T) {
 	covers(t, "Q.H10", "Q.I05")
 	mux := http.NewServeMux()
-	mux.Handle("/chat", Handler(nil, serveEcho))
+	mux.Handle("/chat", HandlerFunc(nil, echo))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)
@@ -325,7 +325,7 @@ func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 // reset the connection there: the server keeps nothing of them.
 func TestUpgradeAborted(t *testing.T) {
 	covers(t, "Q.I02", "Q.A16", "Q.I01")
-	h := quiet(Handler(nil, serveEcho))
+	h := quiet(HandlerFunc(nil, echo))
 	h.Start()
 	wire := request() + maskedHello
 	before := runtime.NumGoroutine()

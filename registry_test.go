@@ -45,8 +45,7 @@ func readToEnd(c *Conn) error {
 
 // registeredServer serves echoing handlers with the registry.
 func registeredServer(t *testing.T, r *Registry) *httptest.Server {
-	srv := httptest.NewUnstartedServer(Handler(&AcceptOptions{Registry: r},
-		func(c *Conn, _ *http.Request) error { return echo(c) }))
+	srv := httptest.NewUnstartedServer(HandlerFunc(&AcceptOptions{Registry: r}, echo))
 	r.Attach(srv.Config)
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -100,8 +99,8 @@ func TestNewcomersOfAStoppedServerGet503(t *testing.T) {
 	covers(t, "Q.A20")
 	var r Registry
 	var stopped http.Server
-	r.stop(&stopped)
-	r.stop(&stopped)
+	r.stop(&stopped, &CloseError{Code: CloseGoingAway})
+	r.stop(&stopped, &CloseError{Code: CloseServiceRestart})
 	req := httptest.NewRequest("GET", "/", nil)
 	req = req.WithContext(context.WithValue(req.Context(), http.ServerContextKey, &stopped))
 	_, err := r.admit(serverOf(req))
@@ -119,7 +118,10 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		code CloseCode
 		do   func(r *Registry, srv *http.Server) <-chan struct{}
 	}{
-		{CloseGoingAway, func(r *Registry, srv *http.Server) <-chan struct{} { r.stop(srv); return nil }},
+		{CloseGoingAway, func(r *Registry, srv *http.Server) <-chan struct{} {
+			r.stop(srv, &CloseError{Code: CloseGoingAway})
+			return nil
+		}},
 		{4000, func(r *Registry, _ *http.Server) <-chan struct{} { return r.stopAll(&CloseError{Code: 4000}) }},
 	} {
 		var r Registry
@@ -145,7 +147,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	covers(t, "Q.A20")
 	var r Registry
 	leave := make(chan struct{})
-	srv := httptest.NewServer(Handler(&AcceptOptions{Registry: &r}, func(c *Conn, _ *http.Request) error {
+	srv := httptest.NewServer(HandlerFunc(&AcceptOptions{Registry: &r}, func(c *Conn) error {
 		defer func() { <-leave }()
 		return echo(c)
 	}))
@@ -211,10 +213,10 @@ func TestShutdownIsStaggered(t *testing.T) {
 				c.cfg = new(Config)
 				c.terminate(ended, true)
 				c.gone = true
-				r.left = append(r.left, c)
+				r.left = append(r.left, farewell{c, ended})
 			}
 			began := time.Now()
-			r.closeLeft(ctx, ended)
+			r.closeLeft(ctx)
 			require.Equal(t, test.want, time.Since(began))
 		})
 	}
