@@ -226,6 +226,15 @@ func (g *guard) kick() {
 	}
 }
 
+// canKick reports whether a kick ends a call: not on a net.Conn without
+// deadlines.
+func (g *guard) canKick() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.set(g.user)
+	return !g.bare
+}
+
 // interrupt makes the armed call return. The caller holds g.mu.
 func (g *guard) interrupt() {
 	g.fired = true

@@ -221,7 +221,7 @@ func (c *Conn) readAside() error {
 			err = c.readControlFrame(by)
 		} else {
 			c.foundData()
-			if c.in.err != nil || len(c.in.unread()) >= c.in.small {
+			if c.in.err != nil || len(c.in.unread()) >= c.in.small || !c.guardReads().canKick() {
 				return nil
 			}
 			err = c.readAhead(by)
