@@ -268,7 +268,6 @@ func (w *frameWriter) ownWritten(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.work.off += w.written
-	w.bytes += uint64(w.written)
 	w.progress.Add(uint64(w.written))
 	if err != nil || w.work.off < w.work.size() {
 		return false
@@ -401,11 +400,10 @@ func (w *frameWriter) advance(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.work.off += n
-	w.bytes += uint64(n)
 }
 
 // flushHeld makes what is held leave, before the caller waits for input. It
-// waits for a net.Conn that cannot be written without waiting, as Write does.
+// never waits itself.
 func (w *frameWriter) flushHeld() {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
@@ -548,8 +546,6 @@ func (w *frameWriter) pushSome(ctx context.Context, own bool, off int) (n int, i
 	}
 	late := limit != 0 && limit.until() <= 0
 	switch {
-	case late && n > 0 && !w.fragile && !bare:
-		return n, false, nil
 	case late && !(fired && ctx.Err() != nil):
 		return n, false, &writeTimeout{w.cfg.WriteTimeout, err}
 	case w.fragile || bare:
@@ -630,7 +626,7 @@ func (w *frameWriter) writeRaw() (int, error) {
 // how much of that it has taken before it has taken all: the timeout begins anew
 // for each piece.
 const (
-	maxPiece       = 64 << 10
+	maxPiece       = 32 << 10
 	maxVectorPiece = 128 << 10 // of a payload, beside a frame header
 )
 
@@ -700,7 +696,6 @@ func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revo
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushes++
-	w.bytes += uint64(n)
 	w.work.off += n
 	if err != nil && !interrupted {
 		return false, w.breakLocked(err)

@@ -163,8 +163,13 @@ func (g *guard) sweepLater() {
 	if g.sweeping {
 		return
 	}
+	left := g.leftover.until()
+	if left <= 0 {
+		g.set(g.user)
+		return
+	}
 	g.sweeping = true
-	g.half = max(instant(g.leftover.until()/2), 1)
+	g.half = instant(max(left/2, time.Millisecond))
 	if g.sweeper == nil {
 		g.sweeper = time.AfterFunc(time.Duration(g.half), g.sweep)
 	} else {

@@ -47,7 +47,7 @@ type inbound struct {
 
 // A borrower is a loop or a MessageReader to which messages are lent. What it
 // borrowed is its own until it asks for more, whoever else reads meanwhile.
-type borrower uint64
+type borrower uint32
 
 // nobody borrows nothing: what was lent to others is left to them.
 const nobody borrower = 0

@@ -314,6 +314,7 @@ func TestTLSInTLSWithoutDeadlines(t *testing.T) {
 				p := tls.Server(far, proxy)
 				http.ReadRequest(bufio.NewReader(p))
 				io.WriteString(p, "HTTP/1.1 200\r\n\r\n")
+				p.Read(make([]byte, 4096)) // the hello for the server, in one record
 			}()
 			opts := through("https://example.com", undated{near, u.err})
 			opts.TLS = trust(secure)

@@ -61,7 +61,7 @@ type frameWriter struct {
 	*flushing         // the flusher's; nil while nobody flushes
 	idle      *ticket // used tickets, to use again
 
-	frames, messages, flushes, bytes uint64
+	frames, messages, flushes uint64
 }
 
 // Sizes in bytes.
