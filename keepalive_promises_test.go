@@ -197,6 +197,34 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 	}
 }
 
+// TestReadAfterNobodyRead has a message come while nobody reads, and reads it a
+// second or a minute later, also on a net.Conn on which nothing can be interrupted
+// (V07, V16): it is there at once.
+func TestReadAfterNobodyRead(t *testing.T) {
+	covers(t, "V07", "V16")
+	for _, pinging := range []bool{false, true} {
+		for _, later := range []time.Duration{time.Second, time.Minute} {
+			t.Run(fmt.Sprintf("%v later, Ping %v", later, pinging), func(t *testing.T) {
+				eachEnd(t, silent, memoryNetworks[:3], func(t *testing.T, c *Conn, peer *rawPeer) {
+					p := peer.listen(t, false)
+					if pinging {
+						go c.Ping(context.Background())
+						synctest.Wait()
+					}
+					p.say(p.frame(0x81, "a message that waits"))
+					time.Sleep(later)
+					began := time.Now()
+					defer time.AfterFunc(time.Hour, func() { c.CloseNow() }).Stop()
+					_, body, err := c.Read(context.Background())
+					if took := time.Since(began); took > 0 || string(body) != "a message that waits" {
+						t.Errorf("Read took %v and returned %q, %v", took, body, err)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestHeartbeatsOfPeers has a peer ping every 10 s and give up after 10 more
 // without a Pong, as servers do, while the application works on a message, or
 // only writes (V09, V10).
