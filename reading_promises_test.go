@@ -41,7 +41,7 @@ func TestReadingDoesNotWaitForWriting(t *testing.T) {
 			t.Run(name+" on "+network.name, func(t *testing.T) {
 				eachEnd(t, Config{HoldReplies: time.Hour}, []rawNetwork{network}, func(t *testing.T, c *Conn, peer *rawPeer) {
 					defer c.CloseNow()
-					go peer.nc.Write(append(peer.frame(0x81, "one"), peer.frame(0x81, "two")...))
+					go peer.nc.Write(append(peer.frame(0x81, "1"), peer.frame(0x81, "2")...))
 					require.NoError(t, read(t.Context(), c))
 					require.NoError(t, c.Write(t.Context(), Text, []byte("held")))
 					go c.Write(context.Background(), Binary, make([]byte, 8<<20))
