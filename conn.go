@@ -319,8 +319,11 @@ func (c *Conn) readerWaits() bool { return c.readers.Load() > 0 }
 
 // readFailed returns the error that a read ends with when fill returned err.
 func (c *Conn) readFailed(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return os.ErrDeadlineExceeded // and not the words of the net.Conn
 	}
 	return c.fail(err)
 }

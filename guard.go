@@ -243,7 +243,8 @@ func (g *guard) interrupt() {
 	}
 }
 
-// setDeadline sets the user's deadline. An armed call obeys it at once.
+// setDeadline sets the user's deadline. An armed call obeys it at once. That nc
+// is closed is not its business: the next call tells of it.
 func (g *guard) setDeadline(t instant) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -263,7 +264,15 @@ func (g *guard) setDeadline(t instant) error {
 	if g.armed {
 		g.setAlarm()
 	}
+	if isClosed(err) {
+		return nil
+	}
 	return err
+}
+
+// isClosed reports whether err says that a net.Conn is closed.
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // expired reports whether the user's deadline has passed. g may be nil.
@@ -346,7 +355,7 @@ func (g *guard) set(at instant) error {
 		set = g.nc.SetWriteDeadline
 	}
 	err := set(t)
-	if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+	if err == nil || isClosed(err) {
 		return err
 	}
 	g.bare = true

@@ -464,6 +464,9 @@ func (c *Conn) Queued() (messages, bytes int) {
 func (c *Conn) Drain(ctx context.Context) error {
 	ctx = c.bounding(ctx)
 	for {
+		if err := c.terminal(); err != nil {
+			return err
+		}
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return c.writeError(ctx, c.out.flushAll(ctx, false))

@@ -182,5 +182,8 @@ func (c *Conn) takeSending(ctx context.Context) error {
 // Flush makes held replies leave now. It does not wait for the peer to read
 // more than one write does.
 func (c *Conn) Flush() error {
+	if err := c.terminal(); err != nil {
+		return err
+	}
 	return c.writeError(context.Background(), c.out.flushAll(context.Background(), false))
 }
