@@ -422,17 +422,21 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 		return false
 	}
 	c.ending.CompareAndSwap(nil, end)
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		if a.cancelCtx != nil {
+			a.cancelCtx(end) // before any call can return the terminal error
+		}
+		watchers = slices.Clone(a.watchers)
+	}
 	c.end.Store(end)
+	if c.audience != nil {
+		c.audience.ended.set()
+	}
 	if c.closeBy == 0 {
 		c.closeBy = now().add(c.cfg.CloseTimeout)
 	}
 	c.keepalive.stop()
-	var cancel context.CancelCauseFunc
-	var watchers []watcher
-	if a := c.audience; a != nil {
-		a.ended.set()
-		cancel, watchers = a.cancelCtx, slices.Clone(a.watchers)
-	}
 	c.mu.Unlock()
 
 	c.out.fail(end, drop)
@@ -440,9 +444,6 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	c.readGuard.ifMade().release()
 	if drop {
 		c.out.guard.ifMade().release() // otherwise closeTransport does, when nobody writes any more
-	}
-	if cancel != nil {
-		cancel(end)
 	}
 	for _, w := range watchers {
 		w.ended(c)
