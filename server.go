@@ -44,8 +44,14 @@ type AcceptOptions struct {
 
 // Accept answers the opening handshake in r and returns the connection. If it
 // returns an error, which is always a [*HandshakeError], the response is
-// written too: 400, 403, 405, 426, 500, 501, 505 or what a policy said. A
+// written too: 400, 403, 405, 426, 500, 501, 503, 505 or what a policy said. A
 // handler has nothing left to do then but return.
+//
+// 501 is for a ResponseWriter that hides the connection: the error names the
+// type, of a middleware most often, which needs the method Unwrap()
+// http.ResponseWriter (see [http.ResponseController]), or Hijack. Where the
+// connection has been taken over before, in another call of Accept for example,
+// the error wraps [http.ErrHijacked], and nothing is written.
 //
 // Header fields that w has already, such as Set-Cookie, go out with the
 // response. The connection outlives the handler and keeps nothing of r or its
