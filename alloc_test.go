@@ -71,11 +71,12 @@ func TestReadAllocatesNothing(t *testing.T) {
 						}
 					}), "ReadInto")
 					allocs := -1.0
+					var loop borrower
 					for m, err := range c.Messages(ctx) {
 						require.NoError(t, err)
 						require.Len(t, m.Data, size)
 						allocs = steadyAllocs(func() {
-							if _, _, err := c.borrowMessage(ctx); err != nil {
+							if _, _, err := c.borrowMessage(ctx, &loop); err != nil {
 								t.Fatal(err)
 							}
 						})
@@ -135,8 +136,9 @@ func TestCompressedReadAllocatesNothing(t *testing.T) {
 							t.Fatal(len(p), err)
 						}
 					}), "ReadInto")
+					var loop borrower
 					require.Zero(t, steadyAllocs(func() {
-						if _, p, err := c.borrowMessage(context.Background()); err != nil || len(p) != size {
+						if _, p, err := c.borrowMessage(context.Background(), &loop); err != nil || len(p) != size {
 							t.Fatal(len(p), err)
 						}
 					}), "Messages")

@@ -69,8 +69,8 @@ func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Resp
 // echoServer returns the URL of a server that echoes, with and without TLS.
 func echoServer(t testing.TB) (plain, secure *httptest.Server) {
 	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
-	plain = httptest.NewServer(Handler(opts, serveEcho))
-	secure = quiet(Handler(opts, serveEcho))
+	plain = httptest.NewServer(HandlerFunc(opts, echo))
+	secure = quiet(HandlerFunc(opts, echo))
 	secure.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(secure.Close)
@@ -139,9 +139,9 @@ func TestDialUnixSocket(t *testing.T) {
 				t.Skipf("no Unix sockets: %v", err)
 			}
 			requests := make(chan *http.Request, 1)
-			s := httptest.NewUnstartedServer(Handler(nil, func(c *Conn, r *http.Request) error {
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests <- r
-				return echo(c)
+				HandlerFunc(nil, echo).ServeHTTP(w, r)
 			}))
 			s.Listener = l
 			opts := new(DialOptions)
@@ -172,7 +172,7 @@ func TestDialIPv6(t *testing.T) {
 	if err != nil {
 		t.Skipf("no IPv6: %v", err)
 	}
-	s := httptest.NewUnstartedServer(Handler(nil, serveEcho))
+	s := httptest.NewUnstartedServer(HandlerFunc(nil, echo))
 	s.Listener = l
 	s.Start()
 	defer s.Close()
@@ -564,7 +564,7 @@ func TestTLSFailures(t *testing.T) {
 func TestServerNameAndALPN(t *testing.T) {
 	covers(t, "C06", "C07")
 	hello := make(chan *tls.ClientHelloInfo, 1)
-	s := quiet(Handler(nil, serveEcho))
+	s := quiet(HandlerFunc(nil, echo))
 	s.EnableHTTP2 = true
 	s.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		hello <- h

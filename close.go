@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -88,44 +89,75 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 
 // Close ends the connection with a closing handshake: what was written or
 // queued leaves first, then a Close frame with the code and the reason, which
-// is cut to 123 bytes; then Close reads and discards until the peer's Close
-// frame comes, all within Config.CloseTimeout. Code 0 sends a Close frame
-// without a code. Codes that must not be sent, and reasons that are not UTF-8,
-// are errors, and nothing happens.
+// is cut to 123 bytes and made valid UTF-8; then Close waits for the peer's
+// Close frame. From the beginning it reads and discards what comes, so that a
+// peer that waits for us to read is not waited for. All of that takes
+// Config.CloseTimeout at most.
 //
-// What is queued is given up after half of that time, if a MessageWriter that
-// is open or a peer that does not read stands in its way.
+// Codes 0 and [CloseNoStatus] send a Close frame without a code and reason. With
+// a code that cannot travel, such as [CloseAbnormal], Close ends the connection
+// as [Conn.CloseNow] does, and returns an error that says so.
 //
-// Close returns nil if the handshake was complete, otherwise the terminal
-// error. Calls after the first wait for the same end.
+// Close returns nil if the handshake was complete and nothing was given up,
+// otherwise the terminal error, or an error that wraps it and says how many
+// messages that Send took were given up: because a MessageWriter that is open
+// or a peer that does not read stood in their way. Calls after the first wait
+// for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
-	if err := checkClose(code, reason); err != nil {
+	if code == CloseNoStatus {
+		code, reason = 0, ""
+	}
+	if err := c.cannotSay(code); err != nil {
+		c.CloseNow()
 		return err
 	}
-	if err := mayClose(c.nc.Conn, code); err != nil {
-		return err
-	}
-	return c.close(code, reason, nil)
+	return c.close(code, strings.ToValidUTF8(reason, "\uFFFD"), nil)
 }
 
-// checkClose returns an error if a Close frame must not say this.
-func checkClose(code CloseCode, reason string) error {
-	if code != 0 && !code.onWire() {
-		return fmt.Errorf("websocket: close code %d must not be sent", uint16(code))
+// cannotSay returns an error if code cannot travel in a Close frame of ours.
+func (c *Conn) cannotSay(code CloseCode) error {
+	if err := checkClose(code); err != nil {
+		return err
 	}
-	if !utf8.ValidString(reason) {
-		return errors.New("websocket: close reason is not valid UTF-8")
+	return mayClose(c.nc.Conn, code)
+}
+
+// checkClose returns an error if a Close frame must not have this code.
+func checkClose(code CloseCode) error {
+	if code != 0 && code != CloseNoStatus && !code.onWire() {
+		return fmt.Errorf("websocket: close code %d must not be sent: the connection ends without one", uint16(code))
 	}
 	return nil
 }
 
 // close is Close for a code that may be sent, with a cause of our own.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
-	if c.terminal() == nil {
+	first := c.terminal() == nil
+	if first {
 		c.shakeHands(code, reason, cause)
 	}
 	if !c.isGone() {
 		<-c.goneChan()
+	}
+	end := c.end.Load()
+	if first && cause == nil {
+		if lost := c.queue.Load().givenUp(end.clean()); lost != nil {
+			return fmt.Errorf("%w: %w", lost, end)
+		}
+	}
+	if !end.clean() {
+		return end
+	}
+	return nil
+}
+
+// hangUp is Close with CloseNormal, but returns once the Close frame has left,
+// or the user's write deadline passes. The rest is done in the background.
+func (c *Conn) hangUp() error {
+	go c.close(CloseNormal, "", nil)
+	err := c.out.guardWrites().await(context.Background(), c.out.closeLeaves(), c.goneChan())
+	if err != errEnded {
+		return err
 	}
 	if end := c.end.Load(); !end.clean() {
 		return end
@@ -137,15 +169,31 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
-	err := c.sendClose(ctx, code, reason, cause)
-	if err == nil {
-		// Not every net.Conn lets a deadline interrupt it.
-		stop := context.AfterFunc(ctx, func() { c.abandonClose(code, reason, cause, context.DeadlineExceeded) })
-		err = c.awaitPeerClose(ctx)
-		stop()
+	// Not every net.Conn lets a deadline interrupt it.
+	stop := context.AfterFunc(ctx, func() { c.abandonClose(code, reason, cause, context.DeadlineExceeded) })
+	defer stop()
+	c.refuse(code, reason, cause)
+	if c.queue.Load().waits() {
+		go c.sendClose(ctx, code, reason, cause)
+	} else {
+		c.sendClose(ctx, code, reason, cause)
 	}
-	if err != nil && c.terminal() == nil {
+	if err := c.awaitPeerClose(ctx); err != nil && c.terminal() == nil {
 		c.abandonClose(code, reason, cause, err)
+	}
+}
+
+// refuse makes Close's error, unless there is one before, that of all who want
+// to write from now on. What is queued leaves all the same.
+func (c *Conn) refuse(code CloseCode, reason string, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	refusal := &CloseError{Code: code, Reason: reason, Err: cause}
+	if code == 0 {
+		refusal.Code = CloseNoStatus
+	}
+	if c.closing.CompareAndSwap(nil, refusal) {
+		c.queue.Load().refuse(refusal)
 	}
 }
 
@@ -161,37 +209,24 @@ func (c *Conn) closingDeadline() time.Time {
 
 // sendClose queues our Close frame behind all that was sent. It does not wait
 // until it has left: the peer may be busy sending, and wait for us to read.
-func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) error {
+func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) {
 	if cause == nil {
-		if err := c.emptyQueue(ctx); err != nil && ctx.Err() != nil {
-			return err
-		}
+		c.emptyQueue(ctx)
 	}
-	if err := c.queueClose(code, reason, cause); err != nil {
-		return err
-	}
+	c.queueClose(code, reason, cause)
 	c.out.flushNow()
-	return nil
 }
 
 // queueClose appends our Close frame, unless there is one, and refuses all that
 // comes later. It does not flush.
 func (c *Conn) queueClose(code CloseCode, reason string, cause error) error {
-	refusal := &CloseError{Code: code, Reason: reason, Sent: true, Err: cause}
-	first, err := c.out.finish(appendClosePayload(nil, code, reason), refusal)
-	if err != nil {
-		return err
-	}
-	if first {
-		c.mu.Lock()
-		c.closing.Store(refusal)
-		c.mu.Unlock()
-		c.queue.Load().fail(refusal)
-	}
-	return nil
+	c.refuse(code, reason, cause)
+	_, err := c.out.finish(appendClosePayload(nil, code, reason), c.closing.Load())
+	c.queue.Load().fail(c.closing.Load())
+	return err
 }
 
-// isClosing reports whether our Close frame is queued.
+// isClosing reports whether Close was called: then what is read is dropped.
 func (c *Conn) isClosing() bool { return c.closing.Load() != nil }
 
 // writable returns the error that ends all writing, or nil.
@@ -199,24 +234,39 @@ func (c *Conn) writable() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	if refusal := c.closing.Load(); refusal != nil {
-		return refusal
+	refusal := c.closing.Load()
+	if refusal == nil {
+		refusal = c.ending.Load()
 	}
-	return nil
+	if refusal == nil {
+		return nil
+	}
+	if c.out.closeSent() {
+		told := *refusal
+		told.Sent = true
+		return &told
+	}
+	return refusal
 }
 
 // awaitPeerClose reads, unless somebody else does, until the connection ends.
 func (c *Conn) awaitPeerClose(ctx context.Context) error {
+	c.readGuard.ifMade().kick() // a stand-in need not read on
 	for c.terminal() == nil {
 		if !c.reading.take(ctx.Done(), c.endedChan()) {
-			return ctx.Err()
+			c.leaveReading()
+			return c.over(ctx)
 		}
-		if c.terminal() == nil {
-			c.discardAll(caller{ctx: ctx, own: true})
+		err := c.terminal()
+		if err == nil {
+			err = c.discardAll(caller{ctx: ctx, own: true})
 		}
-		c.reading.give()
+		c.endRead(err)
+		if err == errEnding {
+			c.awaitEnd(caller{ctx: ctx, own: true})
+		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return c.over(ctx)
 		}
 	}
 	return nil
@@ -236,7 +286,11 @@ func (c *Conn) discardAll(by caller) error {
 
 // abandonClose ends a connection whose closing handshake failed with err.
 func (c *Conn) abandonClose(code CloseCode, reason string, cause, err error) {
-	end := &CloseError{Code: CloseAbnormal, Sent: c.isClosing(), Err: err}
+	if ending := c.ending.Load(); ending != nil {
+		c.settleEnd(ending, true)
+		return
+	}
+	end := &CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err}
 	if cause != nil {
 		end.Code, end.Reason, end.Err = code, reason, cause
 	}
@@ -245,66 +299,181 @@ func (c *Conn) abandonClose(code CloseCode, reason string, cause, err error) {
 	}
 }
 
-// peerCloses answers the peer's Close frame, unless it is the answer to ours,
-// and returns the terminal error. The caller has the reading turn.
+// peerCloses answers the peer's Close frame with its code and reason, unless it
+// is the answer to ours. It returns what conclude does. The caller has the
+// reading turn.
 func (c *Conn) peerCloses(payload []byte) error {
 	code, reason, v := parseClosePayload(payload)
 	if v != noViolation {
 		return c.failProtocol(v)
 	}
-	end := &CloseError{Code: code, Reason: reason, Received: true, Sent: true}
+	end := &CloseError{Code: code, Reason: reason, Received: true}
 	if refusal := c.closing.Load(); refusal != nil {
 		end.Err = refusal.Err
 	}
 	if code == CloseNoStatus {
 		code = 0
 	}
-	if _, err := c.out.finish(appendClosePayload(nil, code, ""), end); err != nil {
-		return c.fail(err)
+	return c.conclude(end, appendClosePayload(nil, code, reason), c.role == server)
+}
+
+// errEnding says that the connection has no terminal error yet, because our
+// Close frame has not left: awaitEnd waits for it. No caller outside sees it.
+var errEnding = errors.New("websocket: connection is ending")
+
+// conclude ends reading, for the reason that end gives, and sends a Close frame
+// with that payload, unless one was queued before. end becomes the terminal
+// error once the Close frame was handed to the network, or could not be within
+// the time that closing has: a program may stop when it sees the terminal
+// error, and the peer is to know the reason. half says whether the sending half
+// is shut then.
+//
+// It returns the terminal error, or errEnding if that is still to come. The
+// caller has the reading turn.
+func (c *Conn) conclude(end *CloseError, payload []byte, half bool) error {
+	c.mu.Lock()
+	first := c.ending.CompareAndSwap(nil, end)
+	c.mu.Unlock()
+	if first {
+		c.closingDeadline()
+		if _, err := c.out.finish(payload, errEnding); err != nil {
+			return c.fail(err)
+		}
+		c.out.flushNow()
+		if c.out.closeSent() {
+			c.settleEnd(end, false)
+		}
+		go c.linger(end, half)
 	}
-	if c.terminate(end, false) {
-		go c.linger(c.role == server)
+	if err := c.terminal(); err != nil {
+		return err
 	}
-	return c.terminal()
+	return errEnding
+}
+
+// settleEnd makes the end that conclude was given the terminal error. With drop
+// set, the net.Conn is closed.
+func (c *Conn) settleEnd(ending *CloseError, drop bool) {
+	end := *ending
+	end.Sent = c.out.closeSent()
+	c.terminate(&end, drop)
+	if drop {
+		c.closeTransport()
+	}
+}
+
+// awaitEnd waits until a connection that is ending has its terminal error, and
+// returns that, unless the caller's time is over before.
+func (c *Conn) awaitEnd(by caller) error {
+	if err := c.terminal(); err != nil {
+		return err
+	}
+	var err error
+	if by.own {
+		select {
+		case <-c.endedChan():
+		case <-by.ctx.Done():
+			err = by.ctx.Err()
+		}
+	} else {
+		err = c.guardReads().await(by.ctx, c.endedChan(), nil)
+	}
+	if end := c.terminal(); end != nil {
+		return end
+	}
+	return err
 }
 
 // maxDrained is how many bytes of what the peer still sends are read before
 // the net.Conn is closed.
 const maxDrained = 8 << 20
 
-// linger ends a connection that has its terminal error: it lets the Close
-// frame leave, shuts the sending half if half is set, and waits for the peer
-// to do the same (RFC 6455, Section 7.1.1).
-func (c *Conn) linger(half bool) {
+// linger ends a connection that is ending: it lets the Close frame leave, shuts
+// the sending half if half is set, and waits for the peer to do the same (RFC
+// 6455, Section 7.1.1). What comes meanwhile is dropped: a peer that waits for
+// us to read does not read our Close frame. Nobody else reads any more.
+func (c *Conn) linger(end *CloseError, half bool) {
 	defer c.closeTransport()
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
-	if c.out.flushFinal(ctx) != nil {
+	// Not every net.Conn lets a deadline interrupt it.
+	stop := context.AfterFunc(ctx, func() { c.settleEnd(end, true) })
+	defer stop()
+	if !c.out.closeSent() {
+		go c.letCloseLeave(ctx, end, half)
+		c.drain()
+		c.out.flushFinal(ctx)
+		c.settleEnd(end, false)
 		return
 	}
-	if half {
-		shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
-		if !ok || shutdown.CloseWrite() != nil {
+	c.settleEnd(end, false)
+	c.drainAfter(end, half)
+}
+
+// drainAfter drops what comes once the Close frame has left. Where the sending
+// half cannot be shut, the peer may wait for us to close: then only what a
+// violation left unread is dropped, for a short while.
+func (c *Conn) drainAfter(end *CloseError, half bool) {
+	if !c.shutSending(half) {
+		if end.Received {
 			return
 		}
+		blind := time.AfterFunc(maxBlindDrain, c.closeTransport)
+		defer blind.Stop()
 	}
-	if c.reading.take(ctx.Done(), nil) {
-		defer c.reading.give()
-		c.drain()
+	c.drain()
+}
+
+// maxBlindDrain bounds how long input is dropped on a net.Conn whose sending
+// half cannot be shut.
+const maxBlindDrain = 250 * time.Millisecond
+
+// letCloseLeave waits for the Close frame to leave, while linger drops what
+// comes.
+func (c *Conn) letCloseLeave(ctx context.Context, end *CloseError, half bool) {
+	err := c.out.flushFinal(ctx)
+	c.settleEnd(end, err != nil)
+	if err != nil || c.shutSending(half) {
+		return
 	}
+	if !end.Received {
+		select {
+		case <-time.After(maxBlindDrain): // linger drops what comes meanwhile
+		case <-c.goneChan():
+		}
+	}
+	c.closeTransport()
+}
+
+// shutSending shuts the sending half, if half is set. It reports whether it is
+// worth waiting for the peer to do the same.
+func (c *Conn) shutSending(half bool) bool {
+	if !half {
+		return true
+	}
+	shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
+	return ok && shutdown.CloseWrite() == nil
 }
 
 // drainSize is the size of the buffer for what is dropped.
 const drainSize = 16 << 10
 
-// drain reads and drops what comes until the peer ends, or sends too much.
+// drain reads and drops what comes until the peer ends, or sends too much. On a
+// raw socket it owns no buffer while nothing comes.
 func (c *Conn) drain() {
-	if c.nc.SetReadDeadline(c.closingDeadline()) != nil {
+	c.nc.SetReadDeadline(c.closingDeadline())
+	drained := 0
+	if c.nc.raw != nil {
+		c.nc.raw.Read(func(fd uintptr) bool {
+			n, wait := drainNow(fd, maxDrained-drained)
+			drained += n
+			return !wait
+		})
 		return
 	}
 	sink := borrow(drainSize)
 	defer sink.free()
-	for drained, empty := 0, 0; drained < maxDrained && empty < maxIdleReads; {
+	for empty := 0; drained < maxDrained && empty < maxIdleReads; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
 		drained += n
 		if err != nil {
@@ -316,13 +485,31 @@ func (c *Conn) drain() {
 	}
 }
 
-// CloseNow closes the connection without a closing handshake and without
-// waiting. Calls that wait return. It is an error of nobody: it always returns
-// nil.
-func (c *Conn) CloseNow() error {
-	if c.terminal() == nil {
-		c.terminate(&CloseError{Code: CloseAbnormal, Sent: c.isClosing(), Err: net.ErrClosed}, true)
+// drainNow drops up to about limit bytes that have arrived on fd. wait reports
+// whether more may come.
+func drainNow(fd uintptr, limit int) (drained int, wait bool) {
+	sink := borrow(drainSize)
+	defer sink.free()
+	for drained < limit {
+		n, wait, err := readNow(fd, sink.b[:cap(sink.b)])
+		drained += n
+		if wait || err != nil {
+			return drained, wait
+		}
 	}
-	c.closeTransport()
+	return drained, false
+}
+
+// CloseNow ends the connection without a closing handshake and without waiting.
+// Calls that wait return. What Write reported as done leaves first as far as the
+// network takes it. CloseNow always returns nil.
+//
+// On a connection that has ended it does nothing: a Close frame that is on its
+// way is not overtaken, and the net.Conn is closed soon after, within
+// Config.CloseTimeout. So `defer c.CloseNow()` is right for every way to end.
+func (c *Conn) CloseNow() error {
+	if c.ending.Load() == nil {
+		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
+	}
 	return nil
 }

@@ -127,7 +127,7 @@ func TestMisconfiguredServer(t *testing.T) {
 		mustBeMisconfigured(t, err, 500, want)
 
 		w = httptest.NewRecorder()
-		Handler(opts, serveEcho).ServeHTTP(w, parsed(t, request()))
+		HandlerFunc(opts, echo).ServeHTTP(w, parsed(t, request()))
 		require.Equal(t, 500, w.Code, want)
 		require.Contains(t, strings.ReplaceAll(log.String(), `\`, ""), strings.ReplaceAll(want, `\`, ""))
 	}

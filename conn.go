@@ -48,13 +48,14 @@ type Conn struct {
 	subprotocol string
 	role        role
 	gone        bool // the net.Conn is closed; guarded by mu
-	watched     bool // a WriteTo looks at what is lent; guarded by reading
 
 	// Locks are taken in this order: reading, sending, queue, mu, guard and
 	// writer. Only the two turns are held across I/O.
 
 	readers   atomic.Int32 // calls of the application that wait to read
-	stuck     atomic.Bool  // a read of our own left a data frame that nobody reads
+	standIn   atomic.Int32 // who reads when the application does not: a state of the stand-in
+	stuck     atomic.Bool  // the stand-in left a data frame that nobody reads
+	probing   atomic.Bool  // a Ping of the keepalive waits for a sign of life
 	shut      atomic.Bool  // the net.Conn is being closed
 	reading   turn         // who may use in and msg
 	readGuard lateGuard
@@ -68,8 +69,9 @@ type Conn struct {
 	pings     atomic.Pointer[pings]     // nil until the first Ping
 
 	mu        sync.Mutex
+	ending    atomic.Pointer[CloseError] // what will be the end: nothing is read any more; set under mu
 	end       atomic.Pointer[CloseError] // the terminal error; set under mu
-	closing   atomic.Pointer[CloseError] // what writers are told once our Close frame is queued; set under mu
+	closing   atomic.Pointer[CloseError] // what writers are told once Close was called; set under mu
 	closeBy   instant                    // when the closing handshake must be over
 	audience  *audience                  // who waits for the end; nil until somebody does
 	keepalive keepalive
@@ -99,12 +101,13 @@ type caller struct {
 	own bool // our own: makes room for the application, ignores its deadline
 }
 
-// beginRead takes the reading turn for the application, and takes back what was
-// lent to it. After it returned nil, endRead must be called.
-func (c *Conn) beginRead(ctx context.Context) error {
+// beginRead takes the reading turn for who, a part of the application, and ends
+// the lending of the last message. After it returned nil, endRead must be
+// called.
+func (c *Conn) beginRead(ctx context.Context, who borrower) error {
 	err := c.takeReading(ctx)
-	if err == nil {
-		c.takeBack()
+	if err == nil && c.msg.lentTo != nobody {
+		c.endLending(who)
 	}
 	return err
 }
@@ -121,8 +124,9 @@ func (c *Conn) takeReading(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.terminal(); err != nil {
-		c.endRead()
+	if c.ending.Load() != nil {
+		err := c.awaitEnd(caller{ctx: ctx})
+		c.endRead(err)
 		return err
 	}
 	if c.stuck.Load() {
@@ -131,27 +135,45 @@ func (c *Conn) takeReading(ctx context.Context) error {
 	return nil
 }
 
-// takeBack ends the lending of the last message: it was lent until the next
-// read, which is this one. Only if a WriteTo may still look at it is its memory
-// left to that.
-func (c *Conn) takeBack() {
-	if c.watched {
-		c.watched = false
+// endLending ends the lending of the last message, now that who reads. Its
+// memory is used again if who borrowed it; otherwise it is left to the borrower,
+// who may still look at it.
+func (c *Conn) endLending(who borrower) {
+	if c.msg.lentTo == who {
+		c.in.unpin()
+		c.msg.takeBack()
+	} else {
 		c.in.forsake()
 		c.msg.forsake()
-		return
 	}
-	c.in.unpin()
-	c.msg.takeBack()
+	c.msg.lentTo = nobody
 }
 
 // awaitReading waits for the reading turn. A reader of our own is asked to
-// leave it.
+// leave it. Should the caller give up, another one takes its place.
 func (c *Conn) awaitReading(ctx context.Context) error {
+	g := c.guardReads()
+	if g.expired() {
+		return os.ErrDeadlineExceeded
+	}
 	c.readers.Add(1)
-	defer c.readers.Add(-1)
-	c.readGuard.ifMade().kick()
-	return c.awaitTurn(ctx, &c.reading, c.guardReads())
+	g.kick()
+	err := c.awaitTurn(ctx, &c.reading, g)
+	c.readers.Add(-1)
+	if err != nil {
+		c.leaveReading()
+	}
+	return err
+}
+
+// leaveReading is called by those who waited for the reading turn and gave up.
+// They may have had it for a moment.
+func (c *Conn) leaveReading() {
+	if c.shut.Load() {
+		c.closeReading()
+		return
+	}
+	c.seeToReading(atOnce)
 }
 
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
@@ -175,14 +197,23 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 	return err
 }
 
-// endRead gives the reading turn on.
-func (c *Conn) endRead() {
+// endRead gives the reading turn on, after a call that ended with err. It is the
+// only way to do that while the connection lives: whoever has had the turn sees
+// to it that somebody reads on.
+func (c *Conn) endRead(err error) {
 	c.reading.give()
-	if c.shut.Load() {
+	switch {
+	case c.shut.Load():
 		c.closeReading()
+	case err != nil && err != io.EOF:
+		c.seeToReading(atOnce)
+	default:
+		c.seeToReading(later)
 	}
-	c.nudgePings()
 }
+
+// endReadAfter is endRead to be deferred.
+func (c *Conn) endReadAfter(err *error) { c.endRead(*err) }
 
 // receive waits for bytes from the network, into target or, if that is nil,
 // into the read buffer. It is the only place where a connection waits for its
@@ -199,14 +230,17 @@ func (c *Conn) receive(by caller, target []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.in.fill(target)
+	if c.msg.open && err == nil {
+		c.messageHeard()
+	}
 	return n, c.afterWait(by, err)
 }
 
 // beginMessage is beginRead for who wants a message. On a raw socket it also
 // waits until the first bytes are here. That is receive on little stack: a
 // goroutine whose stack has grown keeps it while its connection is idle.
-func (c *Conn) beginMessage(ctx context.Context) error {
-	if err := c.beginRead(ctx); err != nil {
+func (c *Conn) beginMessage(ctx context.Context, who borrower) error {
+	if err := c.beginRead(ctx, who); err != nil {
 		return err
 	}
 	if c.nc.raw == nil || c.in.err != nil || !c.in.idle() {
@@ -218,7 +252,7 @@ func (c *Conn) beginMessage(ctx context.Context) error {
 		err = c.afterWait(caller{ctx: ctx}, c.in.arrived(err))
 	}
 	if err != nil {
-		c.endRead()
+		c.endRead(err)
 	}
 	return err
 }
@@ -226,7 +260,7 @@ func (c *Conn) beginMessage(ctx context.Context) error {
 // beforeWait lets what is held leave and arms the guard. If it returns nil,
 // afterWait must be called.
 func (c *Conn) beforeWait(by caller) error {
-	c.out.flushHeld(by.ctx)
+	c.out.flushHeld()
 	if c.msg.giveWay {
 		c.msg.giveWay = false
 		runtime.Gosched()
@@ -235,7 +269,7 @@ func (c *Conn) beforeWait(by caller) error {
 	switch {
 	case by.own:
 		yield = c.readerWaits
-	case by.ctx.Done() == nil:
+	case by.ctx.Done() == nil && !c.readGuard.ifMade().emulates():
 		return nil
 	}
 	err := c.guardReads().arm(by.ctx, 0, yield)
@@ -249,14 +283,21 @@ func (c *Conn) beforeWait(by caller) error {
 // returned err.
 func (c *Conn) afterWait(by caller, err error) error {
 	interrupted := false
-	if by.own || by.ctx.Done() != nil {
-		interrupted = c.readGuard.ifMade().disarm()
+	if g := c.readGuard.ifMade(); by.own || by.ctx.Done() != nil || g.emulates() {
+		interrupted = g.disarm()
 	}
-	if interrupted && errors.Is(err, os.ErrDeadlineExceeded) {
-		if ended := c.over(by.ctx); ended != nil {
-			return ended
-		}
-		return os.ErrDeadlineExceeded
+	if !interrupted || err == nil {
+		return c.readFailed(err)
+	}
+	cause := c.over(by.ctx)
+	if cause == nil {
+		cause = os.ErrDeadlineExceeded
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return cause
+	case c.readGuard.ifMade().emulates():
+		return c.fail(cause) // the interruption closed the net.Conn
 	}
 	return c.readFailed(err)
 }
@@ -278,8 +319,11 @@ func (c *Conn) readerWaits() bool { return c.readers.Load() > 0 }
 
 // readFailed returns the error that a read ends with when fill returned err.
 func (c *Conn) readFailed(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return os.ErrDeadlineExceeded // and not the words of the net.Conn
 	}
 	return c.fail(err)
 }
@@ -299,8 +343,10 @@ func (c *Conn) writeError(ctx context.Context, err error) error {
 // judgeWriteError is writeError when there is an error.
 func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	switch {
+	case err == errEnding:
+		return c.awaitEnd(caller{ctx: ctx, own: true})
 	case asCloseError(err) != nil:
-		return err
+		return c.writable()
 	case ctx.Err() != nil && err == ctx.Err():
 		return c.over(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.alive():
@@ -312,34 +358,58 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	}
 }
 
-// fail ends the connection at once because the network failed with err, and
-// returns the terminal error.
+// fail ends the connection because the network failed with err, and returns the
+// terminal error. What writers were told is written leaves first, as far as the
+// network takes it.
 func (c *Conn) fail(err error) error {
-	sent := c.closing.Load() != nil
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if c.terminate(&CloseError{Code: CloseAbnormal, Sent: sent, Err: err}, true) {
-		c.closeTransport()
+	if ending := c.ending.Load(); ending != nil {
+		c.settleEnd(ending, true)
+		return c.terminal()
 	}
+	c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err})
 	return c.terminal()
 }
 
+// breakOff makes end the terminal error, unless there is one, and closes the
+// net.Conn without waiting: first, what was reported as written leaves as far
+// as the network takes it.
+func (c *Conn) breakOff(end *CloseError) {
+	leaves := c.out.flushLast()
+	if !c.terminate(end, leaves == nil) {
+		return
+	}
+	if leaves == nil {
+		c.closeTransport()
+		return
+	}
+	go func() {
+		select {
+		case <-leaves:
+		case <-time.After(maxLeaving):
+		}
+		c.closeTransport()
+	}()
+}
+
+// maxLeaving bounds how long a connection that is broken off lets what was
+// written before leave, where that cannot be done without waiting.
+const maxLeaving = 100 * time.Millisecond
+
 // failProtocol ends the connection because of the peer's violation: the peer
 // is told, and nothing more of what it sends is looked at (RFC 6455,
-// Section 7.1.7). It returns the terminal error. The caller has the reading
-// turn.
+// Section 7.1.7). If our Close frame was queued before, that is what the peer
+// is told. It returns what conclude does. The caller has the reading turn.
 func (c *Conn) failProtocol(v violation) error {
 	breach := v.err()
-	end := &CloseError{Code: breach.Code, Reason: breach.Text, Sent: true, Err: breach}
+	end := &CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}
 	payload := appendClosePayload(nil, breach.Code, breach.Text)
-	if _, err := c.out.finish(payload, end); err != nil {
-		return c.fail(err)
+	if first := c.closing.Load(); first != nil {
+		end.Code, end.Reason = first.Code, first.Reason
 	}
-	if c.terminate(end, false) {
-		go c.linger(true)
-	}
-	return c.terminal()
+	return c.conclude(end, payload, true)
 }
 
 // terminate makes end the terminal error, unless there is one, and tells all
@@ -351,6 +421,7 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 		c.mu.Unlock()
 		return false
 	}
+	c.ending.CompareAndSwap(nil, end)
 	c.end.Store(end)
 	if c.closeBy == 0 {
 		c.closeBy = now().add(c.cfg.CloseTimeout)

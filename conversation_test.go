@@ -457,7 +457,8 @@ func TestModel(t *testing.T) {
 			case "recv":
 				m.feed(s.octets.wire())
 			case "close", "closes":
-				m.closeSent, answered = codeMayBeSent(s.code), true
+				m.weClose(s.code)
+				answered = true
 			case "text":
 				want = append(want, modelEvent{modelMessage, Text, string(s.octets.plain())})
 			case "binary":
@@ -470,7 +471,11 @@ func TestModel(t *testing.T) {
 				if !answered {
 					want = append(want, modelEvent{kind: modelClose, payload: fmt.Sprint(uint16(s.code))})
 				}
-				checkModelEnd(t, m, s.code, "")
+				code := s.code
+				if m.closeSent {
+					code = m.told
+				}
+				checkModelEnd(t, m, code, "")
 			case "closed":
 				checkModelEnd(t, m, s.code, string(s.octets.plain()))
 			}
@@ -481,7 +486,9 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func codeMayBeSent(code CloseCode) bool { return code == 0 || modelCloseCode(int(code)) }
+func codeMayBeSent(code CloseCode) bool {
+	return code == 0 || code == CloseNoStatus || modelCloseCode(int(code))
+}
 
 // answerIn returns the event that sends the control frame o, if it is a Pong
 // or a Close.

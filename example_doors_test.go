@@ -17,7 +17,7 @@ import (
 )
 
 // greet sends one message and closes.
-func greet(c *websocket.Conn, _ *http.Request) error {
+func greet(c *websocket.Conn) error {
 	return c.WriteString(c.Context(), "hello")
 }
 
@@ -33,7 +33,7 @@ func ExampleHandshakeError() {
 		}
 		return websocket.SameOrigin()(r)
 	}}
-	server := httptest.NewServer(websocket.Handler(opts, greet))
+	server := httptest.NewServer(websocket.HandlerFunc(opts, greet))
 	defer server.Close()
 
 	_, _, err := websocket.Dial(context.Background(), server.URL, nil)
@@ -92,7 +92,7 @@ func ExampleAcceptConn() {
 func ExampleDial() {
 	opts := &websocket.AcceptOptions{Config: websocket.Config{Subprotocols: []string{"news.v2"}}}
 	mux := http.NewServeMux()
-	mux.Handle("/news", websocket.Handler(opts, greet))
+	mux.Handle("/news", websocket.HandlerFunc(opts, greet))
 	mux.Handle("/", http.RedirectHandler("/news", http.StatusFound))
 	server := httptest.NewServer(mux)
 	defer server.Close()
@@ -128,11 +128,11 @@ func ExampleDial() {
 // that all is done.
 func ExampleRedial() {
 	visits := 0
-	server := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+	server := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 		if visits++; visits == 1 {
 			return websocket.CloseServiceRestart
 		}
-		return greet(c, nil)
+		return greet(c)
 	}))
 	defer server.Close()
 

@@ -17,9 +17,9 @@ import (
 // A room in which everybody hears what anybody says.
 func ExampleGroup() {
 	var room websocket.Group
-	srv := httptest.NewServer(websocket.Handler(
+	srv := httptest.NewServer(websocket.HandlerFunc(
 		&websocket.AcceptOptions{Config: websocket.Config{SlowConsumer: websocket.CloseSlow}},
-		func(c *websocket.Conn, _ *http.Request) error {
+		func(c *websocket.Conn) error {
 			defer room.Add(c)()
 			for m, err := range c.Messages(c.Context()) {
 				if err != nil {
@@ -53,7 +53,7 @@ func ExampleGroup_Send() {
 }
 
 func ExamplePrepare() {
-	srv := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+	srv := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 		welcome := websocket.Prepare(websocket.Text, []byte("welcome"))
 		return c.WritePrepared(c.Context(), welcome)
 	}))
@@ -73,8 +73,8 @@ func ExamplePrepare() {
 func ExampleRegistry() {
 	var registry websocket.Registry
 	mux := http.NewServeMux()
-	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{Registry: &registry},
-		func(c *websocket.Conn, _ *http.Request) error {
+	mux.Handle("/ws", websocket.HandlerFunc(&websocket.AcceptOptions{Registry: &registry},
+		func(c *websocket.Conn) error {
 			for m, err := range c.Messages(c.Context()) {
 				if err != nil {
 					return err
@@ -104,8 +104,8 @@ func ExampleRegistry() {
 
 func ExampleRegistry_Shutdown() {
 	var registry websocket.Registry
-	srv := httptest.NewServer(websocket.Handler(&websocket.AcceptOptions{Registry: &registry},
-		func(c *websocket.Conn, _ *http.Request) error {
+	srv := httptest.NewServer(websocket.HandlerFunc(&websocket.AcceptOptions{Registry: &registry},
+		func(c *websocket.Conn) error {
 			_, _, err := c.Read(c.Context())
 			return err
 		}))
@@ -123,7 +123,7 @@ func ExampleRegistry_Shutdown() {
 
 // A protocol of lines, which knows nothing of messages.
 func ExampleAsNetConn() {
-	srv := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+	srv := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 		stream := websocket.AsNetConn(c, websocket.Binary)
 		var a, b int
 		if _, err := fmt.Fscan(stream, &a, &b); err != nil {

@@ -39,10 +39,10 @@ func ExampleTrace_prometheus() {
 	var m metrics
 	var registry websocket.Registry
 	mux := http.NewServeMux()
-	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{
+	mux.Handle("/ws", websocket.HandlerFunc(&websocket.AcceptOptions{
 		Config:   websocket.Config{Trace: m.trace()},
 		Registry: &registry,
-	}, func(c *websocket.Conn, _ *http.Request) error {
+	}, func(c *websocket.Conn) error {
 		if err := c.WriteString(c.Context(), "ready"); err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -20,7 +22,10 @@ type flushing struct {
 	line    []*ticket // those who wait, in the order of their frames
 	written int       // by onWritable, and its error
 	wrote   error
+	await   bool // onWritable waits until the socket takes something
 	vector  vector
+	tried   chan struct{} // closed when a call that does not block is over; nil if nobody waits
+	quiet   chan struct{} // closed when nobody flushes any more; nil if nobody waits
 }
 
 var flushings = sync.Pool{New: func() any { return new(flushing) }}
@@ -36,24 +41,41 @@ func (w *frameWriter) beginLocked() {
 // restLocked is called by the flusher when nothing is left to flush. The caller
 // holds w.mu.
 func (w *frameWriter) restLocked() {
-	w.busy = false
+	w.busy, w.owed = false, false
 	w.work, w.own, w.wrote = work{}, ticket{}, nil
+	w.wakeQuietLocked()
 	flushings.Put(w.flushing)
 	w.flushing = nil
 }
 
+// wakeQuietLocked wakes those who wait in flushLast. The caller holds w.mu.
+func (w *frameWriter) wakeQuietLocked() {
+	if w.flushing != nil && w.quiet != nil {
+		close(w.quiet)
+		w.quiet = nil
+	}
+}
+
 // work is what the flusher writes: head, then external. off counts what is
-// on the network. Of head, the data stream begins at dataStart.
+// on the network, handed what is there or in the call under way. What is not
+// handed may change under w.mu: frames are withdrawn. Of head, the data stream
+// begins at dataStart.
 type work struct {
 	head      *buffer
 	dataStart int
 	external  []byte
 	off       int
+	handed    int
 	final     bool // the Close frame is at the end of head
 }
 
 // size returns the number of bytes of the work.
-func (k *work) size() int { return len(k.head.b) + len(k.external) }
+func (k *work) size() int {
+	if k.head == nil {
+		return 0
+	}
+	return len(k.head.b) + len(k.external)
+}
 
 // rest returns what of the work can be written next in one piece.
 func (k *work) rest() []byte {
@@ -75,6 +97,7 @@ func (k *work) span(final *buffer) int64 {
 // A ticket is a place in the data stream that its owner waits for.
 type ticket struct {
 	start, end int64
+	first      byte // of the frame's header; 0 if it is no frame
 	final      bool // waits for the Close frame
 	flusher    bool // it is flushing.own: its owner flushes
 	ours       bool // its owner is the connection: no deadline of the user ends its wait
@@ -95,23 +118,36 @@ const (
 // maxIdleTickets is how many tickets are kept to be used again.
 const maxIdleTickets = 64
 
-// joinLocked enters size bytes that were appended at start. It makes their
-// owner the flusher, or puts it in the line, and returns the ticket; or holds
-// the bytes and returns nil. The caller holds w.mu.
-func (w *frameWriter) joinLocked(start int64, size int) *ticket {
+// joinLocked enters a frame of size bytes that was appended at start, whose
+// first byte is given. It makes its owner the flusher, or puts it in the line,
+// and returns the ticket; or holds the bytes and returns nil. The caller holds
+// w.mu.
+func (w *frameWriter) joinLocked(start int64, size int, first byte) *ticket {
 	w.appended = start + int64(size)
 	if w.heldLocked() {
 		return nil
 	}
+	if first&bitRSV1 != 0 {
+		w.doubt = start + 1
+	}
 	if w.busy || w.urgent != nil || w.delegate {
-		return w.queueLocked(ticket{start: start, end: w.appended})
+		return w.queueLocked(ticket{start: start, end: w.appended, first: first})
 	}
 	// As queueLocked does, on less stack.
 	w.beginLocked()
 	w.heldSince = 0
 	w.work.head, w.data = w.data, nil
-	w.own = ticket{start: start, end: w.appended, flusher: true}
+	w.handForOwnLocked()
+	w.own = ticket{start: start, end: w.appended, first: first, flusher: true}
 	return &w.own
+}
+
+// handForOwnLocked hands the work to the call that writeOwn begins with. The
+// caller holds w.mu.
+func (w *frameWriter) handForOwnLocked() {
+	if w.nc.raw != nil {
+		w.work.handed = len(w.work.head.b)
+	}
 }
 
 // queueLocked gives t's owner its part in the flushing. The caller holds w.mu.
@@ -123,6 +159,7 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 		w.beginLocked()
 		w.loadLocked()
 		if !w.delegate {
+			w.handForOwnLocked()
 			w.own = t
 			w.own.flusher = true
 			return &w.own
@@ -187,19 +224,19 @@ func (w *frameWriter) loadLocked() bool {
 
 // flush waits until the bytes of t are on the network, or is the one who
 // writes them. When ctx or the user's deadline ends first, bytes that have not
-// begun to go out are withdrawn, if revocable says that no later ones build on
-// them; others are finished by somebody else. Then flush returns the reason
-// and the connection lives on. t must not be used afterwards.
-func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) error {
+// begun to go out are withdrawn, if revocable is set, and withdrawn says so;
+// others are finished by somebody else. Then flush returns the reason and the
+// connection lives on. t must not be used afterwards.
+func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	if t == nil {
-		return nil
+		return false, nil
 	}
 	if t.flusher {
 		return w.lead(ctx, t, revocable)
 	}
-	err := w.wait(ctx, t, revocable)
+	withdrawn, err = w.wait(ctx, t, revocable)
 	if t.state == ticketLeading {
-		err = w.lead(ctx, t, revocable)
+		withdrawn, err = w.lead(ctx, t, revocable)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -207,22 +244,22 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 		t.next, w.idle = w.idle, t
 		w.idles++
 	}
-	return err
+	return withdrawn, err
 }
 
 // wait stands in the line until t is woken, or leaves it when ctx ends or the
 // user's deadline passes.
-func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
+func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	if err := w.awaitWake(ctx, t); err != nil {
-		if w.leaveLine(t, revocable) {
-			return err
+		if left, withdrawn := w.leaveLine(t, revocable); left {
+			return withdrawn, err
 		}
 		<-t.wake
 	}
 	if t.state == ticketFailed {
-		return w.failure()
+		return false, w.failure()
 	}
-	return nil
+	return false, nil
 }
 
 // awaitWake waits until t is woken, ctx ends, or the deadline passes that holds
@@ -246,17 +283,16 @@ func (w *frameWriter) writeOwn(t *ticket) bool {
 	if !t.flusher || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
 		return false
 	}
-	w.written = 0
+	w.written, w.wrote = 0, nil
 	return w.ownWritten(w.nc.raw.Write(w.onWritable))
 }
 
 // ownWritten enters what writeOwn wrote, and reports whether that ends the
-// flushing.
+// flushing, or somebody else goes on with it.
 func (w *frameWriter) ownWritten(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.work.off += w.written
-	w.bytes += uint64(w.written)
+	w.advanceLocked(w.written)
 	if err != nil || w.work.off < w.work.size() {
 		return false
 	}
@@ -278,22 +314,63 @@ func (w *frameWriter) failure() error {
 }
 
 // leaveLine takes t out of the line, unless it has been woken. Its bytes are
-// withdrawn unless they are being written.
-func (w *frameWriter) leaveLine(t *ticket, revocable bool) bool {
+// withdrawn unless they have begun to go out.
+func (w *frameWriter) leaveLine(t *ticket, revocable bool) (left, withdrawn bool) {
+	for {
+		left, withdrawn, tried := w.tryLeave(t, revocable)
+		if tried == nil {
+			return left, withdrawn
+		}
+		<-tried
+	}
+}
+
+// tryLeave is leaveLine, but returns a channel if a call that does not block
+// must end before it is known whether bytes of t have begun to go out.
+func (w *frameWriter) tryLeave(t *ticket, revocable bool) (left, withdrawn bool, tried <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.flushing == nil {
-		return false
+		return false, false, nil
 	}
 	i := slices.Index(w.line, t)
 	if i < 0 {
-		return false
+		return false, false, nil
+	}
+	if at := w.placeLocked(t); revocable && w.nc.raw != nil && at >= w.work.off && at < w.work.handed {
+		if w.tried == nil {
+			w.tried = make(chan struct{})
+		}
+		return false, false, w.tried
 	}
 	w.line = slices.Delete(w.line, i, i+1)
 	t.state = ticketDone
-	if at := t.start - w.pendingStartLocked(); revocable && at >= 0 {
-		w.data = cutOut(w.data, int(at), int(t.end-t.start))
-		w.forgetLocked(t)
+	return true, revocable && w.takeBackLocked(t), nil
+}
+
+// placeLocked returns where in the work the bytes of t begin, which is behind
+// its end if they are pending. The caller holds w.mu.
+func (w *frameWriter) placeLocked(t *ticket) int {
+	return w.work.dataStart + int(t.start-w.sent)
+}
+
+// takeBackLocked removes the bytes of t, unless they have begun to go out or are
+// in the call under way. The caller holds w.mu.
+func (w *frameWriter) takeBackLocked(t *ticket) (withdrawn bool) {
+	size := int(t.end - t.start)
+	pending := t.start - w.pendingStartLocked()
+	at := w.placeLocked(t)
+	switch {
+	case size == 0, pending < 0 && at < w.work.handed:
+		return false
+	case pending >= 0:
+		w.data = cutOut(w.data, int(pending), size)
+	default:
+		w.work.head = cutOut(w.work.head, at, size)
+	}
+	w.forgetLocked(t)
+	if w.work.head != nil && w.work.off == w.work.size() {
+		w.doneLocked()
 	}
 	return true
 }
@@ -308,8 +385,9 @@ func (w *frameWriter) pendingStartLocked() int64 {
 	return w.appended - int64(n)
 }
 
-// forgetLocked takes the bytes of t, which were cut out, from the data stream.
-// Some may have waited for nothing else. The caller holds w.mu.
+// forgetLocked takes the bytes of t, which were cut out, from the data stream
+// and from the statistics. Some may have waited for nothing else. The caller
+// holds w.mu.
 func (w *frameWriter) forgetLocked(t *ticket) {
 	size := t.end - t.start
 	w.appended -= size
@@ -319,7 +397,28 @@ func (w *frameWriter) forgetLocked(t *ticket) {
 			later.end -= size
 		}
 	}
+	switch {
+	case w.doubt == t.start+1:
+		w.doubt = math.MaxInt64
+	case w.doubt > t.end && w.doubt != math.MaxInt64:
+		w.doubt -= size
+	}
+	w.frames--
+	if t.first&bitFIN != 0 {
+		w.messages--
+	}
 	w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+}
+
+// mayRefer reports whether the next message may refer to those that were
+// compressed before it: not to one that may still be withdrawn, or that was.
+// Then the compressor must forget. The caller has the sending turn.
+func (w *frameWriter) mayRefer() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	doubt := w.doubt
+	w.doubt = 0
+	return doubt == 0 || w.outLocked() >= doubt
 }
 
 // cutOut removes up to n bytes at the given place from b. A buffer without
@@ -333,6 +432,16 @@ func cutOut(b *buffer, at, n int) *buffer {
 	return nil
 }
 
+// outLocked returns how far the data stream is on the network. The caller holds
+// w.mu.
+func (w *frameWriter) outLocked() int64 {
+	if w.flushing == nil || w.work.head == nil {
+		return w.sent
+	}
+	n := int64(max(w.work.off-w.work.dataStart, 0))
+	return w.sent + min(n, w.work.span(w.final))
+}
+
 // reachedLocked reports whether what t waits for is on the network. A nil
 // ticket waits for nothing. The caller holds w.mu.
 func (w *frameWriter) reachedLocked(t *ticket) bool {
@@ -342,75 +451,139 @@ func (w *frameWriter) reachedLocked(t *ticket) bool {
 	if t.final {
 		return w.finished
 	}
-	return w.sent >= t.end
+	return w.outLocked() >= t.end
 }
 
-// lead writes until the bytes of t are out and somebody else is the flusher,
-// or nothing is left to write.
-func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) error {
-	ours := t == nil || t.ours
+// A duty is what a flusher has to do after a write.
+type duty uint8
+
+const (
+	dutyOver duty = iota // nothing: another is the flusher, or nobody
+	dutyLead             // write on
+	dutyPass             // its own bytes are out, but others are left that nobody waits for
+)
+
+// lead writes until the bytes of t are out, and leaves the rest to somebody
+// else.
+func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	for {
-		n, interrupted, err := w.push(ctx, ours)
-		more, err := w.settle(t, n, interrupted, err, revocable)
-		if !more {
-			return err
+		interrupted, err := w.push(ctx, t)
+		next, withdrawn, err := w.settle(t, interrupted, err, revocable)
+		if next == dutyLead {
+			continue
 		}
+		if next == dutyPass {
+			w.passOn()
+		}
+		return withdrawn, err
 	}
 }
 
 // flushNow makes what is pending leave without making the caller wait: what a
 // socket does not take at once is written by a goroutine of its own.
 func (w *frameWriter) flushNow() {
-	if !w.claim() {
-		return
+	if w.claim() {
+		w.passOn()
 	}
+}
+
+// passOn is what a flusher does that waits for nothing: it writes what the
+// socket takes at once, and leaves the rest to who waits for it, or to a
+// goroutine.
+func (w *frameWriter) passOn() {
 	for w.nc.raw != nil && w.work.external == nil {
-		start := w.traceStart()
-		n, err := w.tryWrite()
-		w.traceFlush(start, n, err)
-		if err == nil && w.work.off+n < w.work.size() {
-			w.advance(n)
-			break
-		}
-		more, err := w.settle(nil, n, false, err, false)
+		start, before := w.traceStart(), w.left()
+		complete, err := w.tryWrite()
+		w.traceFlush(start, int(w.left()-before), err)
+		next, _, err := w.settle(nil, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
-		if !more {
+		if next == dutyOver {
 			return
+		}
+		if !complete {
+			break
 		}
 	}
 	go w.finishWork()
 }
 
-// advance enters n written bytes of work that goes on.
-func (w *frameWriter) advance(n int) {
+// advance enters n bytes of what was handed to a call, which is over, and wakes
+// those who wait for them. It reports whether the work is complete.
+func (w *frameWriter) advance(n int) (complete bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.advanceLocked(n)
+	if len(w.line) > 0 {
+		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+	}
+	return w.work.off == w.work.size()
+}
+
+// advanceLocked enters n bytes of what was handed to a call, which is over. The
+// caller holds w.mu.
+func (w *frameWriter) advanceLocked(n int) {
 	w.work.off += n
-	w.bytes += uint64(n)
+	w.work.handed = w.work.off
+	w.progress.Add(uint64(n))
+	if w.tried != nil {
+		close(w.tried)
+		w.tried = nil
+	}
 }
 
 // flushHeld makes what is held leave, before the caller waits for input. It
-// waits for a net.Conn that cannot be written without waiting, as Write does.
-func (w *frameWriter) flushHeld(ctx context.Context) {
+// never waits itself.
+func (w *frameWriter) flushHeld() {
 	w.mu.Lock()
 	idle := w.urgent == nil && w.data == nil
-	inline := w.nc.raw == nil && w.data != nil && !w.delegate && (!w.fragile || ctx.Done() == nil)
 	w.mu.Unlock()
-	if idle {
-		return
-	}
-	if !inline {
+	if !idle {
 		w.flushNow()
-		return
-	}
-	if w.claim() {
-		if err := w.lead(ctx, nil, false); err != nil {
-			w.broken(err)
-		}
 	}
 }
+
+// flushLast lets what is held leave as far as the network takes it, before the
+// net.Conn is closed. Where that cannot be done without waiting, the channel is
+// closed when it has left; it is nil when there is nothing to wait for.
+func (w *frameWriter) flushLast() <-chan struct{} {
+	w.flushNow()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nc.raw != nil || !w.busy || !w.owed || w.dead {
+		return nil
+	}
+	if w.quiet == nil {
+		w.quiet = make(chan struct{})
+	}
+	return w.quiet
+}
+
+// closeSent reports whether the Close frame was handed to the network.
+func (w *frameWriter) closeSent() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.finished
+}
+
+// closeLeaves returns a channel that is closed once the Close frame was handed
+// to the network.
+func (w *frameWriter) closeLeaves() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.finalOut == nil {
+		w.finalOut = make(chan struct{})
+		if w.finished {
+			close(w.finalOut)
+		}
+	}
+	return w.finalOut
+}
+
+// left returns how many bytes have left. It changes also while a large message
+// is under way.
+func (w *frameWriter) left() uint64 { return w.progress.Load() }
 
 // flushFinal waits until the Close frame is on the network.
 func (w *frameWriter) flushFinal(ctx context.Context) error {
@@ -424,7 +597,8 @@ func (w *frameWriter) flushFinal(ctx context.Context) error {
 	}
 	t := w.queueLocked(ticket{start: w.appended, end: w.appended, final: true, ours: true})
 	w.mu.Unlock()
-	return w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, false)
+	return err
 }
 
 // flushAll waits until all that was appended is on the network. With ours set,
@@ -440,7 +614,8 @@ func (w *frameWriter) flushAll(ctx context.Context, ours bool) error {
 		t = w.queueLocked(ticket{start: w.appended, end: w.appended, ours: ours})
 	}
 	w.mu.Unlock()
-	return w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, false)
+	return err
 }
 
 // claim makes the caller the flusher if nobody is and something is pending.
@@ -457,76 +632,208 @@ func (w *frameWriter) claim() bool {
 // finishWork is the flusher that nobody waits for. Only the timeout limits it.
 func (w *frameWriter) finishWork() {
 	for {
-		n, _, err := w.push(context.Background(), true)
-		more, err := w.settle(nil, n, false, err, false)
+		_, err := w.push(context.Background(), nil)
+		next, _, err := w.settle(nil, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
-		if !more {
+		if next == dutyOver {
 			return
 		}
 	}
 }
 
-// push writes the work, as far as it goes. interrupted means that the error is
-// the caller's, not the network's. With own set, nobody's deadline applies but
-// the timeout.
-func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bool, err error) {
-	start := w.traceStart()
-	if w.nc.raw != nil && w.work.external == nil {
-		n, err = w.tryWrite()
-		if err != nil || w.work.off+n == w.work.size() {
-			w.traceFlush(start, n, err)
-			return n, false, err
-		}
+// push writes the work until the bytes of t are out, or all of it if t is nil.
+// interrupted means that the error is the caller's, not the network's. If t is
+// nil or the connection's own, nobody's deadline applies but the timeout, which
+// begins anew whenever bytes have left.
+func (w *frameWriter) push(ctx context.Context, t *ticket) (interrupted bool, err error) {
+	start, before := w.traceStart(), w.left()
+	defer func() { w.traceFlush(start, int(w.left()-before), err) }()
+	if err = w.wrote; err == nil && w.nc.raw != nil && w.work.external == nil {
+		_, err = w.tryWrite()
 	}
+	for err == nil && !w.isPushed(t) {
+		interrupted, err = w.pushSome(ctx, t == nil || t.ours)
+	}
+	return interrupted, err
+}
+
+// isPushed reports whether push is over.
+func (w *frameWriter) isPushed(t *ticket) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.work.off == w.work.size() || t != nil && w.reachedLocked(t)
+}
+
+// pushSome writes some of the work, and waits until it is taken.
+func (w *frameWriter) pushSome(ctx context.Context, own bool) (interrupted bool, err error) {
 	var yield func() bool
 	if own {
 		yield = never
 	}
-	limit := now().add(w.cfg.WriteTimeout)
+	limit := w.limit()
 	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
-		return n, err == ctx.Err() || err == os.ErrDeadlineExceeded, err
+		return err == ctx.Err() || err == os.ErrDeadlineExceeded, err
 	}
-	m, err := w.writeRest(w.work.off + n)
-	interrupted = w.guard.ifMade().disarm()
-	n += m
-	w.traceFlush(start, n, err)
-	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || w.fragile {
-		return n, false, err
+	err = w.writeSome()
+	fired := w.guard.ifMade().disarm()
+	bare := fired && w.guard.ifMade().emulates()
+	if err == nil || !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false, err
 	}
-	if interrupted {
-		return n, true, ctx.Err()
+	late := limit != 0 && limit.until() <= 0
+	switch {
+	case late && !bare && w.isPushed(nil): // what it waited for was withdrawn
+		return false, nil
+	case late && !(fired && ctx.Err() != nil):
+		return false, &writeTimeout{w.cfg.WriteTimeout, err}
+	case w.fragile || bare:
+		return false, interruption(ctx, err)
+	case fired:
+		return true, ctx.Err()
 	}
-	return n, !own && limit.until() > 0, err
+	return !own, err
+}
+
+// interruption returns why a call was interrupted that ended with err, on a
+// net.Conn that does not survive that.
+func interruption(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+}
+
+// A writeTimeout ends a connection whose peer takes nothing.
+type writeTimeout struct {
+	after time.Duration
+	err   error // of the net.Conn
+}
+
+// Error names Config.WriteTimeout.
+func (e *writeTimeout) Error() string {
+	return fmt.Sprintf("websocket: the peer took nothing for %v (Config.WriteTimeout): %v", e.after, e.err)
+}
+
+// Is reports whether target is os.ErrDeadlineExceeded.
+func (e *writeTimeout) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// Unwrap returns the error of the net.Conn.
+func (e *writeTimeout) Unwrap() error { return e.err }
+
+// Timeout is that of net.Error.
+func (e *writeTimeout) Timeout() bool { return true }
+
+// Temporary is that of net.Error.
+func (e *writeTimeout) Temporary() bool { return false }
+
+// limit returns when a write that begins now has taken too long; 0 is never.
+func (w *frameWriter) limit() instant {
+	if w.cfg.WriteTimeout <= 0 || w.patient && w.cfg.PingInterval > 0 {
+		return 0
+	}
+	return now().add(w.cfg.WriteTimeout)
 }
 
 // never is the yield function of calls that nothing interrupts.
 func never() bool { return false }
 
 // tryWrite writes what the socket takes of the work, up to the end of a piece,
-// without waiting.
-func (w *frameWriter) tryWrite() (int, error) {
-	w.written, w.wrote = 0, nil
-	err := w.nc.raw.Write(w.onWritable)
-	if err == nil {
-		err = w.wrote
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
+// without waiting. It reports whether the work is complete.
+func (w *frameWriter) tryWrite() (complete bool, err error) {
+	if w.hand(math.MaxInt) == nil {
+		return true, nil
 	}
-	return w.written, err
+	w.written, w.wrote = 0, nil
+	err = w.nc.raw.Write(w.onWritable)
+	complete = w.advance(w.written)
+	switch {
+	case err == nil:
+		return complete, w.wrote
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return complete, nil
+	}
+	return complete, err
 }
 
-// writeRest writes the work from off on and waits as long as it takes.
-func (w *frameWriter) writeRest(off int) (int, error) {
-	head := w.work.head.b
-	if w.work.external == nil {
-		return writeConn(w.nc, head[off:])
+// hand returns up to limit bytes of the work, which belong to a call from now
+// until advance is told how many of them it took. There are none when the work
+// is complete.
+func (w *frameWriter) hand(limit int) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.work.off == w.work.size() {
+		return nil
 	}
-	if off >= len(head) {
-		return writeConn(w.nc, w.work.external[off-len(head):])
+	p := w.work.rest()
+	p = p[:min(len(p), limit)]
+	w.work.handed = w.work.off + len(p)
+	return p
+}
+
+// Sizes in bytes of what is handed to a net.Conn at once, where it does not say
+// how much of that it has taken before it has taken all: the timeout begins anew
+// for each piece.
+const (
+	maxPiece       = 32 << 10
+	maxRecord      = 16 << 10  // over TLS
+	maxVectorPiece = 128 << 10 // of a payload, beside a frame header
+)
+
+// writeSome writes some of the work: what the socket takes once it takes
+// something, or one piece.
+func (w *frameWriter) writeSome() (err error) {
+	var n int
+	switch {
+	case w.nc.raw == nil:
+		n, err = writeConn(w.nc, w.hand(w.pieceSize()))
+	case w.work.external != nil && w.work.off < len(w.work.head.b):
+		n, err = w.vector.write(w.nc.Conn, w.hand(math.MaxInt), w.work.external[:min(len(w.work.external), maxVectorPiece)])
+	default:
+		w.written, w.wrote, w.await = 0, nil, true
+		err = w.nc.raw.Write(w.onWritable)
+		w.await = false
+		if err == nil {
+			err = w.wrote
+		}
+		return err
 	}
-	return w.vector.write(w.nc.Conn, head[off:], w.work.external)
+	w.advance(n)
+	return err
+}
+
+// pieceSize returns how much is handed to a net.Conn that is not raw. Frames of
+// others who wait are not in it, so that they can be withdrawn; but over TLS
+// they share records.
+func (w *frameWriter) pieceSize() int {
+	if w.fragile {
+		return maxRecord
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.line {
+		if at := w.placeLocked(t); t.end > t.start && at > w.work.off {
+			return min(at-w.work.off, maxPiece)
+		}
+	}
+	return maxPiece
+}
+
+// writeReady is called while the flusher waits, when the socket may take
+// something of the work. It reports whether the wait is over. While it waits
+// nothing is handed over, so that frames can be withdrawn.
+func (w *frameWriter) writeReady(fd uintptr) bool {
+	p := w.hand(math.MaxInt)
+	if p == nil {
+		return true
+	}
+	w.written, w.wrote = writeOnce(fd, p)
+	w.advance(w.written)
+	return w.written > 0 || w.wrote != nil
 }
 
 // A vector is memory for writing two slices in one system call.
@@ -561,53 +868,54 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// settle enters n written bytes of the work, wakes those whose bytes are out,
-// and decides who goes on: more is true if it is the caller, whose ticket is
-// t. err is what push returned.
-func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revocable bool) (more bool, _ error) {
+// settle says what the flusher, whose ticket is t, has to do after push, which
+// returned interrupted and err. If it was interrupted, its bytes are withdrawn
+// if revocable is set and they have not begun to go out.
+func (w *frameWriter) settle(t *ticket, interrupted bool, err error, revocable bool) (next duty, withdrawn bool, _ error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushes++
-	w.bytes += uint64(n)
-	w.work.off += n
 	if err != nil && !interrupted {
-		return false, w.breakLocked(err)
+		return dutyOver, false, w.breakLocked(err)
 	}
 	if w.dead {
 		w.guard.ifMade().release()
 		w.work.head.free()
 		w.restLocked()
-		return false, w.err
+		return dutyOver, false, w.err
 	}
-	if w.work.off == w.work.size() {
+	if w.work.head != nil && w.work.off == w.work.size() {
 		w.doneLocked()
 	}
-	switch reached := w.reachedLocked(t); {
-	case reached:
-		err = nil
-	case interrupted:
-		w.withdrawLocked(t, revocable)
-	default:
-		w.loadLocked()
-		return true, nil
-	}
 	switch {
-	case !w.loadLocked():
-		w.restLocked()
-	case w.promoteLocked():
-	case interrupted:
-		go w.finishWork()
+	case w.reachedLocked(t):
+		err = nil
+	case !interrupted:
+		w.loadLocked()
+		return dutyLead, false, nil
 	default:
-		return true, nil
+		withdrawn = w.giveUpLocked(t, revocable)
 	}
-	return false, err
+	if !w.loadLocked() {
+		w.restLocked()
+		return dutyOver, withdrawn, err
+	}
+	if w.promoteLocked() {
+		return dutyOver, withdrawn, err
+	}
+	return dutyPass, withdrawn, err
 }
 
 // doneLocked retires the work, which is on the network, and wakes those who
 // waited for it. The caller holds w.mu.
 func (w *frameWriter) doneLocked() {
 	w.sent += w.work.span(w.final)
-	w.finished = w.finished || w.work.final
+	if w.work.final && !w.finished {
+		w.finished = true
+		if w.finalOut != nil {
+			close(w.finalOut)
+		}
+	}
 	w.work.head.free()
 	w.work = work{}
 	if len(w.line) > 0 {
@@ -639,30 +947,18 @@ func (w *frameWriter) promoteLocked() bool {
 	return true
 }
 
-// withdrawLocked takes back the bytes of t, whose owner was the flusher and
-// gave up. If they have begun to go out, they become independent of memory
-// that was lent. The caller holds w.mu.
-func (w *frameWriter) withdrawLocked(t *ticket, revocable bool) {
-	if pending := w.pendingStartLocked(); t.start >= pending {
-		if revocable && t.end > t.start {
-			w.data = cutOut(w.data, int(t.start-pending), int(t.end-t.start))
-			w.forgetLocked(t)
-		}
-		return
-	}
-	at := w.work.dataStart + int(t.start-w.sent)
-	if !revocable || t.end == t.start || w.work.off > at {
-		w.work.takeOver()
-		return
-	}
+// giveUpLocked withdraws the bytes of t, whose owner was the flusher. If they
+// have begun to go out, they become independent of memory that was lent. The
+// caller holds w.mu.
+func (w *frameWriter) giveUpLocked(t *ticket, revocable bool) (withdrawn bool) {
+	external := w.work.external // which is of t, if it is of anybody
 	w.work.external = nil
-	w.work.head = cutOut(w.work.head, at, int(t.end-t.start))
-	w.forgetLocked(t)
-	if w.work.head == nil {
-		w.work = work{}
-	} else if w.work.off == w.work.size() {
-		w.doneLocked()
+	if revocable && w.takeBackLocked(t) {
+		return true
 	}
+	w.work.external = external
+	w.work.takeOver()
+	return false
 }
 
 // takeOver copies an external payload into the head.
@@ -679,6 +975,7 @@ func (k *work) takeOver() {
 // wanted to write are told. The caller holds w.mu.
 func (w *frameWriter) breakLocked(err error) error {
 	w.dead, w.busy = true, false
+	w.wakeQuietLocked()
 	if w.err == nil {
 		w.err = err
 	}

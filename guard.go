@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -17,21 +19,31 @@ import (
 // into the past; disarm puts back what the user set. A context is registered
 // once, when a call blocks under it for the first time, and stays so until
 // another one comes or the connection ends.
+//
+// Not every net.Conn has deadlines. On one that has none, whatever interrupts a
+// call closes the net.Conn, and a kick does nothing.
 type guard struct {
 	mu      sync.Mutex
 	nc      *socket
-	write   bool            // which direction
-	keep    bool            // every call has a limit: no need to take it back
-	armed   bool            // a call is blocked, or about to be
-	own     bool            // it is the connection's: a kick ends it, the user's deadline does not
-	fired   bool            // it was interrupted: the deadline on nc is in the past
-	ctx     bool            // it listens to the registered context
-	foreign bool            // the deadline on nc is not the user's
-	limit   instant         // of the armed call; 0 for none
-	done    <-chan struct{} // of the registered context
-	stop    func() bool     // ends the registration
-	user    instant         // the deadline that the user set; 0 for none
-	moved   chan struct{}   // closed when user is set again; nil if nobody waits
+	write   bool        // which direction
+	keep    bool        // every call has a limit: no need to take it back
+	armed   bool        // a call is blocked, or about to be
+	own     bool        // it is the connection's: a kick ends it, the user's deadline does not
+	fired   bool        // it was interrupted: the deadline on nc is in the past
+	ctx     bool        // it listens to the registered context
+	foreign bool        // the deadline on nc is not the user's
+	bare    bool        // nc has no deadlines: interruptions close it
+	alarm   *time.Timer // interrupts an armed call at its deadline, if nc is bare
+
+	leftover instant         // the deadline that the last call left on nc; 0 for none
+	sweeper  *time.Timer     // takes it back
+	sweeping bool            // sweeper runs
+	half     instant         // of the time that a call has
+	limit    instant         // of the armed call; 0 for none
+	done     <-chan struct{} // of the registered context
+	stop     func() bool     // ends the registration
+	user     instant         // the deadline that the user set; 0 for none
+	moved    chan struct{}   // closed when user is set again; nil if nobody waits
 }
 
 // A lateGuard is a guard that exists from its first use on. Most connections
@@ -78,7 +90,42 @@ func (g *guard) arm(ctx context.Context, limit instant, yield func() bool) error
 		}
 	}
 	g.armed, g.ctx = true, ctx.Done() != nil
+	g.setAlarm()
 	return nil
+}
+
+// setAlarm makes a timer do what the deadline does, where there is none. The
+// caller holds g.mu.
+func (g *guard) setAlarm() {
+	at := g.effective()
+	if !g.bare || at == 0 {
+		return
+	}
+	if g.alarm == nil {
+		g.alarm = time.AfterFunc(at.until(), g.ring)
+	} else {
+		g.alarm.Reset(at.until())
+	}
+}
+
+// ring is called by the alarm, which may be late for the call that it was for.
+func (g *guard) ring() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at := g.effective(); g.armed && at != 0 && at <= now() {
+		g.interrupt()
+	}
+}
+
+// emulates reports whether the net.Conn has no deadlines, so that even the
+// user's needs an armed call. g may be nil.
+func (g *guard) emulates() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bare
 }
 
 // effective returns the deadline of the armed call. The caller holds g.mu.
@@ -97,10 +144,52 @@ func (g *guard) disarm() (interrupted bool) {
 	interrupted = g.fired
 	if g.fired || g.foreign && !g.keep {
 		g.set(g.user)
+	} else if g.keep && g.limit != 0 {
+		g.leftover = g.limit
+		g.sweepLater()
 	}
 	g.armed, g.own, g.ctx, g.fired, g.foreign = false, false, false, false, false
 	g.limit = 0
+	if g.alarm != nil {
+		g.alarm.Stop()
+	}
 	return interrupted
+}
+
+// sweepLater sees to it that a deadline that was left on nc is taken back before
+// it passes: crypto/tls writes also on its own account, when the peer asks for
+// new keys, and must not find it in the past. The caller holds g.mu.
+func (g *guard) sweepLater() {
+	if g.sweeping {
+		return
+	}
+	left := g.leftover.until()
+	if left <= 0 {
+		g.set(g.user)
+		return
+	}
+	g.sweeping = true
+	g.half = instant(max(left/2, time.Millisecond))
+	if g.sweeper == nil {
+		g.sweeper = time.AfterFunc(time.Duration(g.half), g.sweep)
+	} else {
+		g.sweeper.Reset(time.Duration(g.half))
+	}
+}
+
+// sweep is called by the sweeper.
+func (g *guard) sweep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := instant(g.leftover.until())
+	switch {
+	case !g.sweeping:
+	case g.armed || left > g.half:
+		g.sweeper.Reset(time.Duration(max(left-g.half, g.half/2, 1)))
+	default:
+		g.sweeping, g.leftover = false, 0
+		g.set(g.user)
+	}
 }
 
 // register makes ctx the one whose end interrupts armed calls.
@@ -129,18 +218,33 @@ func (g *guard) kick() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.armed && g.own {
-		g.interrupt()
+	if !g.armed || !g.own {
+		return
 	}
+	if g.set(past); !g.bare {
+		g.fired = true
+	}
+}
+
+// canKick reports whether a kick ends a call: not on a net.Conn without
+// deadlines.
+func (g *guard) canKick() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.set(g.user)
+	return !g.bare
 }
 
 // interrupt makes the armed call return. The caller holds g.mu.
 func (g *guard) interrupt() {
 	g.fired = true
-	g.set(past)
+	if g.set(past); g.bare {
+		go g.nc.Close()
+	}
 }
 
-// setDeadline sets the user's deadline. An armed call obeys it at once.
+// setDeadline sets the user's deadline. An armed call obeys it at once. That nc
+// is closed is not its business: the next call tells of it.
 func (g *guard) setDeadline(t instant) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -156,7 +260,19 @@ func (g *guard) setDeadline(t instant) error {
 		t = g.effective()
 		g.foreign = t != g.user
 	}
-	return g.set(t)
+	err := g.set(t)
+	if g.armed {
+		g.setAlarm()
+	}
+	if isClosed(err) {
+		return nil
+	}
+	return err
+}
+
+// isClosed reports whether err says that a net.Conn is closed.
+func isClosed(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // expired reports whether the user's deadline has passed. g may be nil.
@@ -218,16 +334,30 @@ func (g *guard) release() {
 		g.stop()
 	}
 	g.stop, g.done, g.ctx = nil, nil, false
+	if g.sweeper != nil {
+		g.sweeper.Stop()
+		g.sweeping = false
+	}
 }
 
-// set sets the deadline on the net.Conn; 0 means none.
+// set sets the deadline on the net.Conn; 0 means none. That there are no
+// deadlines is noted and not an error.
 func (g *guard) set(at instant) error {
+	if g.bare {
+		return nil
+	}
 	var t time.Time
 	if at != 0 {
 		t = at.time()
 	}
+	set := g.nc.SetReadDeadline
 	if g.write {
-		return g.nc.SetWriteDeadline(t)
+		set = g.nc.SetWriteDeadline
 	}
-	return g.nc.SetReadDeadline(t)
+	err := set(t)
+	if err == nil || isClosed(err) {
+		return err
+	}
+	g.bare = true
+	return nil
 }

@@ -57,7 +57,7 @@ func TestHandshakeHookPanicsOnServer(t *testing.T) {
 func TestHandshakeHookPanicsOnClient(t *testing.T) {
 	covers(t, "Q.H08")
 	ended := make(chan error, 1)
-	s := httptest.NewServer(Handler(nil, func(c *Conn, _ *http.Request) error {
+	s := httptest.NewServer(HandlerFunc(nil, func(c *Conn) error {
 		ended <- readToEnd(c)
 		return nil
 	}))

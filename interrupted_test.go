@@ -137,7 +137,7 @@ func TestPingBeforeEndOfReader(t *testing.T) {
 // TestInterruptedDiscard lets a deadline interrupt Discard: the MessageReader
 // goes on where that came to.
 func TestInterruptedDiscard(t *testing.T) {
-	covers(t, "Q.G06")
+	covers(t, "V17", "Q.G06")
 	afterInterruption(t, func(t *testing.T, c *Conn, r *MessageReader) {
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Second)))
 		require.Error(t, r.Discard())

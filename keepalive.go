@@ -24,7 +24,7 @@ type ping struct {
 	sent     instant
 	answered bool
 	rtt      time.Duration
-	wake     chan struct{} // holds one; to look at answered, or to try to read
+	wake     chan struct{} // closed when it is answered
 }
 
 // add enters a new Ping.
@@ -32,7 +32,7 @@ func (s *pings) add() *ping {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
-	p := &ping{number: s.last, sent: now(), wake: make(chan struct{}, 1)}
+	p := &ping{number: s.last, sent: now(), wake: make(chan struct{})}
 	s.waiting = append(s.waiting, p)
 	s.pending.Add(1)
 	return p
@@ -69,36 +69,15 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 		if trace != nil && trace.Pong != nil {
 			trace.Pong(p.rtt)
 		}
-		p.signal()
+		close(p.wake)
 	}
 }
 
-// nudge lets all who wait try to read.
-func (s *pings) nudge() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.waiting {
-		p.signal()
-	}
-}
-
-// result returns the round trip time if p was answered.
-func (s *pings) result(p *ping) (time.Duration, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return p.rtt, p.answered
-}
-
-// signal wakes the owner of p.
-func (p *ping) signal() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
+// waits reports whether a Ping waits for its Pong. s may be nil.
+func (s *pings) waits() bool { return s != nil && s.pending.Load() > 0 }
 
 // Ping sends a Ping and returns how long the Pong took. It works with nobody
-// reading: then it reads for itself, up to the header of the next data frame,
+// reading: the stand-in reads then, up to the header of the next data frame,
 // and leaves that to the application. A Pong behind data that nobody reads is
 // not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
@@ -111,142 +90,270 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err := mayPing(c.nc.Conn); err != nil {
 		return 0, err
 	}
+	p, err := c.sendPing()
+	if err != nil {
+		return 0, c.writeError(ctx, err)
+	}
+	defer c.pings.Load().remove(p)
+	select {
+	case <-p.wake:
+		return p.rtt, nil
+	case <-ctx.Done():
+		return 0, c.over(ctx)
+	case <-c.endedChan():
+		return 0, c.terminal()
+	}
+}
+
+// sendPing sends a Ping, which must be removed from c.pings, and sees to it
+// that somebody reads the Pong.
+func (c *Conn) sendPing() (*ping, error) {
 	c.pings.CompareAndSwap(nil, new(pings))
 	pings := c.pings.Load()
 	p := pings.add()
-	defer pings.remove(p)
 	if err := c.out.control(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
-		return 0, c.writeError(ctx, err)
+		pings.remove(p)
+		return nil, err
 	}
 	c.out.flushNow()
-	for {
-		if rtt, ok := pings.result(p); ok {
-			return rtt, nil
+	c.seeToReading(atOnce)
+	return p, nil
+}
+
+// The stand-in is a goroutine that reads while the application does not, so
+// that Pings are answered, Pongs seen and the peer's end noticed. It stops
+// before the next data frame, and makes room when the application wants to
+// read. It begins at once after a read that gave up, and standInDelay after one
+// that returned something: the application that works on a message for longer
+// than that is not about to read.
+const (
+	standInNone  int32 = iota
+	standInDue         // the timer looks whether one is needed
+	standInReads       // one reads, or is about to
+)
+
+// standInDelay is how long the application may take over what it read before a
+// stand-in takes over.
+const standInDelay = 100 * time.Millisecond
+
+// An urgency says when a stand-in takes over.
+type urgency uint8
+
+const (
+	later  urgency = iota // once nobody has read for standInDelay
+	atOnce                // now, if nobody reads
+)
+
+// seeToReading makes a stand-in read if nobody else does. A Ping that waits for
+// its Pong makes it urgent.
+func (c *Conn) seeToReading(when urgency) {
+	if when == later && c.pings.Load().waits() {
+		when = atOnce
+	}
+	state := c.standIn.Load()
+	if when == later && state != standInNone || c.isClosing() || c.ending.Load() != nil {
+		return
+	}
+	if when == later {
+		if c.standIn.CompareAndSwap(standInNone, standInDue) {
+			c.keepalive.timer.Reset(standInDelay) // tick does the rest: a reader's stack is to stay small
 		}
-		if c.reading.try() {
-			if err := c.readControl(ctx, p); err != nil {
-				return 0, err
-			}
-			continue
+		return
+	}
+	if !c.reading.taken() {
+		go c.readAlone()
+	}
+}
+
+// progress returns a number that changes as the application reads.
+func (c *Conn) progress() uint64 {
+	return c.counters.messagesIn.Load() + c.in.received.Load()
+}
+
+// standInLocked starts a stand-in if one is due and nobody has read since the
+// last look. The caller holds c.mu.
+func (c *Conn) standInLocked() {
+	k := &c.keepalive
+	k.standIn = 0
+	if !c.standIn.CompareAndSwap(standInDue, standInNone) || c.reading.taken() {
+		return // a reader sees to it that somebody reads on
+	}
+	progress := c.progress()
+	if progress == k.progress {
+		go c.readAlone()
+	} else if c.standIn.CompareAndSwap(standInNone, standInDue) {
+		k.progress = progress
+		k.standIn = now().add(standInDelay)
+	}
+}
+
+// readAlone is the stand-in.
+func (c *Conn) readAlone() {
+	for c.reading.try() {
+		c.standIn.Store(standInReads)
+		err := c.readAside()
+		c.standIn.Store(standInNone)
+		c.reading.give()
+		if c.shut.Load() {
+			c.closeReading()
 		}
-		select {
-		case <-p.wake:
-		case <-ctx.Done():
-			return 0, c.over(ctx)
-		case <-c.endedChan():
-			return 0, c.terminal()
+		// A reader that waits takes over, or sees to it that somebody does.
+		if err == nil || c.readerWaits() || c.ending.Load() != nil || c.isClosing() {
+			return
 		}
 	}
 }
 
-// readControl reads with nobody else reading, until p is answered, the
-// application wants to read, or a data frame comes. In the last two cases it
-// waits until there is reason to try again. It has the reading turn, and gives
-// it on.
-func (c *Conn) readControl(ctx context.Context, p *ping) error {
-	if err := c.terminal(); err != nil {
-		c.reading.give()
+// readAside reads until the application wants to, the connection ends, or an
+// ordinary buffer is full of what the application has not read. It returns nil in
+// the last case. The caller has the reading turn.
+func (c *Conn) readAside() error {
+	by := caller{ctx: context.Background(), own: true}
+	for {
+		switch {
+		case c.ending.Load() != nil:
+			return errEnding
+		case c.isClosing():
+			return c.discardAll(by)
+		}
+		var err error
+		if c.betweenFrames() && !c.in.dataWaits() {
+			err = c.readControlFrame(by)
+		} else {
+			c.foundData()
+			if c.in.err != nil || len(c.in.unread()) >= c.in.small || !c.guardReads().canKick() {
+				return nil
+			}
+			err = c.readAhead(by)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readAhead receives what comes behind data that the application has not read:
+// that tells whether the peer is gone. It is not looked at. An error of the
+// network waits for the application as well, behind that data.
+func (c *Conn) readAhead(by caller) error {
+	if err := c.beforeWait(by); err != nil {
 		return err
 	}
-	pings := c.pings.Load()
-	stuck := !c.betweenFrames()
-	var err error
-	for !stuck && err == nil && !p.done(pings) {
-		stuck, err = c.readControlFrame(caller{ctx: ctx, own: true})
-	}
-	if stuck {
-		c.stuck.Store(true)
-	}
-	c.reading.give()
-	switch {
-	case p.done(pings):
-		c.nudgePings()
+	_, err := c.in.fill(nil)
+	c.readGuard.ifMade().disarm()
+	c.heardNow()
+	if c.in.err != nil {
 		return nil
-	case ctx.Err() != nil:
-		c.nudgePings()
-		return c.over(ctx)
-	case c.terminal() != nil:
-		return c.terminal()
 	}
-	select {
-	case <-p.wake:
-		return nil
-	case <-ctx.Done():
-		return c.over(ctx)
-	case <-c.endedChan():
-		return c.terminal()
+	return err
+}
+
+// foundData notes that data waits that nobody reads. What comes behind it is not
+// seen, so the peer's Pings are not answered: a sign of life tells it from time
+// to time that nobody is gone.
+func (c *Conn) foundData() {
+	if c.stuck.Swap(true) || c.cfg.PingInterval <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end.Load() == nil && c.keepalive.beat == 0 {
+		c.keepalive.beat = now().add(c.beatInterval())
+		c.rearmLocked()
 	}
 }
 
-// nudgePings lets those who wait for a Pong try to read.
-func (c *Conn) nudgePings() {
-	if s := c.pings.Load(); s != nil && s.pending.Load() > 0 {
-		c.stuck.Store(false)
-		s.nudge()
-	}
-}
-
-// done reports whether p was answered.
-func (p *ping) done(s *pings) bool {
-	_, ok := s.result(p)
-	return ok
+// heardNow notes that bytes came.
+func (c *Conn) heardNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keepalive.received = c.in.received.Load()
+	c.keepalive.heard = now()
 }
 
 // betweenFrames reports whether the next byte to read belongs to a header.
 func (c *Conn) betweenFrames() bool { return !c.in.current && c.in.left == 0 }
 
-// readControlFrame handles what has arrived up to the next data frame, or else
-// waits for more once. stuck is true when a data frame is next, whose header is
-// left to the application: it may be in the middle of a message. While the
-// connection is closing, data is dropped.
-func (c *Conn) readControlFrame(by caller) (stuck bool, err error) {
-	if c.in.dataWaits() && !c.isClosing() {
-		return true, nil
-	}
+// readControlFrame handles the next control frame, or else waits for bytes once.
+// The next frame must not be one of data, unless the connection is closing: then
+// that is dropped.
+func (c *Conn) readControlFrame(by caller) error {
 	h, payload, ok, v := c.in.next()
 	switch {
 	case v != noViolation:
-		return false, c.failProtocol(v)
+		return c.failProtocol(v)
 	case !ok:
 		_, err := c.receive(by, nil)
-		return false, err
+		c.heardNow()
+		return err
 	}
 	c.countFrame(h)
 	if !h.opcode().isControl() {
-		return false, c.discardFrame(by)
+		return c.discardFrame(by)
 	}
-	err = c.handleControl(h.opcode(), payload)
+	err := c.handleControl(h.opcode(), payload)
 	c.flushPong()
-	return false, err
+	return err
 }
 
-// keepalive finds peers that are gone, and connections that nobody uses. It is
-// guarded by Conn.mu, but for lastMessage.
+// keepalive finds peers that are gone, connections that nobody uses, and those
+// that nobody reads. It is guarded by Conn.mu, but for lastMessage.
 type keepalive struct {
 	timer       *time.Timer
+	standIn     instant // when to look whether a stand-in is needed; 0: never
+	progress    uint64  // Conn.progress when that was decided
+	beat        instant // when the next sign of life is due; 0: never
 	received    uint64  // bytes received at the last look
 	looked      instant // when that was
 	heard       instant // when the peer was last heard, as far as known
-	probing     bool    // a Ping waits for its Pong
 	lastMessage atomic.Int64
 }
 
-// startKeepalive starts the timer if there is something to watch.
+// startKeepalive starts the timer.
 func (c *Conn) startKeepalive() {
-	if c.cfg.PingInterval == 0 && c.cfg.IdleTimeout == 0 {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := &c.keepalive
 	k.looked = now()
 	k.heard = k.looked
 	k.lastMessage.Store(int64(k.looked))
-	k.timer = time.AfterFunc(firstOf(c.cfg.PingInterval, c.cfg.IdleTimeout), c.tick)
+	k.standIn = k.looked.add(standInDelay)
+	k.progress = c.progress()
+	k.received = c.in.received.Load()
+	c.standIn.Store(standInDue)
+	k.timer = time.AfterFunc(standInDelay, c.tick)
 }
 
-// firstOf returns the shorter of two durations of which 0 means never.
-func firstOf(a, b time.Duration) time.Duration {
+// rearmLocked makes the timer call tick when the next thing is due. The caller
+// holds c.mu. A reader that leaves meanwhile resets the timer itself, without
+// the lock: what it wants is looked at before and behind.
+func (c *Conn) rearmLocked() {
+	k := &c.keepalive
+	for again := true; again; again = c.standIn.Load() == standInDue && k.standIn == 0 {
+		if c.standIn.Load() == standInDue && k.standIn == 0 {
+			k.standIn = now().add(standInDelay)
+		}
+		if next := c.nextLocked(); next != 0 {
+			k.timer.Reset(next.until())
+		}
+	}
+}
+
+// nextLocked returns when something is due; 0 is never. The caller holds c.mu.
+func (c *Conn) nextLocked() instant {
+	k := &c.keepalive
+	next := earliest(k.standIn, k.beat)
+	if c.cfg.PingInterval > 0 && !c.probing.Load() {
+		next = earliest(next, k.heard.add(c.cfg.PingInterval))
+	}
+	if c.cfg.IdleTimeout > 0 {
+		next = earliest(next, c.idleAt())
+	}
+	return next
+}
+
+// earliest returns the earlier of two instants of which 0 means never.
+func earliest(a, b instant) instant {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}
@@ -267,111 +374,123 @@ func (c *Conn) tick() {
 		c.mu.Unlock()
 		return
 	}
-	idle := c.idleLeft()
-	ping := c.pingLeft()
-	probe := c.cfg.PingInterval > 0 && ping <= 0 && !c.keepalive.probing
-	if probe {
-		c.keepalive.probing = true
-	}
-	if c.keepalive.probing {
-		ping = 0
-	}
-	if wait := firstOf(max(ping, 0), max(idle, 0)); wait > 0 {
-		c.keepalive.timer.Reset(wait)
+	at := now()
+	c.standInLocked()
+	beat := c.beatLocked(at)
+	idle := c.cfg.IdleTimeout > 0 && c.idleAt() <= at
+	probe := c.silentLocked(at) && !c.probing.Swap(true)
+	if !idle {
+		c.rearmLocked()
 	}
 	c.mu.Unlock()
+	if beat {
+		c.out.control(opPong, nil)
+		c.out.flushNow()
+	}
 	switch {
-	case c.cfg.IdleTimeout > 0 && idle <= 0:
+	case idle:
 		breach := idleTooLong.err()
 		c.close(breach.Code, breach.Text, breach)
 	case probe:
 		c.probe()
 	}
-	c.standIn()
 }
 
-// standIn reads as long as nobody else does, up to the header of the next data
-// frame, so that the peer's Pings are answered.
-func (c *Conn) standIn() {
-	if !c.reading.try() {
-		return
+// beatLocked reports whether a sign of life is due: an unsolicited Pong (RFC
+// 6455, Section 5.5.3). The caller holds c.mu.
+func (c *Conn) beatLocked(at instant) bool {
+	k := &c.keepalive
+	if k.beat == 0 || k.beat > at {
+		return false
 	}
-	defer c.endOwnRead()
-	if c.terminal() != nil {
-		return
+	k.beat = 0
+	if c.stuck.Load() {
+		k.beat = at.add(c.beatInterval())
 	}
-	stuck := !c.betweenFrames()
-	for !stuck {
-		var err error
-		if stuck, err = c.readControlFrame(caller{ctx: context.Background(), own: true}); err != nil {
-			return
-		}
-	}
-	c.stuck.Store(true)
+	return k.beat != 0
 }
 
-// endOwnRead gives on the reading turn that a call of our own had. Unless a
-// data frame is in the way, others may try to read.
-func (c *Conn) endOwnRead() {
-	stuck := !c.betweenFrames() || c.in.dataWaits()
-	c.reading.give()
-	if !stuck {
-		c.nudgePings()
-	}
+// beatInterval returns how often a sign of life is due, so that a peer with the
+// same settings never takes us for gone.
+func (c *Conn) beatInterval() time.Duration {
+	return max(min(c.cfg.PingInterval, c.cfg.PongTimeout)/3, time.Millisecond)
 }
 
-// idleLeft returns how long the connection may still be without a message.
-func (c *Conn) idleLeft() time.Duration {
-	if c.cfg.IdleTimeout == 0 {
-		return 0
-	}
-	return instant(c.keepalive.lastMessage.Load()).add(c.cfg.IdleTimeout).until()
+// idleAt returns when the connection will have been without data for too long.
+func (c *Conn) idleAt() instant {
+	return instant(c.keepalive.lastMessage.Load()).add(c.cfg.IdleTimeout)
 }
 
-// pingLeft returns how long the peer may still be silent before it is sent a
-// Ping. The reader leaves no time stamps while bytes keep coming: they are
-// counted, and the moment when it began to wait again is when the peer was
-// last heard. The caller holds c.mu.
-func (c *Conn) pingLeft() time.Duration {
-	if c.cfg.PingInterval == 0 {
-		return 0
+// silentLocked reports whether the peer has been silent for so long that it is
+// sent a Ping. The reader leaves no time stamps while bytes keep coming: they
+// are counted, and the moment since when it waits is when the peer was last
+// heard. The caller holds c.mu.
+func (c *Conn) silentLocked(at instant) bool {
+	if c.cfg.PingInterval <= 0 {
+		return false
 	}
 	k := &c.keepalive
-	at := now()
 	if received := c.in.received.Load(); received != k.received {
 		k.received = received
 		k.heard = at
-		if parked := instant(c.in.parked.Load()); parked > k.looked {
+		if parked := instant(c.in.parked.Load()); parked != 0 && parked > k.looked {
 			k.heard = parked
 		}
 	}
 	k.looked = at
-	return k.heard.add(c.cfg.PingInterval).until()
+	return k.heard.add(c.cfg.PingInterval) <= at
 }
 
-// probe sends a Ping and ends the connection if the peer stays silent. That no
-// Ping can be sent any more says nothing about the peer.
+// probe sends a Ping and ends the connection if the peer gives no sign of life.
 func (c *Conn) probe() {
-	before := c.in.received.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.PongTimeout)
-	defer cancel()
-	_, err := c.Ping(ctx)
-	silent := err != nil && ctx.Err() != nil && c.in.received.Load() == before
-	if silent && !c.stuck.Load() {
+	if !c.awaitSign() {
 		c.fail(ErrPongTimeout)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := &c.keepalive
-	k.probing = false
-	k.heard = now()
+	c.probing.Store(false)
+	c.keepalive.heard = now()
 	if c.end.Load() == nil {
-		k.timer.Reset(firstOf(c.cfg.PingInterval, max(c.idleLeft(), 0)))
+		c.rearmLocked()
 	}
 }
 
-// messageHeard notes that a data message came.
+// awaitSign sends a Ping and reports whether the peer gave a sign of life within
+// PongTimeout: any byte is one. While other bytes leave, before which the Ping
+// cannot, the time begins anew. That nobody waits for bytes, because the
+// application does not read and no more fits in our buffer, or that no Ping can
+// be sent, says nothing about the peer.
+func (c *Conn) awaitSign() bool {
+	received, left := c.in.received.Load(), c.out.left()
+	p, err := c.sendPing()
+	if err != nil {
+		return true
+	}
+	defer c.pings.Load().remove(p)
+	timeout := time.NewTimer(c.cfg.PongTimeout)
+	defer timeout.Stop()
+	for {
+		select {
+		case <-p.wake:
+			return true
+		case <-c.endedChan():
+			return true
+		case <-timeout.C:
+		}
+		before := left
+		left = c.out.left()
+		switch {
+		case c.in.received.Load() != received || c.in.parked.Load() == 0:
+			return true
+		case left == before || !c.out.isBusy():
+			return false
+		}
+		timeout.Reset(c.cfg.PongTimeout)
+	}
+}
+
+// messageHeard notes that data came.
 func (c *Conn) messageHeard() {
 	if c.cfg.IdleTimeout > 0 {
 		c.keepalive.lastMessage.Store(int64(now()))

@@ -194,7 +194,7 @@ func TestProbeWhileClosing(t *testing.T) {
 // the silence of the peer is found out, whether or not a Ping was under way.
 func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
 	covers(t, "Q.G11")
-	for _, later := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond} {
+	for _, later := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			c, peer := memoryConn(server, &Config{PingInterval: time.Second, PongTimeout: time.Second})
 			defer peer.Close()

@@ -23,8 +23,8 @@ var floors = [][]string{
 	{"config.go", "trace.go", "pool.go", "turn.go", "guard.go", "socket.go", "socket_unix.go", "socket_other.go"},
 	{"read.go", "write.go", "flush.go"},
 	{"handshake.go", "extension.go", "head.go", "target.go", "compress.go"},
-	{"conn.go", "message.go", "lend.go", "send.go", "stream.go", "queue.go", "close.go", "keepalive.go", "stats.go", "prepared.go"},
-	{"server.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
+	{"conn.go", "message.go", "send.go", "stream.go", "queue.go", "close.go", "keepalive.go", "stats.go", "prepared.go"},
+	{"server.go", "handler.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
 }
 
 // strangers are files of one floor that must not know each other.

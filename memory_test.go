@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -80,7 +79,7 @@ type starter func(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) 
 
 // startHandler starts one by Handler.
 func startHandler(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
-	h := httptest.NewServer(Handler(opts, func(c *Conn, _ *http.Request) error { return serve(c) }))
+	h := httptest.NewServer(HandlerFunc(opts, serve))
 	t.Cleanup(h.Close)
 	return h.Listener.Addr().(*net.TCPAddr)
 }

@@ -40,7 +40,17 @@ type inbound struct {
 	number     uint64  // of messages begun, to tell a stale MessageReader
 	held       *buffer // bytes kept from an interrupted call, or lent
 	usual      int     // size of the largest of recent messages
+
+	lentTo    borrower // who may look at what was lent last
+	borrowers borrower // how many there have been
 }
+
+// A borrower is a loop or a MessageReader to which messages are lent. What it
+// borrowed is its own until it asks for more, whoever else reads meanwhile.
+type borrower uint32
+
+// nobody borrows nothing: what was lent to others is left to them.
+const nobody borrower = 0
 
 // dropHeld gives back what is held.
 func (m *inbound) dropHeld() {
@@ -48,8 +58,8 @@ func (m *inbound) dropHeld() {
 	m.held, m.lent = nil, false
 }
 
-// forsake ends the lending of the last message, whose memory is left to who
-// looks at it.
+// forsake ends the lending of the last message, whose memory is left to the
+// borrower.
 func (m *inbound) forsake() {
 	if m.lent {
 		m.held, m.lent = nil, false
@@ -256,6 +266,7 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	}
 	if where == placeLend {
 		c.in.pin()
+		p = p[:len(p):len(p)] // what follows in the buffer is not lent
 	} else {
 		p = append(dst, p...)
 	}
@@ -293,7 +304,7 @@ func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, e
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
 		c.msg.held, c.msg.lent = scratch, true
-		return scratch.b
+		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
 	p := append(dst, scratch.b...)
 	scratch.free()
@@ -584,7 +595,7 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 // Read returns the next message in a new slice.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	ctx = c.bounding(ctx)
-	if err := c.beginMessage(ctx); err != nil {
+	if err := c.beginMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
 	return c.takeMessage(ctx, placeNew, nil)
@@ -594,22 +605,23 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // the result is a new slice. After an error the content of buf is undefined.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	ctx = c.bounding(ctx)
-	if err := c.beginMessage(ctx); err != nil {
+	if err := c.beginMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
 	return c.takeMessage(ctx, placeAppend, buf[:0])
 }
 
-// Messages returns the messages as they come. They are lent: a message is
-// valid until the loop asks for the next. The loop ends quietly when the
-// connection ended with CloseNormal, CloseGoingAway or CloseNoStatus from the
-// peer, or with our own Close; otherwise the last turn brings the error. If
-// that is the context's or os.ErrDeadlineExceeded, another loop can go on.
+// Messages returns the messages as they come. They are lent: a message is the
+// loop's until it asks for the next, whoever else reads meanwhile. The loop
+// ends quietly when the peer closed with CloseNormal, CloseGoingAway or without
+// a code; otherwise the last iteration yields the error. If that is the
+// context's or os.ErrDeadlineExceeded, another loop can go on.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	ctx = c.bounding(ctx)
 	return func(yield func(Message, error) bool) {
+		var loop borrower
 		for {
-			t, p, err := c.borrowMessage(ctx)
+			t, p, err := c.borrowMessage(ctx, &loop)
 			if err != nil {
 				if !endedQuietly(err) {
 					yield(Message{}, err)
@@ -620,28 +632,44 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 				break
 			}
 		}
-		c.Flush()
+		c.out.flushNow()
 	}
 }
 
-// borrowMessage returns the next message, lent.
-func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, error) {
-	if err := c.beginMessage(ctx); err != nil {
+// borrowMessage returns the next message, lent to who.
+func (c *Conn) borrowMessage(ctx context.Context, who *borrower) (MessageType, []byte, error) {
+	if err := c.beginMessage(ctx, *who); err != nil {
 		return 0, nil, err
 	}
+	c.lendTo(who)
 	return c.takeMessage(ctx, placeLend, nil)
 }
 
-// takeMessage ends what beginMessage began with the message.
-func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (MessageType, []byte, error) {
-	defer c.endRead()
-	return c.readMessage(caller{ctx: ctx}, where, dst)
+// lendTo makes who the borrower of what is lent next. The caller has the
+// reading turn.
+func (c *Conn) lendTo(who *borrower) {
+	if *who == nobody {
+		c.msg.borrowers++
+		*who = c.msg.borrowers
+	}
+	c.msg.lentTo = *who
 }
 
-// endedQuietly reports whether err is an end that both sides agreed on.
+// takeMessage ends what beginMessage began with the message.
+func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t MessageType, p []byte, err error) {
+	defer c.endReadAfter(&err)
+	t, p, err = c.readMessage(caller{ctx: ctx}, where, dst)
+	if err == errEnding {
+		err = c.awaitEnd(caller{ctx: ctx})
+	}
+	return t, p, err
+}
+
+// endedQuietly reports whether err is an end that the peer wanted, for no
+// reason that anyone must hear of.
 func endedQuietly(err error) bool {
 	end := asCloseError(err)
-	if end == nil || !end.clean() {
+	if end == nil || !end.Received {
 		return false
 	}
 	return end.Code == CloseNormal || end.Code == CloseGoingAway || end.Code == CloseNoStatus

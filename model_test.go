@@ -162,8 +162,9 @@ type model struct {
 	code   CloseCode // of the peer's Close; 1005 if it had none
 	reason string    // of the peer's Close
 
-	closeSent bool // the application has closed
-	fed       int  // bytes
+	closeSent bool      // the application has closed
+	told      CloseCode // with this code
+	fed       int       // bytes
 
 	header  []byte // of the frame under way
 	h       modelHeader
@@ -202,6 +203,8 @@ func (m *model) feed(b []byte) {
 // incomplete header can show a fault before the header is whole.
 func (m *model) end() (code CloseCode, orFail []CloseCode) {
 	switch {
+	case m.failed != 0 && m.closeSent:
+		return m.told, nil
 	case m.failed != 0 && m.also != 0:
 		return m.failed, []CloseCode{m.also}
 	case m.failed != 0:
@@ -239,6 +242,18 @@ func (m *model) early() (codes []CloseCode) {
 }
 
 func (m *model) state() modelState { return modelState{role: m.role, open: m.open, deflate: m.deflate} }
+
+// weClose enters that the application closes. Only the first time counts, and
+// only with a code that can travel.
+func (m *model) weClose(code CloseCode) {
+	if m.closeSent || !codeMayBeSent(code) {
+		return
+	}
+	m.closeSent, m.told = true, code
+	if code == 0 {
+		m.told = CloseNoStatus
+	}
+}
 
 func (m *model) fail(code CloseCode) {
 	m.failed = code

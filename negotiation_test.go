@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -445,7 +444,7 @@ func TestOffers(t *testing.T) {
 // the network, and what goes on without an agreement.
 func TestNegotiationOverHTTP(t *testing.T) {
 	covers(t, "N03", "N05", "N22", "Z01")
-	h := Handler(&AcceptOptions{Config: Config{Compression: &Compression{}}}, func(c *Conn, _ *http.Request) error { return echo(c) })
+	h := HandlerFunc(&AcceptOptions{Config: Config{Compression: &Compression{}}}, echo)
 	for offer, want := range map[string][]string{
 		"permessage-deflate; server_max_window_bits=15":                        {"permessage-deflate; server_max_window_bits=12"},
 		"permessage-deflate; server_max_window_bits=8":                         {"permessage-deflate; server_max_window_bits=8"},

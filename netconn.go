@@ -24,8 +24,11 @@ import (
 // ends the call.
 //
 // A deadline interrupts calls and not the connection: later calls go on.
-// Close makes calls under way return, does the closing handshake with
-// CloseNormal, and waits for the peer's part for Config.CloseTimeout at most.
+// Close makes calls under way return and begins the closing handshake with
+// CloseNormal. Like that of a TCP connection it does not wait for the peer: it
+// returns when the Close frame has left, behind all that was written, or when
+// the write deadline has passed. The rest is done in the background, within
+// Config.CloseTimeout.
 //
 // The Conn must not be read directly meanwhile, and it has the same deadlines.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
@@ -178,7 +181,8 @@ func (n *netConn) send(p []byte) error {
 	if err != nil {
 		return c.writeError(n.ctx, err)
 	}
-	err = c.writeError(n.ctx, c.out.flush(n.ctx, ticket, false))
+	_, err = c.out.flush(n.ctx, ticket, false)
+	err = c.writeError(n.ctx, err)
 	if err != nil && c.writable() == nil {
 		n.behind = true
 		return nil
@@ -197,7 +201,7 @@ func (n *netConn) writeFailure(err error) error {
 // Close ends the connection.
 func (n *netConn) Close() error {
 	n.cancel()
-	return n.c.Close(CloseNormal, "")
+	return n.c.hangUp()
 }
 
 // LocalAddr returns that of the Conn.

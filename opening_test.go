@@ -37,8 +37,8 @@ var undateds = map[string]struct {
 	"deadlines are ignored": {nil, fuseGrace},
 }
 
-// endings are what ends a handshake after a second, and the error.
-var endings = map[string]error{
+// openingEndings are what ends a handshake after a second, and the error.
+var openingEndings = map[string]error{
 	"canceled": context.Canceled, "deadline": context.DeadlineExceeded, "HandshakeTimeout": os.ErrDeadlineExceeded,
 }
 
@@ -74,7 +74,7 @@ func TestAcceptConnWithoutDeadlines(t *testing.T) {
 	shakeless := func(nc net.Conn) net.Conn { return tls.Server(nc, &tls.Config{}) }
 	plain := func(nc net.Conn) net.Conn { return nc }
 	for kind, u := range undateds {
-		for ending, want := range endings {
+		for ending, want := range openingEndings {
 			for name, c := range map[string]struct {
 				wire string
 				wrap func(net.Conn) net.Conn
@@ -261,7 +261,7 @@ func swallowAll(far net.Conn) { io.Copy(io.Discard, far) }
 func TestDialWithoutDeadlines(t *testing.T) {
 	covers(t, "V16", "C34", "Q.B10")
 	for kind, u := range undateds {
-		for ending, want := range endings {
+		for ending, want := range openingEndings {
 			if want == os.ErrDeadlineExceeded {
 				want = context.DeadlineExceeded
 			}

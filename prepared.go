@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"unicode/utf8"
 
@@ -59,8 +60,14 @@ func Prepare(t MessageType, p []byte) *Prepared {
 	return m
 }
 
+// errNotPrepared answers calls with a Prepared that Prepare did not make.
+var errNotPrepared = errors.New("websocket: this Prepared is empty: make one with Prepare")
+
 // checkPrepared returns an error if m must not be sent.
 func (c *Conn) checkPrepared(m *Prepared) error {
+	if m == nil || m.typ == 0 && m.err == nil {
+		return errNotPrepared
+	}
 	if m.err == errInvalidText && c.cfg.SkipUTF8Check {
 		return nil
 	}

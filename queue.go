@@ -2,8 +2,10 @@ package websocket
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
+	"time"
 )
 
 // sendQueue holds the messages that Send took and that are not on the network.
@@ -18,6 +20,8 @@ type sendQueue struct {
 	err      error
 	room     chan struct{} // closed when something left; nil if nobody waits
 	dropped  uint64
+	lost     int // messages and payload bytes that were given up at the end
+	lostBy   int
 }
 
 // sendQueue returns the queue, which exists from now on.
@@ -239,6 +243,48 @@ func (q *sendQueue) left(messages, bytes int) {
 	}
 }
 
+// refuse refuses messages with err from now on. Those that it has leave. q may
+// be nil.
+func (q *sendQueue) refuse(err error) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err = err
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// lose enters messages that were given up. q may be nil.
+func (q *sendQueue) lose(messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost += messages
+	q.lostBy += bytes
+}
+
+// givenUp returns an error that says what was given up of the queue, or nil. If
+// the end was clean, what is on its way has arrived. q may be nil.
+func (q *sendQueue) givenUp(clean bool) error {
+	if q == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost, bytes := q.lost, q.lostBy
+	if !clean {
+		lost += q.moving
+		bytes += q.movingBy
+	}
+	if lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost, bytes)
+}
+
 // fail drops all messages and refuses others with err. q may be nil.
 func (q *sendQueue) fail(err error) {
 	if q == nil {
@@ -248,7 +294,10 @@ func (q *sendQueue) fail(err error) {
 	defer q.mu.Unlock()
 	q.err = err
 	for len(q.entries) > 0 {
-		q.pop().free()
+		m := q.pop()
+		q.lost++
+		q.lostBy += len(m.payload())
+		m.free()
 	}
 	if q.room != nil {
 		close(q.room)
@@ -281,12 +330,13 @@ func (c *Conn) pumpOnce() bool {
 		messages, bytes, err := c.moveQueued(context.Background())
 		q.left(messages, bytes)
 		if err != nil {
+			q.lose(messages, bytes)
 			c.writeError(context.Background(), err)
 		}
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.entries) > 0 && q.err == nil {
+	if len(q.entries) > 0 {
 		return true
 	}
 	q.pumping = false
@@ -312,7 +362,7 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 		if ticket != nil {
 			ticket.ours = true
 		}
-		err = c.out.flush(ctx, ticket, false)
+		_, err = c.out.flush(ctx, ticket, false)
 	}
 	return 1, len(m.payload()), err
 }
@@ -344,15 +394,21 @@ const maxAtOnce = 256 << 10
 // has pending, and does that.
 //
 // A MessageWriter that nobody closes keeps the turn, and a peer may not read:
-// after half of the time what is queued is given up, so that the Close frame
-// can still leave.
+// when nothing has left for half of CloseTimeout, what is queued is given up, so
+// that the Close frame can still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
 	if c.queue.Load().awaitRoom() == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.CloseTimeout/2)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for {
+	patience := time.AfterFunc(c.cfg.CloseTimeout/2, cancel)
+	defer patience.Stop()
+	for left := c.out.left(); ; {
+		if now := c.out.left(); now != left {
+			left = now
+			patience.Reset(c.cfg.CloseTimeout / 2)
+		}
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return nil
@@ -379,7 +435,11 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 // awaitQueued waits until messages that appendQueued appended are out.
 func (c *Conn) awaitQueued(messages, bytes int) {
 	err := c.out.flushAll(context.Background(), true)
-	c.queue.Load().left(messages, bytes)
+	q := c.queue.Load()
+	q.left(messages, bytes)
+	if err != nil {
+		q.lose(messages, bytes)
+	}
 	c.writeError(context.Background(), err)
 }
 
@@ -404,6 +464,9 @@ func (c *Conn) Queued() (messages, bytes int) {
 func (c *Conn) Drain(ctx context.Context) error {
 	ctx = c.bounding(ctx)
 	for {
+		if err := c.terminal(); err != nil {
+			return err
+		}
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return c.writeError(ctx, c.out.flushAll(ctx, false))

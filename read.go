@@ -43,7 +43,7 @@ type frameReader struct {
 	err    error // the first error of the network; permanent
 
 	received atomic.Uint64 // bytes
-	parked   atomic.Int64  // the instant when fill last began to wait
+	parked   atomic.Int64  // the instant since when fill waits; 0: it does not
 }
 
 // busyBufferSizes are the sizes of the buffers borrowed after reads that filled
@@ -70,7 +70,6 @@ func (r *frameReader) init(nc *socket, small int, early []byte) {
 		r.buf.b = append(r.buf.b, early...)
 		r.received.Store(uint64(len(early)))
 	}
-	r.parked.Store(int64(now()))
 }
 
 // unread returns the bytes that were received and not taken.
@@ -218,8 +217,8 @@ func (r *frameReader) unpin() {
 	r.lent = nil
 }
 
-// forsake ends what pin began while somebody still looks at the bytes: their
-// memory is left to them.
+// forsake ends what pin began while the borrower may still look at the bytes:
+// their memory is left to it.
 func (r *frameReader) forsake() {
 	if r.pinned {
 		old := r.unread()
@@ -281,6 +280,9 @@ func (r *frameReader) fill(target []byte) (int, error) {
 // entered counts n bytes that a read brought, keeps its error if that is the
 // first permanent one, and returns it if nothing came.
 func (r *frameReader) entered(n int, err error) error {
+	if r.parked.Load() != 0 {
+		r.parked.Store(0)
+	}
 	r.received.Add(uint64(n))
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		if err == io.EOF {

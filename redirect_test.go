@@ -40,7 +40,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, fmt.Sprintf("/%d#fragment", n-1), []int{301, 302, 303, 307, 308}[n%5])
 		return
 	}
-	Handler(nil, serveEcho).ServeHTTP(w, r)
+	HandlerFunc(nil, echo).ServeHTTP(w, r)
 }
 
 // url returns the URL of path with a redirect to another URL.

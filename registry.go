@@ -24,53 +24,69 @@ import (
 //
 // [http.Server.Shutdown] does not wait for what is registered to be called,
 // and does not hand its context on. So stopping takes two calls with one
-// context: the first lets no more requests in, answers those under way and,
-// for a server that was given to Attach, begins to close the WebSockets with
-// CloseGoingAway; the second waits for them.
+// context: the first lets no more requests in and answers those under way, the
+// second closes the WebSockets, with its code and reason, and waits for them.
 //
 //	err := srv.Shutdown(ctx)
-//	err = errors.Join(err, registry.Shutdown(ctx, websocket.CloseGoingAway, ""))
+//	err = errors.Join(err, registry.Shutdown(ctx, websocket.CloseServiceRestart, "deploy"))
+//
+// Attach is for programs whose code that stops the server does not know of the
+// Registry. With it the first call begins to close the WebSockets of srv, and
+// with CloseGoingAway: how the connections of a server end is decided once, by
+// whoever stops it first, and all of them are told the same. A program that
+// attaches a server and has something else to say calls the Registry's
+// Shutdown first.
 type Registry struct {
 	mu      sync.Mutex
-	conns   map[*Conn]*http.Server // whose net.Conn is open, with the server that accepted each
-	stopped map[*http.Server]bool  // servers that accept no more
-	closing *CloseError            // of Shutdown: nobody accepts any more
-	left    []*Conn                // still to be closed, by whoever is first
-	busy    int                    // connections, handshakes, and handlers
-	quiet   chan struct{}          // closed when busy falls to 0; nil if nobody waits
+	conns   map[*Conn]*http.Server       // whose net.Conn is open, with the server that accepted each
+	stopped map[*http.Server]*CloseError // how connections end, of servers that accept no more
+	closing *CloseError                  // how those of all others end, which accept no more either; nil before Shutdown
+	left    []farewell                   // still to be said, by whoever is first
+	busy    int                          // connections and places
+	quiet   chan struct{}                // closed when busy falls to 0; nil if nobody waits
+}
+
+// A farewell is a connection that is to be closed, and with what.
+type farewell struct {
+	c   *Conn
+	end *CloseError
 }
 
 // Attach makes srv.Shutdown begin to close the WebSockets that srv accepted,
-// with CloseGoingAway, and refuse others with 503 Service Unavailable. Those
-// of other servers stay. srv.Shutdown does not wait for them: Shutdown of the
-// Registry does. srv.Close does nothing to them.
+// with CloseGoingAway and no reason, and refuse others with 503 Service
+// Unavailable. Those of other servers stay. srv.Shutdown does not wait for
+// them: Shutdown of the Registry does, whose code and reason are not theirs
+// any more. If Shutdown was called before, srv.Shutdown changes nothing.
+// srv.Close does nothing to them.
 func (r *Registry) Attach(srv *http.Server) {
 	srv.RegisterOnShutdown(func() {
-		r.stop(srv)
-		r.closeLeft(context.Background(), &CloseError{Code: CloseGoingAway})
+		r.stop(srv, &CloseError{Code: CloseGoingAway})
+		r.closeLeft(context.Background())
 	})
 }
 
 // Shutdown closes every connection with a closing handshake, as Conn.Close
 // does, and refuses others with 503 Service Unavailable from now on, whatever
-// server they come by. They are not closed all at once, lest all clients come
-// back at once: there is a millisecond between two, or less, so that it takes
-// five seconds at most, or half of the time that ctx has left.
+// server they come by. A handshake that is under way is completed, and its
+// connection closed like the rest. They are not closed all at once, lest all
+// clients come back at once: there is a millisecond between two, or less, so
+// that it takes five seconds at most, or half of the time that ctx has left.
 //
 // Shutdown returns nil when the last of them is closed, and functions given to
-// Handler have returned. When ctx ends first, connections that are left are
-// closed without a handshake, and an error that wraps that of ctx says how
-// many they were. A code or reason that Conn.Close would refuse is an error,
-// and nothing happens.
+// Handler have returned, those that have yet to begin included. When ctx ends
+// first, connections that are left are closed without a handshake, and an error
+// that wraps that of ctx says how many they were. A code or reason that
+// Conn.Close would refuse is an error, and nothing happens.
 //
-// Shutdown may be called again, also while another call is under way.
+// Shutdown may be called again, also while another call is under way. The first
+// decides what connections are told; see Attach for those of a server that was
+// stopped before.
 func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) error {
-	if err := checkClose(code, reason); err != nil {
+	if err := checkClose(code); err != nil {
 		return err
 	}
-	end := &CloseError{Code: code, Reason: reason}
-	quiet := r.stopAll(end)
-	r.closeLeft(ctx, end)
+	quiet := r.stopAll(&CloseError{Code: code, Reason: reason})
+	r.closeLeft(ctx)
 	select {
 	case <-quiet:
 		return nil
@@ -84,35 +100,44 @@ func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) 
 	}
 }
 
-// stop makes the connections of srv those that are to be closed.
-func (r *Registry) stop(srv *http.Server) {
+// verdictLocked returns how the connections of srv end, or nil while it accepts
+// them. The caller holds r.mu.
+func (r *Registry) verdictLocked(srv *http.Server) *CloseError {
+	if end := r.stopped[srv]; end != nil {
+		return end
+	}
+	return r.closing
+}
+
+// stop makes the connections of srv those that are to be closed with end,
+// unless that is decided.
+func (r *Registry) stop(srv *http.Server, end *CloseError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stopped[srv] || r.closing != nil {
+	if r.verdictLocked(srv) != nil {
 		return
 	}
 	if r.stopped == nil {
-		r.stopped = make(map[*http.Server]bool)
+		r.stopped = make(map[*http.Server]*CloseError)
 	}
-	r.stopped[srv] = true
+	r.stopped[srv] = end
 	for c, by := range r.conns {
 		if by == srv {
-			r.left = append(r.left, c)
+			r.left = append(r.left, farewell{c, end})
 		}
 	}
 }
 
-// stopAll makes all connections those that are to be closed, unless their
-// server was stopped before, and returns a channel that is closed when nothing
-// is left.
+// stopAll makes all connections those that are to be closed with end, unless
+// that is decided, and returns a channel that is closed when nothing is left.
 func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closing == nil {
 		r.closing = end
 		for c, by := range r.conns {
-			if !r.stopped[by] {
-				r.left = append(r.left, c)
+			if r.stopped[by] == nil {
+				r.left = append(r.left, farewell{c, end})
 			}
 		}
 	}
@@ -140,7 +165,7 @@ func (r *Registry) settleLocked() {
 
 // closeLeft begins to close what is to be closed, one after the other. Several
 // calls share the work. It returns when all have begun, or ctx ends.
-func (r *Registry) closeLeft(ctx context.Context, end *CloseError) {
+func (r *Registry) closeLeft(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	began := time.Now()
@@ -154,11 +179,11 @@ func (r *Registry) closeLeft(ctx context.Context, end *CloseError) {
 				return
 			}
 		}
-		c, ok := r.next()
+		last, ok := r.next()
 		if !ok {
 			return
 		}
-		go c.Close(end.Code, end.Reason)
+		go last.c.Close(last.end.Code, last.end.Reason)
 	}
 }
 
@@ -174,17 +199,17 @@ func (r *Registry) stagger(ctx context.Context) time.Duration {
 }
 
 // next returns one of the connections that are to be closed.
-func (r *Registry) next() (*Conn, bool) {
+func (r *Registry) next() (last farewell, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.left)
 	if n == 0 {
-		return nil, false
+		return farewell{}, false
 	}
-	c := r.left[n-1]
-	r.left[n-1] = nil
+	last = r.left[n-1]
+	r.left[n-1] = farewell{}
 	r.left = r.left[:n-1]
-	return c, true
+	return last, true
 }
 
 // drop closes all that is left without waiting, because of err.
@@ -197,51 +222,59 @@ func (r *Registry) drop(err error) error {
 	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
 }
 
-// A place is held for a handshake that is about to be completed. The zero
-// value is none.
+// A place is held by a handshake that is about to be completed and, behind
+// Handler, by the function that serves the connection. The zero value is none.
 type place struct {
 	in  *Registry
 	srv *http.Server // that accepts the connection, or nil
 }
 
-// admit holds a place for a handshake, or refuses it. The place must be
-// filled. A nil Registry has no places and refuses nobody.
+// admit holds a place for a handshake, or refuses it. The place must be left.
+// A nil Registry has no places and refuses nobody.
 func (r *Registry) admit(srv *http.Server) (place, error) {
 	if r == nil {
 		return place{}, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closing != nil || r.stopped[srv] {
+	if r.verdictLocked(srv) != nil {
 		return place{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
 	}
 	r.busy++
 	return place{r, srv}, nil
 }
 
-// fill enters c, or gives the place up if c is nil. If the server has been
-// stopped meanwhile, c is closed.
-func (p place) fill(c *Conn) {
+// enter enters c, which leaves by itself. If the server has been stopped
+// meanwhile, c is closed.
+func (p place) enter(c *Conn) {
 	r := p.in
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c == nil || !c.watch(r) {
-		r.lessBusyLocked()
+	if !c.watch(r) {
 		return
 	}
+	r.busy++
 	if r.conns == nil {
 		r.conns = make(map[*Conn]*http.Server)
 	}
 	r.conns[c] = p.srv
-	switch {
-	case r.closing != nil:
-		go c.Close(r.closing.Code, r.closing.Reason)
-	case r.stopped[p.srv]:
-		go c.Close(CloseGoingAway, "")
+	if end := r.verdictLocked(p.srv); end != nil {
+		go c.Close(end.Code, end.Reason)
 	}
+}
+
+// leave gives the place up.
+func (p place) leave() { p.in.leave() }
+
+// fill enters c, unless it is nil, and gives the place up.
+func (p place) fill(c *Conn) {
+	if c != nil {
+		p.enter(c)
+	}
+	p.leave()
 }
 
 // ended waits for gone.
@@ -255,17 +288,7 @@ func (r *Registry) gone(c *Conn) {
 	r.lessBusyLocked()
 }
 
-// enter takes note of a handler that begins. A nil Registry does not.
-func (r *Registry) enter() {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.busy++
-}
-
-// leave takes note of a handler's end. A nil Registry does not.
+// leave takes note that a place was left. A nil Registry does not.
 func (r *Registry) leave() {
 	if r == nil {
 		return

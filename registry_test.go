@@ -1,7 +1,11 @@
 package websocket
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,8 +49,7 @@ func readToEnd(c *Conn) error {
 
 // registeredServer serves echoing handlers with the registry.
 func registeredServer(t *testing.T, r *Registry) *httptest.Server {
-	srv := httptest.NewUnstartedServer(Handler(&AcceptOptions{Registry: r},
-		func(c *Conn, _ *http.Request) error { return echo(c) }))
+	srv := httptest.NewUnstartedServer(HandlerFunc(&AcceptOptions{Registry: r}, echo))
 	r.Attach(srv.Config)
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -100,8 +103,8 @@ func TestNewcomersOfAStoppedServerGet503(t *testing.T) {
 	covers(t, "Q.A20")
 	var r Registry
 	var stopped http.Server
-	r.stop(&stopped)
-	r.stop(&stopped)
+	r.stop(&stopped, &CloseError{Code: CloseGoingAway})
+	r.stop(&stopped, &CloseError{Code: CloseServiceRestart})
 	req := httptest.NewRequest("GET", "/", nil)
 	req = req.WithContext(context.WithValue(req.Context(), http.ServerContextKey, &stopped))
 	_, err := r.admit(serverOf(req))
@@ -119,7 +122,10 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		code CloseCode
 		do   func(r *Registry, srv *http.Server) <-chan struct{}
 	}{
-		{CloseGoingAway, func(r *Registry, srv *http.Server) <-chan struct{} { r.stop(srv); return nil }},
+		{CloseGoingAway, func(r *Registry, srv *http.Server) <-chan struct{} {
+			r.stop(srv, &CloseError{Code: CloseGoingAway})
+			return nil
+		}},
 		{4000, func(r *Registry, _ *http.Server) <-chan struct{} { return r.stopAll(&CloseError{Code: 4000}) }},
 	} {
 		var r Registry
@@ -145,7 +151,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	covers(t, "Q.A20")
 	var r Registry
 	leave := make(chan struct{})
-	srv := httptest.NewServer(Handler(&AcceptOptions{Registry: &r}, func(c *Conn, _ *http.Request) error {
+	srv := httptest.NewServer(HandlerFunc(&AcceptOptions{Registry: &r}, func(c *Conn) error {
 		defer func() { <-leave }()
 		return echo(c)
 	}))
@@ -160,6 +166,188 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	require.ErrorIs(t, <-done, context.Canceled)
 	close(leave)
 	require.NoError(t, r.Shutdown(t.Context(), CloseGoingAway, ""))
+}
+
+// farewells lets n clients connect to srv, and returns the function that waits
+// for their ends and returns how often each occurred.
+func farewells(t *testing.T, srv *httptest.Server, n int) func() map[string]int {
+	t.Helper()
+	ends := make(chan string, n)
+	for range n {
+		c := dialed(t, srv)
+		go func() {
+			var end *CloseError
+			errors.As(readToEnd(c), &end)
+			ends <- fmt.Sprintf("%d %s", end.Code, end.Reason)
+		}()
+	}
+	return func() map[string]int {
+		seen := make(map[string]int)
+		for range n {
+			seen[<-ends]++
+		}
+		return seen
+	}
+}
+
+// TestOneVerdictForAServer stops an attached server, and the Registry with
+// another code, in every order: all clients are told the same.
+func TestOneVerdictForAServer(t *testing.T) {
+	covers(t, "V20")
+	const clients = 100
+	deploy := func(r *Registry) error { return r.Shutdown(t.Context(), CloseServiceRestart, "deploy") }
+	for _, c := range []struct {
+		name string
+		stop func(r *Registry, srv *http.Server) error
+		want []string // the ends of which all have one
+	}{
+		{"server, then Registry", func(r *Registry, srv *http.Server) error {
+			return errors.Join(srv.Shutdown(t.Context()), deploy(r))
+		}, []string{"1001 ", "1012 deploy"}},
+		{"server has begun", func(r *Registry, srv *http.Server) error {
+			r.stop(srv, &CloseError{Code: CloseGoingAway})
+			return errors.Join(deploy(r), srv.Shutdown(t.Context()))
+		}, []string{"1001 "}},
+		{"Registry, then server", func(r *Registry, srv *http.Server) error {
+			return errors.Join(deploy(r), srv.Shutdown(t.Context()))
+		}, []string{"1012 deploy"}},
+		{"Registry, while it is at it", func(r *Registry, srv *http.Server) error {
+			quiet := r.stopAll(&CloseError{Code: CloseServiceRestart, Reason: "deploy"})
+			err := errors.Join(srv.Shutdown(t.Context()), r.Shutdown(t.Context(), CloseTryAgainLater, "no"))
+			<-quiet
+			return err
+		}, []string{"1012 deploy"}},
+		{"at once", func(r *Registry, srv *http.Server) error {
+			done := make(chan error)
+			go func() { done <- srv.Shutdown(t.Context()) }()
+			return errors.Join(deploy(r), <-done)
+		}, []string{"1001 ", "1012 deploy"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var r Registry
+			srv := registeredServer(t, &r)
+			ends := farewells(t, srv, clients)
+			require.NoError(t, c.stop(&r, srv.Config))
+			require.Zero(t, r.Len())
+			seen := ends()
+			require.Len(t, seen, 1, "%v", seen)
+			for end := range seen {
+				require.Contains(t, c.want, end)
+			}
+		})
+	}
+}
+
+// TestOtherServersHaveTheirVerdict has two servers in a Registry, of which one
+// is stopped before: the other's connections are told of what comes later.
+func TestOtherServersHaveTheirVerdict(t *testing.T) {
+	covers(t, "V20")
+	var r Registry
+	one, other := registeredServer(t, &r), registeredServer(t, &r)
+	onesEnds, othersEnds := farewells(t, one, 20), farewells(t, other, 20)
+	r.stop(one.Config, &CloseError{Code: CloseGoingAway})
+	require.NoError(t, r.Shutdown(t.Context(), CloseServiceRestart, "deploy"))
+	require.Equal(t, map[string]int{"1001 ": 20}, onesEnds())
+	require.Equal(t, map[string]int{"1012 deploy": 20}, othersEnds())
+}
+
+// TestShutdownWaitsForHandlerThatHasNotBegun ends a connection after its
+// handshake and before its function runs.
+func TestShutdownWaitsForHandlerThatHasNotBegun(t *testing.T) {
+	covers(t, "V20")
+	synctest.Test(t, func(t *testing.T) {
+		var r Registry
+		opened, goOn := make(chan bool), make(chan bool)
+		hook := func(HandshakeTrace) {
+			for c := range r.Conns() {
+				c.CloseNow()
+			}
+			close(opened)
+			<-goOn
+		}
+		begun := false
+		h := HandlerFunc(&AcceptOptions{Registry: &r, Config: Config{Trace: &Trace{Handshake: hook}}}, func(*Conn) error {
+			begun = true
+			return nil
+		})
+		near, far := net.Pipe()
+		defer near.Close()
+		go (&http.Server{Handler: h}).Serve(&oneListener{nc: far})
+		go io.WriteString(near, request())
+		go io.Copy(io.Discard, near)
+		<-opened
+		synctest.Wait()
+		require.Zero(t, r.Len())
+		done := make(chan error, 1)
+		go func() { done <- r.Shutdown(t.Context(), CloseGoingAway, "") }()
+		synctest.Wait()
+		require.Empty(t, done, "Shutdown has returned")
+		close(goOn)
+		require.NoError(t, <-done)
+		require.True(t, begun)
+	})
+}
+
+// TestShutdownWaitsForHandshake shuts down while a response has not left, or
+// the application has not yet said whether there will be one. The connection is
+// closed as all are, and waited for.
+func TestShutdownWaitsForHandshake(t *testing.T) {
+	covers(t, "V20")
+	serve := func(nc net.Conn, h http.Handler) { (&http.Server{Handler: h}).Serve(&oneListener{nc: nc}) }
+	for name, accept := range map[string]func(t *testing.T, nc net.Conn, opts *AcceptOptions, goOn <-chan bool){
+		"Accept": func(t *testing.T, nc net.Conn, opts *AcceptOptions, _ <-chan bool) {
+			serve(nc, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := Accept(w, r, opts)
+				require.NoError(t, err)
+				readToEnd(c)
+			}))
+		},
+		"AcceptConn": func(t *testing.T, nc net.Conn, opts *AcceptOptions, _ <-chan bool) {
+			c, _, err := AcceptConn(t.Context(), nc, opts)
+			require.NoError(t, err)
+			readToEnd(c)
+		},
+		"Handler": func(_ *testing.T, nc net.Conn, opts *AcceptOptions, _ <-chan bool) {
+			serve(nc, HandlerFunc(opts, readToEnd))
+		},
+		"Handler, being asked": func(_ *testing.T, nc net.Conn, opts *AcceptOptions, goOn <-chan bool) {
+			serve(nc, Handler(opts, func(*http.Request) (func(c *Conn) error, error) {
+				<-goOn
+				return readToEnd, nil
+			}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r Registry
+				near, far := net.Pipe()
+				defer near.Close()
+				goOn := make(chan bool)
+				go accept(t, far, &AcceptOptions{Registry: &r}, goOn)
+				go io.WriteString(near, request())
+				synctest.Wait()
+				done := make(chan error, 1)
+				go func() { done <- r.Shutdown(t.Context(), CloseServiceRestart, "deploy") }()
+				synctest.Wait()
+				require.Empty(t, done, "Shutdown has returned")
+				close(goOn)
+				br := bufio.NewReader(near)
+				response, err := http.ReadResponse(br, nil)
+				require.NoError(t, err)
+				require.Equal(t, 101, response.StatusCode)
+				frame := make([]byte, 10)
+				_, err = io.ReadFull(br, frame)
+				require.NoError(t, err)
+				require.Equal(t, "\x88\x08\x03\xf4deploy", string(frame))
+				synctest.Wait()
+				require.Empty(t, done, "Shutdown has returned")
+				io.WriteString(near, "\x88\x82\x00\x00\x00\x00\x03\xf4")
+				go io.Copy(io.Discard, br)
+				near.Close()
+				require.NoError(t, <-done)
+			})
+		})
+	}
 }
 
 func TestShutdownDropsWhoDoesNotAnswer(t *testing.T) {
@@ -211,10 +399,10 @@ func TestShutdownIsStaggered(t *testing.T) {
 				c.cfg = new(Config)
 				c.terminate(ended, true)
 				c.gone = true
-				r.left = append(r.left, c)
+				r.left = append(r.left, farewell{c, ended})
 			}
 			began := time.Now()
-			r.closeLeft(ctx, ended)
+			r.closeLeft(ctx)
 			require.Equal(t, test.want, time.Since(began))
 		})
 	}
@@ -224,7 +412,6 @@ func TestShutdownRefusesBadCodes(t *testing.T) {
 	covers(t, "R02")
 	var r Registry
 	require.Error(t, r.Shutdown(t.Context(), CloseAbnormal, ""))
-	require.Error(t, r.Shutdown(t.Context(), CloseNormal, "\xff"))
 	_, err := r.admit(nil)
 	require.NoError(t, err)
 }

@@ -6,13 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -53,8 +51,9 @@ type AcceptOptions struct {
 // response. The connection outlives the handler and keeps nothing of r or its
 // context. Whoever calls Accept closes the connection: defer c.CloseNow().
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
-	a := newAcceptor(opts)
-	return a.accept(w, r)
+	var ans answer
+	defer func() { ans.place.leave() }()
+	return newAcceptor(opts).accept(w, r, &ans, nil)
 }
 
 // AcceptConn reads an opening handshake from nc, without net/http's server,
@@ -66,20 +65,6 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
 	a := newAcceptor(opts)
 	return a.acceptConn(ctx, nc)
-}
-
-// Handler returns the handler that accepts connections and runs h for each, on
-// a goroutine of its own. The goroutine, buffers and request of net/http are
-// free as soon as the handshake is over, r once h no longer uses it: h takes
-// what it needs from r first. r.Context() is over; c.Context() lives as long as
-// the connection and carries no values of the request.
-//
-// When h returns, the connection is closed: with 1000 for nil, with the code
-// that errors.As finds in the error as a [*CloseError] or [CloseCode], else
-// with 1011. The text of an error is not sent. A panic of h is recovered and
-// logged, and closes with 1011.
-func Handler(opts *AcceptOptions, h func(c *Conn, r *http.Request) error) http.Handler {
-	return &handler{acceptor: newAcceptor(opts), serve: h}
 }
 
 // An acceptor is AcceptOptions made ready: settled once, used for many
@@ -143,10 +128,17 @@ type answer struct {
 }
 
 // accept is Accept. Everything is judged before the connection is taken from
-// net/http, so that every refusal is an ordinary response.
-func (a *acceptor) accept(w http.ResponseWriter, r *http.Request) (c *Conn, err error) {
+// net/http, so that every refusal is an ordinary response; at the end, and with
+// a place in the Registry, by admit, if that is not nil. The caller leaves
+// ans.place, whatever happens.
+func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
-	ans, err := a.judge(r)
+	if *ans, err = a.judge(r); err == nil {
+		ans.place, err = a.registry.admit(serverOf(r))
+	}
+	if err == nil && admit != nil {
+		err = admit()
+	}
 	if err == nil {
 		c, err = a.upgrade(w, r, ans)
 	}
@@ -158,13 +150,8 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request) (c *Conn, err 
 }
 
 // upgrade takes the connection from net/http and opens it.
-func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (c *Conn, err error) {
-	place, err := a.registry.admit(serverOf(r))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { place.fill(c) }()
-	response := a.appendResponse(make([]byte, 0, 256), r, ans)
+func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
+	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
 	response = appendFields(response, w.Header(), isContentOrReservedField)
 	nc, early, err := hijack(w)
 	if err != nil {
@@ -175,7 +162,9 @@ func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans answer) (
 		abandon(nc)
 		return nil, err
 	}
-	return newConn(nc, server, a.cfg, ans.agreed, early), nil
+	c := newConn(nc, server, a.cfg, ans.agreed, early)
+	ans.place.enter(c)
+	return c, nil
 }
 
 // serverOf returns the server that r came by, or nil.
@@ -419,7 +408,7 @@ func isContentOrReservedField(name string) bool {
 func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	nc, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, nil, notHijackable(err)
+		return nil, nil, notHijackable(w, err)
 	}
 	if n := buffers.Reader.Buffered(); n > 0 {
 		waiting, _ := buffers.Reader.Peek(n)
@@ -430,12 +419,40 @@ func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	return nc, early, nil
 }
 
-func notHijackable(err error) error {
-	status := http.StatusInternalServerError
-	if errors.Is(err, http.ErrNotSupported) {
-		status = http.StatusNotImplemented
+// notHijackable returns the refusal of a request whose connection w did not
+// hand over because of err. A connection that is somebody else's already, as
+// in a second call of Accept, is not written to.
+func notHijackable(w http.ResponseWriter, err error) error {
+	switch {
+	case errors.Is(err, http.ErrHijacked):
+		return &HandshakeError{Reason: "connection was taken over before", Err: err}
+	case errors.Is(err, http.ErrNotSupported):
+		return &HandshakeError{
+			Status: http.StatusNotImplemented,
+			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
+			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
+				"or serve this path without that middleware: %w", innermost(w), err),
+		}
+	default:
+		return &HandshakeError{
+			Status: http.StatusInternalServerError,
+			Reason: "connection cannot be upgraded",
+			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermost(w), err),
+		}
 	}
-	return &HandshakeError{Status: status, Reason: "connection cannot be upgraded", Err: err}
+}
+
+// innermost returns the ResponseWriter that is asked for the connection: the
+// first below w that has Hijack, or no Unwrap.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		_, last := w.(http.Hijacker)
+		below, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if last || !ok {
+			return w
+		}
+		w = below.Unwrap()
+	}
 }
 
 // send ends the response with its blank line and writes it in one write.
@@ -444,68 +461,4 @@ func send(nc net.Conn, response []byte) error {
 		return &HandshakeError{Reason: "response was not sent", Err: err}
 	}
 	return nil
-}
-
-// A handler is what Handler returns.
-type handler struct {
-	acceptor *acceptor
-	serve    func(c *Conn, r *http.Request) error
-}
-
-// ServeHTTP returns when the handshake is over.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := h.acceptor.accept(w, r)
-	if err != nil {
-		h.log(slog.LevelInfo, "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
-		return
-	}
-	h.acceptor.registry.enter()
-	go h.run(c, r)
-}
-
-var errHandlerExit = errors.New("websocket: handler exited")
-
-// run is the goroutine of a connection for all of its life. Its frame stays
-// small, so that an idle connection does with the smallest stack.
-func (h *handler) run(c *Conn, r *http.Request) {
-	err := errHandlerExit
-	defer h.finish(c, &err)
-	err = h.serve(c, r)
-}
-
-// finish is deferred. It closes the connection after serve returned failure or
-// panicked.
-func (h *handler) finish(c *Conn, failure *error) {
-	defer h.acceptor.registry.leave()
-	err := *failure
-	if panicked := recover(); panicked != nil {
-		err = errHandlerExit
-		if panicked != http.ErrAbortHandler {
-			h.log(slog.LevelError, "websocket: handler panicked", c.RemoteAddr().String(),
-				slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
-		}
-	}
-	c.Close(ending(err))
-}
-
-// ending returns the close code and reason for what a handler returned.
-func ending(err error) (CloseCode, string) {
-	if err == nil {
-		return CloseNormal, ""
-	}
-	if closing := asCloseError(err); closing != nil && closing.Code.onWire() {
-		return closing.Code, closing.Reason
-	}
-	var code CloseCode
-	if errors.As(err, &code) && code.onWire() {
-		return code, ""
-	}
-	return CloseInternalError, ""
-}
-
-// log tells the Logger of an event, if there is one.
-func (h *handler) log(level slog.Level, event, peer string, attrs ...slog.Attr) {
-	if l := h.acceptor.cfg.Logger; l != nil {
-		l.LogAttrs(context.Background(), level, event, append(attrs, slog.String("peer", peer))...)
-	}
 }

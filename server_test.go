@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -85,9 +84,6 @@ type bufferedConn struct {
 }
 
 func (c bufferedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
-
-// serveEcho is echo as a handler.
-func serveEcho(c *Conn, _ *http.Request) error { return echo(c) }
 
 // maskedHello is "Hello" in a frame from a client.
 const maskedHello = "\x81\x85\x00\x00\x00\x00Hello"
@@ -335,7 +331,7 @@ func acceptEcho(name string, nc net.Conn) {
 		}
 		return
 	}
-	s := &http.Server{Handler: Handler(nil, serveEcho)}
+	s := &http.Server{Handler: HandlerFunc(nil, echo)}
 	s.Serve(&oneListener{nc: nc})
 }
 
@@ -518,7 +514,7 @@ func (w wrapper) Unwrap() http.ResponseWriter { return w.w }
 func TestBehindMiddleware(t *testing.T) {
 	covers(t, "S25", "S17", "Q.A21", "Q.J08")
 	mux := http.NewServeMux()
-	mux.Handle("/chat", Handler(nil, serveEcho))
+	mux.Handle("/chat", HandlerFunc(nil, echo))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(wrapper{wrapper{w}}, r)
 	}))
@@ -540,7 +536,7 @@ func TestBehindMiddleware(t *testing.T) {
 
 func TestHTTP2(t *testing.T) {
 	covers(t, "S25", "Q.A07")
-	s := httptest.NewUnstartedServer(Handler(nil, serveEcho))
+	s := httptest.NewUnstartedServer(HandlerFunc(nil, echo))
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	defer s.Close()
@@ -560,7 +556,7 @@ func TestServerDeadlinesAreCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
-		s := &http.Server{Handler: Handler(nil, serveEcho), ReadTimeout: time.Second, WriteTimeout: time.Second}
+		s := &http.Server{Handler: HandlerFunc(nil, echo), ReadTimeout: time.Second, WriteTimeout: time.Second}
 		go s.Serve(&oneListener{nc: far})
 		go io.WriteString(near, request())
 		br := bufio.NewReader(near)
@@ -789,80 +785,6 @@ func TestPipelinedRequest(t *testing.T) {
 			t.Errorf("%s: second request is answered: %q", d.name, answer)
 		}
 	}
-}
-
-func TestHandlerEnds(t *testing.T) {
-	covers(t, "Q.A19")
-	for _, c := range []struct {
-		name string
-		end  func() error
-		want string // payload of the Close frame
-	}{
-		{"nil", func() error { return nil }, "\x03\xe8"},
-		{"error", func() error { return errors.New("secret") }, "\x03\xf3"},
-		{"code", func() error { return fmt.Errorf("x: %w", CloseTryAgainLater) }, "\x03\xf5"},
-		{"code and reason", func() error { return &CloseError{Code: 4001, Reason: "bye"} }, "\x0f\xa1bye"},
-		{"code that never travels", func() error { return CloseAbnormal }, "\x03\xf3"},
-		{"panic", func() error { panic("secret") }, "\x03\xf3"},
-		{"abort", func() error { panic(http.ErrAbortHandler) }, "\x03\xf3"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var log bytes.Buffer
-			opts := &AcceptOptions{Config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
-			s := httptest.NewServer(Handler(opts, func(*Conn, *http.Request) error { return c.end() }))
-			nc, err := net.Dial("tcp", s.Listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, nc = roundTrip(t, nc, request())
-			frame := make([]byte, 2+len(c.want))
-			if _, err := io.ReadFull(nc, frame); err != nil || frame[0] != 0x88 || string(frame[2:]) != c.want {
-				t.Errorf("got %x, %v", frame, err)
-			}
-			nc.Write(append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame[2:4]...))
-			io.Copy(io.Discard, nc)
-			s.Close()
-			if logged := strings.Contains(log.String(), "handler panicked"); logged != (c.name == "panic") {
-				t.Errorf("log is %q", log.String())
-			}
-		})
-	}
-}
-
-func TestHandlerLogsRefusals(t *testing.T) {
-	covers(t, "Q.J06")
-	var log bytes.Buffer
-	h := Handler(&AcceptOptions{Config: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}, serveEcho)
-	r := parsed(t, request("GET /?token=secret HTTP/1.1", "Origin: http://evil.example", "Cookie: secret"))
-	r.RemoteAddr = "192.0.2.1:1"
-	h.ServeHTTP(httptest.NewRecorder(), r)
-	if s := log.String(); !strings.Contains(s, "origin is not allowed") || !strings.Contains(s, "192.0.2.1") || strings.Contains(s, "secret") {
-		t.Errorf("log is %q", s)
-	}
-}
-
-func TestHandlerFreesServer(t *testing.T) {
-	covers(t, "Q.A22")
-	entered, left := make(chan context.Context), make(chan bool)
-	h := Handler(nil, func(c *Conn, r *http.Request) error {
-		entered <- r.Context()
-		return echo(c)
-	})
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r)
-		left <- true
-	}))
-	defer s.Close()
-	nc, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, nc = roundTrip(t, nc, request())
-	ctx := <-entered
-	<-left
-	<-ctx.Done()
-	io.WriteString(nc, maskedHello)
-	wantHello(t, nc)
 }
 
 func TestHandshakeTraceOfServer(t *testing.T) {

@@ -89,8 +89,13 @@ func instantOf(t time.Time) instant {
 	return past
 }
 
-// add returns the instant d later.
-func (i instant) add(d time.Duration) instant { return i + instant(d) }
+// add returns the instant d later, at most future.
+func (i instant) add(d time.Duration) instant {
+	if d > time.Duration(future)-time.Duration(max(i, 0)) {
+		return future
+	}
+	return i + instant(d)
+}
 
 // time returns the instant as a time.Time.
 func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }

@@ -69,7 +69,7 @@ func (w *frameWriter) stats(s *Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.MessagesOut, s.FramesOut = w.messages, w.frames
-	s.BytesOut, s.Flushes = w.bytes, w.flushes
+	s.BytesOut, s.Flushes = w.progress.Load(), w.flushes
 }
 
 // stats fills in the counts of compressed messages.

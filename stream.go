@@ -15,8 +15,9 @@ type MessageReader struct {
 	c      *Conn
 	ctx    context.Context
 	number uint64
-	read   int   // of the bytes that an interrupted call left behind
-	err    error // the first error that ends the message; io.EOF at its end
+	who    borrower // of pieces
+	read   int      // of the bytes that an interrupted call left behind
+	err    error    // the first error that ends the message; io.EOF at its end
 }
 
 // Reader returns the type of the next message and a reader for it. ctx is for
@@ -40,29 +41,17 @@ const (
 )
 
 // openReader is Reader without the allocation.
-func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageReader, error) {
-	if err := c.beginRead(ctx); err != nil {
+func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r MessageReader, err error) {
+	if err := c.beginRead(ctx, nobody); err != nil {
 		return 0, MessageReader{}, err
 	}
-	defer c.endRead()
+	defer c.endReadAfter(&err)
 	by := caller{ctx: ctx}
-	if err := c.settleOpen(by); err != nil {
+	if err := c.awaitStart(by, at); err != nil {
+		if err == errEnding {
+			err = c.awaitEnd(by)
+		}
 		return 0, MessageReader{}, err
-	}
-	if !c.msg.open {
-		if err := c.begin(by); err != nil {
-			return 0, MessageReader{}, err
-		}
-		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
-	}
-	if c.msg.inPlace {
-		if at == startAtWhole {
-			if err := c.awaitWhole(by); err != nil {
-				return 0, MessageReader{}, err
-			}
-		}
-		c.msg.inPlace = false
-		c.msg.text.Reset()
 	}
 	if held := c.msg.held; held != nil && len(held.b) == 0 {
 		c.msg.dropHeld()
@@ -71,12 +60,36 @@ func (c *Conn) openReader(ctx context.Context, at start) (MessageType, MessageRe
 	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
 
+// awaitStart waits until a reader can be had for a message.
+func (c *Conn) awaitStart(by caller, at start) error {
+	if err := c.settleOpen(by); err != nil {
+		return err
+	}
+	if !c.msg.open {
+		if err := c.begin(by); err != nil {
+			return err
+		}
+		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
+	}
+	if !c.msg.inPlace {
+		return nil
+	}
+	if at == startAtWhole {
+		if err := c.awaitWhole(by); err != nil {
+			return err
+		}
+	}
+	c.msg.inPlace = false
+	c.msg.text.Reset()
+	return nil
+}
+
 // errStaleReader answers reads of a message that was given up.
 var errStaleReader = errors.New("websocket: another message was read after this one")
 
 // Read reads up to len(p) bytes of the message. At its end it returns io.EOF,
 // and only after every byte up to the last frame arrived and was valid.
-func (r *MessageReader) Read(p []byte) (int, error) {
+func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
@@ -84,7 +97,7 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer r.c.endRead()
+	defer r.c.endReadAfter(&err)
 	if more, err := r.more(by); !more {
 		return 0, err
 	}
@@ -96,7 +109,7 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	n, err := r.c.readPayload(by, p)
+	n, err = r.c.readPayload(by, p)
 	return n, r.keep(err)
 }
 
@@ -130,7 +143,7 @@ func (r *MessageReader) writePiece(w io.Writer) (int, error) {
 }
 
 // piece borrows the next piece of the message.
-func (r *MessageReader) piece() ([]byte, error) {
+func (r *MessageReader) piece() (p []byte, err error) {
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -138,27 +151,25 @@ func (r *MessageReader) piece() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.c.endRead()
+	defer r.c.endReadAfter(&err)
 	if more, err := r.more(by); !more {
 		return nil, err
 	}
 	if m := &r.c.msg; m.held != nil {
-		p := m.held.b[r.read:]
+		p = m.held.b[r.read:]
 		m.lent, r.read = true, 0
-		r.c.watched = true
-		return p, nil
+	} else {
+		if p, err = r.c.readPiece(by); err != nil {
+			return nil, r.keep(err)
+		}
+		r.c.in.pin()
 	}
-	p, err := r.c.readPiece(by)
-	if err != nil {
-		return nil, r.keep(err)
-	}
-	r.c.in.pin()
-	r.c.watched = true
-	return p, nil
+	r.c.lendTo(&r.who)
+	return p[:len(p):len(p)], nil
 }
 
 // Discard drops the rest of the message, but checks it.
-func (r *MessageReader) Discard() error {
+func (r *MessageReader) Discard() (err error) {
 	if r.err != nil {
 		if r.err == io.EOF {
 			return nil
@@ -169,7 +180,7 @@ func (r *MessageReader) Discard() error {
 	if err != nil {
 		return err
 	}
-	defer r.c.endRead()
+	defer r.c.endReadAfter(&err)
 	r.read = 0
 	if err := r.c.skip(by); err != nil {
 		return r.keep(err)
@@ -180,22 +191,23 @@ func (r *MessageReader) Discard() error {
 
 // begin takes the reading turn and looks whether the message is still there.
 func (r *MessageReader) begin() (caller, error) {
-	if err := r.c.takeReading(r.ctx); err != nil {
-		return caller{}, r.keep(err)
-	}
-	if r.c.msg.number == r.number {
-		r.c.watched = false // it was this reader's
-	}
-	r.c.takeBack()
-	if r.c.msg.number != r.number || !r.c.msg.streaming {
-		r.c.endRead()
-		r.err = errStaleReader
-		return caller{}, r.err
-	}
+	c := r.c
 	by := caller{ctx: r.ctx}
-	if r.c.isClosing() {
-		defer r.c.endRead()
-		return by, r.keep(r.c.discardAll(by))
+	if err := c.takeReading(r.ctx); err != nil {
+		return by, r.keep(err)
+	}
+	if c.isClosing() {
+		err := r.keep(c.discardAll(by))
+		c.endRead(err)
+		return by, err
+	}
+	if c.msg.number != r.number || !c.msg.streaming {
+		r.err = errStaleReader
+		c.endRead(nil)
+		return by, r.err
+	}
+	if c.msg.lentTo != nobody {
+		c.endLending(r.who)
 	}
 	return by, nil
 }
@@ -251,6 +263,9 @@ func (r *MessageReader) end() error {
 
 // keep makes err permanent if it is the connection's end.
 func (r *MessageReader) keep(err error) error {
+	if err == errEnding {
+		err = r.c.awaitEnd(caller{ctx: r.ctx})
+	}
 	if r.c.terminal() != nil {
 		r.err = err
 	}
@@ -269,7 +284,7 @@ type MessageWriter struct {
 	typ     MessageType
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
-	begun   bool    // the first fragment was appended
+	begun   bool    // the first fragment was held, or cannot be withdrawn
 	err     error   // permanent
 }
 
@@ -387,10 +402,17 @@ func (w *MessageWriter) Close() error {
 func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
 	e := w.encode(p, fin)
 	defer e.free()
+	if now {
+		w.c.out.hold.Store(false)
+	}
 	ticket, err := w.c.out.append(e.first, e.payload)
 	if err == nil {
-		w.begun = true
-		err = w.c.out.flush(w.ctx, ticket, false)
+		var withdrawn bool
+		withdrawn, err = w.c.out.flush(w.ctx, ticket, !w.begun)
+		if withdrawn && e.first&bitRSV1 != 0 {
+			w.c.deflate.withdrawn(len(p), len(e.payload))
+		}
+		w.begun = w.begun || !withdrawn
 	}
 	if err == nil && now && ticket == nil {
 		err = w.c.out.flushAll(w.ctx, false)
@@ -414,6 +436,9 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	d := w.c.deflate
 	if d == nil {
 		return e
+	}
+	if !w.begun {
+		w.c.forgetDoubtful()
 	}
 	e.scratch = borrow(len(p))
 	if fin != 0 {

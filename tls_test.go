@@ -44,7 +44,7 @@ func TestEchoOverTLS(t *testing.T) {
 }
 
 func TestHandlerOverTLS(t *testing.T) {
-	h := httptest.NewTLSServer(Handler(nil, func(c *Conn, _ *http.Request) error { return echo(c) }))
+	h := httptest.NewTLSServer(HandlerFunc(nil, echo))
 	defer h.Close()
 	c, _, err := Dial(t.Context(), "wss"+h.URL[len("https"):], &DialOptions{TLS: &tls.Config{InsecureSkipVerify: true}})
 	require.NoError(t, err)

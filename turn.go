@@ -31,6 +31,9 @@ const (
 // try takes the turn if it is free.
 func (t *turn) try() bool { return t.state.CompareAndSwap(turnFree, turnTaken) }
 
+// taken reports whether somebody has the turn.
+func (t *turn) taken() bool { return t.state.Load() != turnFree }
+
 // take waits for the turn. It reports false, without the turn, when either
 // channel is closed first; a nil channel never is.
 func (t *turn) take(done, ended <-chan struct{}) bool {

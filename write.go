@@ -33,31 +33,36 @@ type frameWriter struct {
 	cfg        *Config
 	broken     func(error) // told when a write fails that nobody waits for
 	guard      lateGuard
-	hold       atomic.Bool // replies may wait for more
-	masked     bool        // frames leave masked: we are the client
+	hold       atomic.Bool   // replies may wait for more
+	progress   atomic.Uint64 // bytes that have left
+	masked     bool          // frames leave masked: we are the client
 
 	mu        sync.Mutex
-	fragile   bool    // a write that is interrupted breaks nc
-	delegate  bool    // goroutines of our own flush, whom nothing interrupts
-	dead      bool    // the network failed: nothing more is written either
-	busy      bool    // somebody flushes
-	finished  bool    // the Close frame is on the network
-	holdArmed bool    // holdTimer runs
-	idles     uint8   // tickets in idle
-	err       error   // why nothing more is accepted: the first error, or the end
-	urgent    *buffer // control frames
-	lastPong  *buffer // the latest Pong that found urgent full
-	data      *buffer // data frames
-	final     *buffer // the Close frame, which comes last
+	fragile   bool          // a write that is interrupted breaks nc
+	delegate  bool          // goroutines of our own flush, whom nothing interrupts
+	patient   bool          // keepalive finds a peer that is gone, no timeout of writes
+	owed      bool          // something was held, whose writer was told that it is written
+	dead      bool          // the network failed: nothing more is written either
+	busy      bool          // somebody flushes
+	finished  bool          // the Close frame is on the network
+	holdArmed bool          // holdTimer runs
+	idles     uint8         // tickets in idle
+	err       error         // why nothing more is accepted: the first error, or the end
+	urgent    *buffer       // control frames
+	lastPong  *buffer       // the latest Pong that found urgent full
+	data      *buffer       // data frames
+	final     *buffer       // the Close frame, which comes last
+	finalOut  chan struct{} // closed when finished is set; nil if nobody waits
 	appended  int64
 	sent      int64
+	doubt     int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: of none
 	heldSince instant
 	holdTimer *time.Timer
 
 	*flushing         // the flusher's; nil while nobody flushes
 	idle      *ticket // used tickets, to use again
 
-	frames, messages, flushes, bytes uint64
+	frames, messages, flushes uint64
 }
 
 // Sizes in bytes.
@@ -75,6 +80,9 @@ func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) 
 	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
+			if w.await {
+				return w.writeReady(fd)
+			}
 			w.written, w.wrote = writeNow(fd, w.work.rest())
 			return true
 		}
@@ -91,6 +99,7 @@ func (w *frameWriter) neverInterrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.delegate = w.nc.raw == nil
+	w.patient = true
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
@@ -116,7 +125,7 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	w.data = w.data.grown(size)
 	w.data = appendFrame(w.data, h, payload)
 	w.count(h)
-	return w.joinLocked(w.appended, size), nil
+	return w.joinLocked(w.appended, size, first), nil
 }
 
 // appendInPlaceLocked is append for a payload that is taken from where it is.
@@ -127,7 +136,10 @@ func (w *frameWriter) appendInPlaceLocked(h header, payload []byte) *ticket {
 	w.count(h)
 	start := w.appended
 	w.appended += int64(headerSize(h) + len(payload))
-	t := w.queueLocked(ticket{start: start, end: w.appended})
+	if h.first&bitRSV1 != 0 {
+		w.doubt = start + 1
+	}
+	t := w.queueLocked(ticket{start: start, end: w.appended, first: h.first})
 	w.work.external = payload
 	return t
 }
@@ -210,6 +222,7 @@ func (w *frameWriter) heldLocked() bool {
 	if !w.hold.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.data.b) >= maxHeld {
 		return false
 	}
+	w.owed = true
 	if w.heldSince != 0 {
 		return true
 	}

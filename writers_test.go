@@ -159,7 +159,8 @@ func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
 }
 
 // TestCloseWithOpenWriterAndQueue closes while a streamed message keeps queued
-// ones waiting: the closing handshake is done nevertheless.
+// ones waiting: the closing handshake is done nevertheless, and Close says what
+// was given up.
 func TestCloseWithOpenWriterAndQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, nil)
@@ -171,7 +172,8 @@ func TestCloseWithOpenWriterAndQueue(t *testing.T) {
 				far.Write(clientFrame(0x88, "\x03\xe8"))
 			}
 		}()
-		require.NoError(t, c.Close(CloseNormal, ""))
+		require.ErrorContains(t, c.Close(CloseNormal, ""), "given up: 1, with 6 bytes")
+		require.True(t, asCloseError(c.terminal()).clean())
 	})
 }
 
@@ -186,12 +188,14 @@ func TestContextOfWriteAfterPeerClosed(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		var wg sync.WaitGroup
-		wg.Go(func() { c.Write(ctx, Text, []byte("blocked")) })
+		wg.Go(func() {
+			c.Write(ctx, Text, []byte("blocked"))
+			require.LessOrEqual(t, time.Since(began), 2*time.Second)
+		})
 		synctest.Wait()
 		far.Write(clientFrame(0x88, "\x03\xe8"))
 		require.ErrorIs(t, readToEnd(c), CloseNormal)
 		wg.Wait()
-		require.LessOrEqual(t, time.Since(began), 2*time.Second)
 	})
 }
 

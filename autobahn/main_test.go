@@ -81,6 +81,9 @@ func TestConfigurations(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", file, got, want)
 		}
+		if bytes.Contains(p, []byte("webport")) {
+			t.Errorf("%s has webport, which the suite ignores", file)
+		}
 	}
 }
 
@@ -178,6 +181,37 @@ func TestClientCommand(t *testing.T) {
 	}
 }
 
+// TestClientWaits starts the client before the judge: it waits.
+func TestClientWaits(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	out, ended := newBuffer(), make(chan error, 1)
+	go func() { ended <- run(t.Context(), []string{"client", "-url", "ws://" + address, "-agent", "me"}, out) }()
+	select {
+	case line := <-out.first:
+		if want := "waiting for " + address + "\n"; line != want {
+			t.Errorf("the client prints %q, want %q", line, want)
+		}
+	case err := <-ended:
+		t.Fatalf("the client did not wait: %v", err)
+	}
+	background(t, "judge", "-listen", address, "-cases", someCases, "-patience", "10", "-out", t.TempDir())
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHostOf(t *testing.T) {
+	for address, want := range map[string]string{
+		"ws://127.0.0.1:9002": "127.0.0.1:9002", "ws://h": "h:80", "wss://h/": "h:443", "ws://[::1]": "[::1]:80",
+		"http://h": "", "h:9002": "", "ws://": "", "ws://h:x": "",
+	} {
+		if got, err := hostOf(address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", address, got, err, want)
+		}
+	}
+}
+
 func TestReportCommand(t *testing.T) {
 	t.Parallel()
 	first, second := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
@@ -231,7 +265,7 @@ const fakeSuite = "AUTOBAHN_FAKE_WSTEST"
 // runFakeSuite plays wstest with the judge.
 func runFakeSuite(args []string) error {
 	flags := flag.NewFlagSet("wstest", flag.ContinueOnError)
-	mode, spec := flags.String("m", "", ""), flags.String("s", "", "")
+	mode, spec, webport := flags.String("m", "", ""), flags.String("s", "", ""), flags.Int("u", 8080, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -245,6 +279,9 @@ func runFakeSuite(args []string) error {
 	}
 	if err := json.Unmarshal(p, &c); err != nil {
 		return err
+	}
+	if *mode == "fuzzingserver" && *webport != 0 {
+		return fmt.Errorf("a web page is served on port %d", *webport)
 	}
 	common := []string{"-cases", strings.Join(c.Cases, ","), "-out", c.OutDir, "-patience", "10"}
 	if *mode == "fuzzingclient" {
@@ -350,6 +387,10 @@ func TestDockerCommand(t *testing.T) {
 		container, os.Getuid(), os.Getgid(), image)
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	got = strings.Join(s.command(t.Context(), "fuzzingserver", "fuzzingserver.json").Args, " ")
+	if want := "wstest -m fuzzingserver -s fuzzingserver.json -u 0"; !strings.HasSuffix(got, want) {
+		t.Errorf("got  %s\nwant %s at its end", got, want)
 	}
 }
 

@@ -26,8 +26,8 @@ const image = "crossbario/autobahn-testsuite"
 // container is the name under which the suite's container runs.
 const container = "fullduplex-go-autobahn"
 
-// startLimit bounds the start of the suite's fuzzingserver, the download of
-// the image included.
+// startLimit bounds the start of the suite's fuzzingserver or of a judge, the
+// download of the image included.
 const startLimit = 5 * time.Minute
 
 // A suite runs the Autobahn|Testsuite in a directory that holds its
@@ -55,10 +55,17 @@ func findSuite(dir, image string) (*suite, error) {
 	return nil, errors.New("autobahn: neither wstest nor docker is on PATH; judge and report need neither")
 }
 
+// fuzzingserver is the mode in which the suite waits for clients.
+const fuzzingserver = "fuzzingserver"
+
 // command returns the command that runs the suite in a mode with a
-// configuration file of its directory.
+// configuration file of its directory. The fuzzingserver would serve its web
+// page on port 8080 of all interfaces too: only the command line can stop it.
 func (s *suite) command(ctx context.Context, mode, config string) *exec.Cmd {
 	name, args := s.wstest, []string{"-m", mode, "-s", config}
+	if mode == fuzzingserver {
+		args = append(args, "-u", "0")
+	}
 	if s.wstest == "" {
 		name = s.docker
 		args = append([]string{
@@ -171,7 +178,7 @@ func (s *suite) judgeClient(ctx context.Context, expected report.Index, out io.W
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	cmd := s.command(ctx, "fuzzingserver", "fuzzingserver.json")
+	cmd := s.command(ctx, fuzzingserver, "fuzzingserver.json")
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return err
@@ -193,7 +200,7 @@ func (s *suite) judgeClient(ctx context.Context, expected report.Index, out io.W
 
 // runClient waits for the fuzzingserver and runs the library's client.
 func (s *suite) runClient(ctx context.Context, host string, out io.Writer) error {
-	if err := await(ctx, host); err != nil {
+	if err := await(ctx, host, out); err != nil {
 		return err
 	}
 	client := &testee.Client{
@@ -203,22 +210,25 @@ func (s *suite) runClient(ctx context.Context, host string, out io.Writer) error
 	return client.Run(ctx, func(number, count int) { fmt.Fprintf(out, "case %d of %d\n", number, count) })
 }
 
-// await waits until something listens at host.
-func await(ctx context.Context, host string) error {
+// await waits until something listens at host. It says so if that takes long.
+func await(ctx context.Context, host string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	retry := time.NewTicker(200 * time.Millisecond)
 	defer retry.Stop()
 	var d net.Dialer
-	for {
+	for tries := 0; ; tries++ {
 		conn, err := d.DialContext(ctx, "tcp", host)
 		if err == nil {
 			return conn.Close()
 		}
+		if tries == 0 {
+			fmt.Fprintf(out, "waiting for %s\n", host)
+		}
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
-			return fmt.Errorf("autobahn: the suite does not listen at %s: %w", host, context.Cause(ctx))
+			return fmt.Errorf("autobahn: nothing listens at %s: %w", host, context.Cause(ctx))
 		}
 	}
 }

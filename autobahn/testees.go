@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/autobahn/internal/testee"
@@ -54,7 +55,7 @@ func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
 	return nil
 }
 
-// runClient is the command client.
+// runClient is the command client. It waits until the judge listens.
 func runClient(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("client", flag.ContinueOnError)
 	address := flags.String("url", suiteURL, "`URL` of the judge or of the suite's fuzzingserver")
@@ -64,11 +65,34 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 	if err := parse(flags, args, false); err != nil {
 		return err
 	}
+	host, err := hostOf(*address)
+	if err != nil {
+		return err
+	}
+	if err := await(ctx, host, out); err != nil {
+		return err
+	}
 	client := &testee.Client{
 		URL: *address, Agent: *agent, Echo: testeeEcho(*streams),
 		Dial: websocket.DialOptions{Config: testeeConfig(*plain)},
 	}
 	return client.Run(ctx, func(number, count int) { fmt.Fprintf(out, "case %d of %d\n", number, count) })
+}
+
+// hostOf returns the host and port of a URL of ws or wss.
+func hostOf(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", err
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+	}
+	if port == "" || u.Hostname() == "" {
+		return "", usageError("autobahn: " + address + " is no URL of ws or wss")
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
 // testeeConfig returns the settings of a testee.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net/http"
 	"net/http/httptest"
 
 	"github.com/fullduplex-go/websocket"
@@ -18,7 +17,7 @@ type sum struct {
 }
 
 func Example() {
-	add := func(c *websocket.Conn, r *http.Request) error {
+	add := func(c *websocket.Conn) error {
 		for s, err := range wsjson.Messages[sum](c.Context(), c) {
 			if err != nil {
 				return wsjson.Reject(c, err)
@@ -29,7 +28,7 @@ func Example() {
 		}
 		return nil
 	}
-	server := httptest.NewServer(websocket.Handler(nil, add))
+	server := httptest.NewServer(websocket.HandlerFunc(nil, add))
 	defer server.Close()
 
 	ctx := context.Background()
@@ -51,7 +50,7 @@ func Example() {
 }
 
 func ExampleRead() {
-	server := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, r *http.Request) error {
+	server := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 		c.WriteString(c.Context(), `{"A": 1, "B": }`)
 		c.WriteString(c.Context(), `{"A": 1, "B": 2}`)
 		return nil

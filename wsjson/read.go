@@ -6,10 +6,10 @@ import (
 	"errors"
 	"iter"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/fullduplex-go/websocket"
-	"github.com/fullduplex-go/websocket/internal/lend"
 )
 
 // A DecodeError is a message that is not JSON, or not JSON for the type that
@@ -42,9 +42,16 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // that of [websocket.Conn.Read].
 func Read[T any](ctx context.Context, c *websocket.Conn) (T, error) {
 	var v T
-	err := lend.Message(ctx, c, func(kind byte, p []byte) error {
-		return decode(websocket.MessageType(kind), p, &v)
-	})
+	scratch := scratches.Get().(*[]byte)
+	t, p, err := c.ReadInto(ctx, *scratch)
+	if err != nil {
+		return v, err
+	}
+	err = decode(t, p, &v)
+	if cap(p) <= maxScratch {
+		*scratch = p[:0]
+	}
+	scratches.Put(scratch)
 	if err != nil {
 		var zero T
 		return zero, err
@@ -52,41 +59,32 @@ func Read[T any](ctx context.Context, c *websocket.Conn) (T, error) {
 	return v, nil
 }
 
+// scratches are slices that messages are read into. The decoder keeps nothing
+// of them.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch is the size in bytes from which on a slice is not kept.
+const maxScratch = 64 << 10
+
 // Messages returns the messages as they come, decoded. The loop ends like that
 // of [websocket.Conn.Messages]: quietly after a normal end, else with the
 // error. A [*DecodeError] does not end it: it stands for one message, and the
 // next turn brings the next.
 func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		defer c.Flush()
-		for {
-			v, err := Read[T](ctx, c)
-			var invalid *DecodeError
-			if err != nil && !errors.As(err, &invalid) {
-				if !endedQuietly(err) {
-					yield(v, err)
-				}
-				return
+		for m, err := range c.Messages(ctx) {
+			var v T
+			if err == nil {
+				err = decode(m.Type, m.Data, &v)
+			}
+			if err != nil {
+				var zero T
+				v = zero
 			}
 			if !yield(v, err) {
 				return
 			}
 		}
-	}
-}
-
-// endedQuietly reports whether both sides agreed on the end, for no reason
-// that anyone must hear of.
-func endedQuietly(err error) bool {
-	var end *websocket.CloseError
-	if !errors.As(err, &end) || !end.Received || !end.Sent {
-		return false
-	}
-	switch end.Code {
-	case websocket.CloseNormal, websocket.CloseGoingAway, websocket.CloseNoStatus:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -2,7 +2,6 @@ package wstest_test
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +15,7 @@ import (
 
 // Shout answers every text message in capitals, and closes with 1003 on
 // binary.
-func Shout(c *websocket.Conn, r *http.Request) error {
+func Shout(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		switch {
 		case err != nil:
@@ -33,7 +32,7 @@ func Shout(c *websocket.Conn, r *http.Request) error {
 
 func TestShout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := wstest.NewServer(t, websocket.Handler(nil, Shout))
+		server := wstest.NewServer(t, websocket.HandlerFunc(nil, Shout))
 		c := server.Dial("/", nil)
 		if err := c.WriteString(t.Context(), "hello"); err != nil {
 			t.Fatal(err)
@@ -50,7 +49,7 @@ func TestShout(t *testing.T) {
 
 func TestShoutRefusesBinary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		peer := wstest.NewServer(t, websocket.Handler(nil, Shout)).RawPeer()
+		peer := wstest.NewServer(t, websocket.HandlerFunc(nil, Shout)).RawPeer()
 		peer.Open("/", nil)
 		peer.SendFrame(wstest.BinaryFrame([]byte{1, 2, 3}))
 		peer.ExpectClose(websocket.CloseUnsupportedData)
@@ -60,7 +59,7 @@ func TestShoutRefusesBinary(t *testing.T) {
 func TestShoutWithAPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := wstest.Pipe(t, nil, nil)
-		go Shout(s, nil)
+		go Shout(s)
 		c.WriteString(t.Context(), "hello")
 		if _, p, err := c.Read(t.Context()); string(p) != "HELLO" {
 			t.Fatalf("read %q, %v", p, err)
@@ -72,7 +71,7 @@ func TestShoutIsPingedAndGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, peer := wstest.ServerConn(t, nil)
 		ended := make(chan error, 1)
-		go func() { ended <- Shout(s, nil) }()
+		go func() { ended <- Shout(s) }()
 
 		began := time.Now()
 		if f := peer.ReadFrame(); f.Opcode != wstest.OpPing {
@@ -105,7 +104,7 @@ func TestShoutSurvivesMisbehaviour(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, peer := wstest.ServerConn(t, nil)
 				ended := make(chan error, 1)
-				go func() { ended <- Shout(s, nil) }()
+				go func() { ended <- Shout(s) }()
 				misbehave(peer)
 				if err := <-ended; err == nil {
 					t.Error("ended as if nothing was wrong")
@@ -118,7 +117,7 @@ func TestShoutSurvivesMisbehaviour(t *testing.T) {
 func TestShoutToASlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, peer := wstest.ServerConn(t, nil)
-		go Shout(s, nil)
+		go Shout(s)
 		peer.Pace(1, time.Second) // one byte a second
 		peer.SendFrame(wstest.TextFrame("hello"))
 		peer.Expect(wstest.TextFrame("HELLO"))
@@ -129,7 +128,7 @@ func TestShoutToAPeerThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, peer := wstest.ServerConn(t, nil)
 		ended := make(chan error, 1)
-		go func() { ended <- Shout(s, nil) }()
+		go func() { ended <- Shout(s) }()
 		peer.Window(0) // not a byte is taken
 		peer.SendFrame(wstest.TextFrame("hello"))
 		if err := <-ended; err == nil {
@@ -140,7 +139,7 @@ func TestShoutToAPeerThatNeverReads(t *testing.T) {
 
 func TestShoutByScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		peer := wstest.NewServer(t, websocket.Handler(nil, Shout)).RawPeer()
+		peer := wstest.NewServer(t, websocket.HandlerFunc(nil, Shout)).RawPeer()
 		peer.Open("/", nil)
 		peer.Play(`
 			# A text in two fragments, with a Ping between.

@@ -15,7 +15,7 @@ import (
 )
 
 // echo is a handler that sends every message back.
-var echo = websocket.Handler(nil, func(c *websocket.Conn, r *http.Request) error {
+var echo = websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 	for m, err := range c.Messages(context.Background()) {
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func TestServerEndsWhatIsLeftOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var handlers sync.WaitGroup
 		handlers.Add(2)
-		s := NewServer(t, websocket.Handler(nil, func(c *websocket.Conn, r *http.Request) error {
+		s := NewServer(t, websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 			defer handlers.Done()
 			_, _, err := c.Read(context.Background())
 			return err

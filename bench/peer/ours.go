@@ -38,9 +38,7 @@ func oursConfig(o Options) websocket.Config {
 
 func (ours) Handler(o Options, b Behaviour) http.Handler {
 	opts := &websocket.AcceptOptions{Config: oursConfig(o)}
-	return websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
-		return serveOurs(c, b)
-	})
+	return websocket.HandlerFunc(opts, func(c *websocket.Conn) error { return serveOurs(c, b) })
 }
 
 func (ours) ConnServer(o Options, b Behaviour) func(net.Conn) error {

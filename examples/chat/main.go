@@ -99,6 +99,6 @@ func routes(conns *websocket.Registry) http.Handler {
 			MaxMessageSize: maxText,
 			SlowConsumer:   websocket.CloseSlow, // nobody waits for a page that does not read
 		},
-	}, lobby.serve))
+	}, lobby.enter))
 	return mux
 }

@@ -41,9 +41,16 @@ type room struct {
 	last   int64                      // Time of the latest event
 }
 
+// enter takes the name from a request, which is gone when its connection is
+// served.
+func (ro *room) enter(r *http.Request) (serve func(c *websocket.Conn) error, err error) {
+	name := cleanName(r.URL.Query().Get("name"))
+	return func(c *websocket.Conn) error { return ro.serve(c, name) }, nil
+}
+
 // serve is the life of one connection: it joins, speaks and leaves.
-func (ro *room) serve(c *websocket.Conn, r *http.Request) error {
-	ro.join(c, cleanName(r.URL.Query().Get("name")))
+func (ro *room) serve(c *websocket.Conn, name string) error {
+	ro.join(c, name)
 	defer ro.leave(c)
 	for m, err := range c.Messages(c.Context()) {
 		switch {

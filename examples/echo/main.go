@@ -17,11 +17,11 @@ func main() {
 }
 
 func serve(addr string) error {
-	http.Handle("/echo", websocket.Handler(nil, echo))
+	http.Handle("/echo", websocket.HandlerFunc(nil, echo))
 	return http.ListenAndServe(addr, nil)
 }
 
-func echo(c *websocket.Conn, _ *http.Request) error {
+func echo(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		if err != nil {
 			return err

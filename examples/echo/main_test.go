@@ -11,7 +11,7 @@ import (
 )
 
 func TestEcho(t *testing.T) {
-	s := httptest.NewServer(websocket.Handler(nil, echo))
+	s := httptest.NewServer(websocket.HandlerFunc(nil, echo))
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

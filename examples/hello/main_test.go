@@ -11,7 +11,7 @@ import (
 )
 
 func TestHello(t *testing.T) {
-	s := httptest.NewServer(websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
+	s := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
 		_, data, err := c.Read(c.Context())
 		if err != nil {
 			return err

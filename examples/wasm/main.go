@@ -67,7 +67,7 @@ func handler(dir string) (http.Handler, error) {
 	mux.Handle("/", http.FileServerFS(files))
 	mux.HandleFunc("/page.wasm", file(program))
 	mux.HandleFunc("/wasm_exec.js", file(filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js")))
-	mux.Handle("/shout", websocket.Handler(nil, shout))
+	mux.Handle("/shout", websocket.HandlerFunc(nil, shout))
 	return mux, nil
 }
 
@@ -77,7 +77,7 @@ func file(path string) http.HandlerFunc {
 }
 
 // shout answers each text in capitals, until it is told to be quiet.
-func shout(c *websocket.Conn, _ *http.Request) error {
+func shout(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		if err != nil {
 			return err

@@ -59,7 +59,7 @@ func TestBrowser(t *testing.T) {
 	}
 	plain := httptest.NewServer(s.routes())
 	t.Cleanup(plain.Close) // after the end of the browser: Close waits for requests
-	secure := httptest.NewTLSServer(websocket.Handler(&websocket.AcceptOptions{
+	secure := httptest.NewTLSServer(websocket.HandlerFunc(&websocket.AcceptOptions{
 		Origin: websocket.AllowOrigins(plain.URL),
 	}, echo))
 	t.Cleanup(secure.Close)
@@ -113,17 +113,17 @@ func (s *pageServer) wait(t *testing.T) map[string]string {
 func (s *pageServer) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServer(http.Dir("testdata")))
-	mux.Handle("/echo", websocket.Handler(nil, echo))
+	mux.Handle("/echo", websocket.HandlerFunc(nil, echo))
 	mux.Handle("/frames", framesHandler())
 	mux.Handle("/compressed", compressedHandler())
-	mux.Handle("/fragments", websocket.Handler(nil, sendFragments))
-	mux.Handle("/count", websocket.Handler(nil, sendNumbers))
-	mux.Handle("/subprotocol", websocket.Handler(&websocket.AcceptOptions{
+	mux.Handle("/fragments", websocket.HandlerFunc(nil, sendFragments))
+	mux.Handle("/count", websocket.HandlerFunc(nil, sendNumbers))
+	mux.Handle("/subprotocol", websocket.HandlerFunc(&websocket.AcceptOptions{
 		Config: websocket.Config{Subprotocols: []string{"chat.v2", "chat.v1"}},
 	}, tellSubprotocol))
-	mux.Handle("/ping", websocket.Handler(nil, pingThenEcho))
-	mux.Handle("/close", http.HandlerFunc(closeAsAsked))
-	mux.Handle("/end", http.HandlerFunc(endAsAsked))
+	mux.Handle("/ping", websocket.HandlerFunc(nil, pingThenEcho))
+	mux.Handle("/close", websocket.Handler(nil, closeAsAsked))
+	mux.Handle("/end", websocket.Handler(nil, endAsAsked))
 	mux.Handle("/report", websocket.Handler(nil, s.report))
 	mux.HandleFunc("/reported", s.reported)
 	mux.HandleFunc("/refused", s.refuse)
@@ -142,7 +142,7 @@ func (s *pageServer) routes() http.Handler {
 // the status.
 func (s *pageServer) refuse(w http.ResponseWriter, r *http.Request) {
 	recorder := &statusRecorder{ResponseWriter: w}
-	websocket.Handler(&websocket.AcceptOptions{
+	websocket.HandlerFunc(&websocket.AcceptOptions{
 		Origin: websocket.AllowOrigins("https://elsewhere.example"),
 	}, echo).ServeHTTP(recorder, r)
 	s.refused <- recorder.status
@@ -161,7 +161,7 @@ func (w *statusRecorder) WriteHeader(status int) {
 
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func echo(c *websocket.Conn, _ *http.Request) error {
+func echo(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		if err != nil {
 			return err
@@ -179,7 +179,7 @@ func framesHandler() http.Handler {
 	var frames atomic.Int64
 	count := func(websocket.FrameTrace) { frames.Add(1) }
 	opts := &websocket.AcceptOptions{Config: websocket.Config{Trace: &websocket.Trace{FrameIn: count}}}
-	return websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
+	return websocket.HandlerFunc(opts, func(c *websocket.Conn) error {
 		for m, err := range c.Messages(c.Context()) {
 			if err != nil {
 				return err
@@ -211,9 +211,8 @@ func compressedHandler() http.Handler {
 		}
 		opts := &websocket.AcceptOptions{Config: websocket.Config{Compression: deflate}}
 		offer := r.Header.Get("Sec-WebSocket-Extensions")
-		websocket.Handler(opts, func(c *websocket.Conn, _ *http.Request) error {
-			return echoAndReport(c, offer)
-		}).ServeHTTP(w, r)
+		serve := func(c *websocket.Conn) error { return echoAndReport(c, offer) }
+		websocket.HandlerFunc(opts, serve).ServeHTTP(w, r)
 	})
 }
 
@@ -238,7 +237,7 @@ func echoAndReport(c *websocket.Conn, offer string) error {
 }
 
 // sendFragments sends a text byte by byte, with a Ping in between.
-func sendFragments(c *websocket.Conn, r *http.Request) error {
+func sendFragments(c *websocket.Conn) error {
 	w, err := c.Writer(c.Context(), websocket.Text)
 	if err != nil {
 		return err
@@ -259,11 +258,11 @@ func sendFragments(c *websocket.Conn, r *http.Request) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return echo(c, r)
+	return echo(c)
 }
 
 // sendNumbers queues 1000 messages and leaves.
-func sendNumbers(c *websocket.Conn, _ *http.Request) error {
+func sendNumbers(c *websocket.Conn) error {
 	for i := range 1000 {
 		if err := c.Send(websocket.Text, strconv.AppendInt(nil, int64(i), 10)); err != nil {
 			return err
@@ -272,41 +271,35 @@ func sendNumbers(c *websocket.Conn, _ *http.Request) error {
 	return nil
 }
 
-func tellSubprotocol(c *websocket.Conn, r *http.Request) error {
+func tellSubprotocol(c *websocket.Conn) error {
 	if err := c.WriteString(c.Context(), c.Subprotocol()); err != nil {
 		return err
 	}
-	return echo(c, r)
+	return echo(c)
 }
 
 // pingThenEcho pings before anybody reads.
-func pingThenEcho(c *websocket.Conn, r *http.Request) error {
+func pingThenEcho(c *websocket.Conn) error {
 	if _, err := c.Ping(c.Context()); err != nil {
 		return err
 	}
 	if err := c.WriteString(c.Context(), "pong"); err != nil {
 		return err
 	}
-	return echo(c, r)
+	return echo(c)
 }
 
 // closeAsAsked closes with the code and the reason in the query.
-func closeAsAsked(w http.ResponseWriter, r *http.Request) {
+func closeAsAsked(r *http.Request) (func(c *websocket.Conn) error, error) {
 	code, err := strconv.ParseUint(r.FormValue("code"), 10, 16)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
 	reason := r.FormValue("reason")
-	websocket.Handler(nil, func(c *websocket.Conn, _ *http.Request) error {
-		return c.Close(websocket.CloseCode(code), reason)
-	}).ServeHTTP(w, r)
+	return func(c *websocket.Conn) error { return c.Close(websocket.CloseCode(code), reason) }, err
 }
 
 // endAsAsked ends the handler in the way the query says.
-func endAsAsked(w http.ResponseWriter, r *http.Request) {
+func endAsAsked(r *http.Request) (func(c *websocket.Conn) error, error) {
 	how := r.FormValue("how")
-	websocket.Handler(nil, func(*websocket.Conn, *http.Request) error {
+	return func(*websocket.Conn) error {
 		switch how {
 		case "code":
 			return websocket.CloseCode(4321)
@@ -316,7 +309,7 @@ func endAsAsked(w http.ResponseWriter, r *http.Request) {
 			panic("a panic of the handler")
 		}
 		return nil
-	}).ServeHTTP(w, r)
+	}, nil
 }
 
 // end returns the channel for the end of the connection that r names.
@@ -325,9 +318,14 @@ func (s *pageServer) end(r *http.Request) chan *websocket.CloseError {
 	return end.(chan *websocket.CloseError)
 }
 
-// report reads until the connection ends, and passes on how.
-func (s *pageServer) report(c *websocket.Conn, r *http.Request) error {
+// report passes on how a connection ends, under the name in the query.
+func (s *pageServer) report(r *http.Request) (func(c *websocket.Conn) error, error) {
 	passOn := s.end(r)
+	return func(c *websocket.Conn) error { return readToEnd(c, passOn) }, nil
+}
+
+// readToEnd reads until the connection ends, and passes on how.
+func readToEnd(c *websocket.Conn, passOn chan<- *websocket.CloseError) error {
 	for {
 		_, _, err := c.Read(c.Context())
 		if err == nil {

@@ -89,21 +89,21 @@ func routes(t *testing.T, program string, results chan<- result) http.Handler {
 		output, _ := io.ReadAll(r.Body)
 		results <- result{r.FormValue("code"), string(output)}
 	})
-	handle := func(path string, opts *websocket.AcceptOptions, h func(c *websocket.Conn, r *http.Request) error) {
-		mux.Handle(path, websocket.Handler(opts, h))
+	handle := func(path string, opts *websocket.AcceptOptions, h func(c *websocket.Conn) error) {
+		mux.Handle(path, websocket.HandlerFunc(opts, h))
 	}
 	handle("/echo", &websocket.AcceptOptions{Config: websocket.Config{
 		Subprotocols: []string{"chat.v2", "chat.v1"}, MaxMessageSize: -1,
 	}}, echo)
-	handle("/close", nil, closeAsAsked)
-	handle("/drop", nil, func(c *websocket.Conn, _ *http.Request) error { return c.CloseNow() })
+	mux.Handle("/close", websocket.Handler(nil, closeAsAsked))
+	handle("/drop", nil, func(c *websocket.Conn) error { return c.CloseNow() })
 	handle("/late", nil, sendAfterFirst)
 	stalled := make(stall)
 	handle("/stall", nil, stalled.count)
 	mux.HandleFunc("/go", stalled.end)
 	mux.HandleFunc("/never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ends := make(chan string, 1)
-	handle("/report", nil, func(c *websocket.Conn, _ *http.Request) error {
+	handle("/report", nil, func(c *websocket.Conn) error {
 		_, _, err := c.Read(c.Context())
 		ends <- err.Error()
 		return err
@@ -112,7 +112,7 @@ func routes(t *testing.T, program string, results chan<- result) http.Handler {
 	return mux
 }
 
-func echo(c *websocket.Conn, _ *http.Request) error {
+func echo(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		if err != nil {
 			return err
@@ -125,19 +125,19 @@ func echo(c *websocket.Conn, _ *http.Request) error {
 }
 
 // closeAsAsked says bye and closes with the code and the reason in the query.
-func closeAsAsked(c *websocket.Conn, r *http.Request) error {
+func closeAsAsked(r *http.Request) (func(c *websocket.Conn) error, error) {
 	code, err := strconv.ParseUint(r.FormValue("code"), 10, 16)
-	if err != nil {
-		return err
-	}
-	if err := c.WriteString(c.Context(), "bye"); err != nil {
-		return err
-	}
-	return c.Close(websocket.CloseCode(code), r.FormValue("reason"))
+	reason := r.FormValue("reason")
+	return func(c *websocket.Conn) error {
+		if err := c.WriteString(c.Context(), "bye"); err != nil {
+			return err
+		}
+		return c.Close(websocket.CloseCode(code), reason)
+	}, err
 }
 
 // sendAfterFirst sends two messages after it has received one.
-func sendAfterFirst(c *websocket.Conn, _ *http.Request) error {
+func sendAfterFirst(c *websocket.Conn) error {
 	if _, _, err := c.Read(c.Context()); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func sendAfterFirst(c *websocket.Conn, _ *http.Request) error {
 // messages up to an empty one.
 type stall chan struct{}
 
-func (s stall) count(c *websocket.Conn, _ *http.Request) error {
+func (s stall) count(c *websocket.Conn) error {
 	<-s
 	total := 0
 	for m, err := range c.Messages(c.Context()) {

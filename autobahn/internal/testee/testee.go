@@ -67,8 +67,7 @@ func Streams(c *websocket.Conn) error {
 
 // Handler returns the echo server.
 func Handler(config websocket.Config, echo Echo) http.Handler {
-	return websocket.Handler(&websocket.AcceptOptions{Config: config},
-		func(c *websocket.Conn, _ *http.Request) error { return echo(c) })
+	return websocket.HandlerFunc(&websocket.AcceptOptions{Config: config}, echo)
 }
 
 // A Client is the echo client. It follows the suite's URL protocol.

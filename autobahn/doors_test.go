@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+	"github.com/fullduplex-go/websocket/autobahn/internal/conversation"
+	"github.com/fullduplex-go/websocket/autobahn/internal/judge"
+	"github.com/fullduplex-go/websocket/autobahn/internal/testee"
+)
+
+// The judge at every door of the library, with every way to read and to write.
+// The testees close in the way that examples show: defer c.CloseNow().
+
+// A serverDoor serves an echo on a listener until that is closed.
+type serverDoor func(l net.Listener, config websocket.Config, echo testee.Echo)
+
+var serverDoors = map[string]serverDoor{
+	"Accept": func(l net.Listener, config websocket.Config, echo testee.Echo) {
+		opts := &websocket.AcceptOptions{Config: config}
+		http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c, err := websocket.Accept(w, r, opts); err == nil {
+				defer c.CloseNow()
+				echo(c)
+			}
+		}))
+	},
+	"AcceptConn": func(l net.Listener, config websocket.Config, echo testee.Echo) {
+		opts := &websocket.AcceptOptions{Config: config}
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				if c, _, err := websocket.AcceptConn(context.Background(), nc, opts); err == nil {
+					defer c.CloseNow()
+					echo(c)
+				}
+			}()
+		}
+	},
+	"Handler": func(l net.Listener, config websocket.Config, echo testee.Echo) {
+		http.Serve(l, testee.Handler(config, echo))
+	},
+}
+
+// A clientDoor connects to a URL.
+type clientDoor func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error)
+
+var clientDoors = map[string]clientDoor{
+	"Dial": func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
+		c, _, err := websocket.Dial(ctx, address, opts)
+		return c, err
+	},
+	"DialConn": func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
+		u, err := url.Parse(address)
+		if err != nil {
+			return nil, err
+		}
+		nc, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+		if err != nil {
+			return nil, err
+		}
+		c, _, err := websocket.DialConn(ctx, nc, address, opts)
+		return c, err
+	},
+}
+
+// A reading hands the messages of a connection to write, one after the other.
+type reading func(c *websocket.Conn, write writing) error
+
+// A writing sends a message.
+type writing func(c *websocket.Conn, t websocket.MessageType, p []byte) error
+
+var readings = map[string]reading{
+	"Read": func(c *websocket.Conn, write writing) error {
+		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) { return c.Read(context.Background()) })
+	},
+	"ReadInto": func(c *websocket.Conn, write writing) error {
+		var buf []byte
+		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
+			t, p, err = c.ReadInto(context.Background(), buf)
+			buf = p
+			return t, p, err
+		})
+	},
+	"Messages": func(c *websocket.Conn, write writing) error {
+		for m, err := range c.Messages(context.Background()) {
+			if err == nil {
+				err = write(c, m.Type, m.Data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"Messages, left each time": func(c *websocket.Conn, write writing) error {
+		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) {
+			for m, err := range c.Messages(context.Background()) {
+				return m.Type, m.Clone().Data, err
+			}
+			return 0, nil, io.EOF // the loop ended quietly
+		})
+	},
+	"Reader": func(c *websocket.Conn, write writing) error {
+		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) {
+			t, r, err := c.Reader(context.Background())
+			if err != nil {
+				return 0, nil, err
+			}
+			p, err := io.ReadAll(r)
+			return t, p, err
+		})
+	},
+	"Read, interrupted by contexts": func(c *websocket.Conn, write writing) error {
+		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
+			for err = context.DeadlineExceeded; err == context.DeadlineExceeded; {
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				t, p, err = c.Read(ctx)
+				cancel()
+			}
+			return t, p, err
+		})
+	},
+	"Read, interrupted by deadlines": func(c *websocket.Conn, write writing) error {
+		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
+			for err = os.ErrDeadlineExceeded; errors.Is(err, os.ErrDeadlineExceeded); {
+				c.SetReadDeadline(time.Now().Add(patience))
+				t, p, err = c.Read(context.Background())
+			}
+			return t, p, err
+		})
+	},
+}
+
+// patience is how long an interrupted read waits each time.
+const patience = 3 * time.Millisecond
+
+// eachMessage writes what read returns until one of them fails.
+func eachMessage(c *websocket.Conn, write writing, read func() (websocket.MessageType, []byte, error)) error {
+	for {
+		t, p, err := read()
+		if err == nil {
+			err = write(c, t, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var writings = map[string]writing{
+	"Write": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		return c.Write(context.Background(), t, p)
+	},
+	"WriteString": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		if t != websocket.Text {
+			return c.Write(context.Background(), t, p)
+		}
+		return c.WriteString(context.Background(), string(p))
+	},
+	"Writer": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		w, err := c.Writer(context.Background(), t)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(p[:len(p)/2]); err != nil {
+			return err
+		}
+		if _, err := w.Write(p[len(p)/2:]); err != nil {
+			return err
+		}
+		return w.Close()
+	},
+	"WritePrepared": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		return c.WritePrepared(context.Background(), websocket.Prepare(t, p))
+	},
+	"Send": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		return c.Send(t, p)
+	},
+	"SendPrepared": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		return c.SendPrepared(websocket.Prepare(t, p))
+	},
+	"Group": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
+		var g websocket.Group
+		defer g.Add(c)()
+		g.Send(websocket.Prepare(t, p))
+		return nil
+	},
+}
+
+// A way is how a testee works.
+type way struct{ door, reading, writing string }
+
+// echo returns the testee's echo.
+func (w way) echo() testee.Echo {
+	return func(c *websocket.Conn) error { return readings[w.reading](c, writings[w.writing]) }
+}
+
+// waysAt returns all ways at the first of the doors, and one at each other.
+func waysAt(first string, others ...string) (ways []way) {
+	for r := range readings {
+		ways = append(ways, way{first, r, "Write"})
+	}
+	for w := range writings {
+		if w != "Write" {
+			ways = append(ways, way{first, "Messages", w})
+		}
+	}
+	for _, door := range others {
+		ways = append(ways, way{door, "Read", "Write"})
+	}
+	return ways
+}
+
+// chosenFor reports whether the conversation with this index is played in a way:
+// all of the small ones and of those that compress little for what programs do
+// most, and otherwise those of the closing handshake and a few of the others.
+func (w way) chosenFor(i int, c *conversation.Conversation) bool {
+	switch {
+	case !small(c) && !compressedSmall(c):
+		return false
+	case w.reading == "Messages" && w.writing == "Write" && !raced && !testing.Short():
+		return true
+	case testing.Short():
+		return c.Category() == 7 && i%3 == 0
+	default:
+		return c.Category() == 7 && i%2 == 0 || i%17 == 0
+	}
+}
+
+// playWays plays conversations with the testees that work in these ways. A
+// verdict that is not strictly OK is one line.
+func playWays(t *testing.T, ways []way, start func(way, *testing.T) player) {
+	for _, w := range ways {
+		t.Run(w.door+"/"+w.reading+"/"+w.writing, func(t *testing.T) {
+			t.Parallel()
+			play := start(w, t)
+			for i, c := range conversation.All() {
+				if w.chosenFor(i, c) {
+					t.Run(c.ID, func(t *testing.T) {
+						t.Parallel()
+						if r := play(t, c); !r.Strict() {
+							t.Errorf("behavior %s, behaviorClose %s, close code %d %q; received: %.100s", r.Behavior, r.BehaviorClose, r.CloseCode, r.CloseReason, r.Received)
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// atDoors is how the conversations are played here.
+var atDoors = with(func(s *setting) { s.volume = 1 << 12 })
+
+// TestServerDoors judges the library's server at each of its doors (V01, V03,
+// V07): what it says last arrives, although its handler calls CloseNow at once.
+func TestServerDoors(t *testing.T) {
+	t.Parallel()
+	playWays(t, waysAt("Accept", "AcceptConn", "Handler"), func(w way, t *testing.T) player {
+		l := listen(t)
+		go serverDoors[w.door](l, atDoors.config(), w.echo())
+		return func(t *testing.T, c *conversation.Conversation) *judge.Result {
+			return judge.JudgeServer(t.Context(), "ws://"+l.Addr().String()+"/", c, atDoors.options())
+		}
+	})
+}
+
+// TestClientDoors judges the library's client in the same way.
+func TestClientDoors(t *testing.T) {
+	t.Parallel()
+	playWays(t, waysAt("Dial", "DialConn"), func(w way, t *testing.T) player {
+		l := listen(t)
+		server := judge.NewServer(conversation.All(), atDoors.options())
+		go server.Serve(l)
+		t.Cleanup(server.Stop)
+		return func(t *testing.T, c *conversation.Conversation) *judge.Result {
+			query := url.Values{"casetuple": {c.ID}, "agent": {"library"}}
+			conn, err := clientDoors[w.door](t.Context(), "ws://"+l.Addr().String()+"/runCase?"+query.Encode(), &websocket.DialOptions{Config: atDoors.config()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.echo()(conn)
+			conn.CloseNow()
+			r, err := server.Result(t.Context(), "library", c.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+	})
+}
+
+// listen returns a listener on loopback that is closed when the test ends.
+func listen(t *testing.T) net.Listener {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}

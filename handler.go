@@ -1,0 +1,185 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+)
+
+// Handler returns the handler that asks open about each request and, if that
+// lets it in, accepts the connection and runs what open returned.
+//
+// open is called on net/http's goroutine once the handshake and its origin have
+// been found good, and before it is answered. It authenticates, takes what it
+// needs from r, such as values of a router or of r.Context(), and returns serve,
+// which serves the connection on a goroutine of its own. An error refuses the
+// request, with 403 or with what errors.As finds in it as a [*HandshakeError];
+// its text is not sent. Neither a function nor an error is a mistake of the
+// program's: 500. A panic of open is that of any handler.
+//
+// r must not be used after open has returned: net/http's goroutine, its buffers
+// and r are then free for others, as they are for whatever routed the request.
+// c.Context() lives as long as the connection and carries no values of the
+// request.
+//
+// When serve returns, the connection is closed: with 1000 for nil, with the
+// code that errors.As finds in the error as a [*CloseError] or [CloseCode], else
+// with 1011. The text of an error is not sent; Config.Logger is told of it,
+// unless it is the closing handshake that ended the connection. A panic of serve
+// and runtime.Goexit close with 1011. The panic is recovered and logged: to
+// Config.Logger or, without one, to the ErrorLog of the [http.Server], as
+// net/http logs those of other handlers. http.ErrAbortHandler is not.
+func Handler(opts *AcceptOptions, open func(r *http.Request) (serve func(c *Conn) error, err error)) http.Handler {
+	if open == nil {
+		panic("websocket: Handler without a function")
+	}
+	return &handler{acceptor: newAcceptor(opts), open: open}
+}
+
+// HandlerFunc is [Handler] where the request does not matter: serve is run for
+// every connection.
+func HandlerFunc(opts *AcceptOptions, serve func(c *Conn) error) http.Handler {
+	if serve == nil {
+		panic("websocket: HandlerFunc without a function")
+	}
+	return Handler(opts, func(*http.Request) (func(c *Conn) error, error) { return serve, nil })
+}
+
+// A handler is what Handler returns.
+type handler struct {
+	acceptor *acceptor
+	open     func(r *http.Request) (serve func(c *Conn) error, err error)
+}
+
+// ServeHTTP returns when the handshake is over. The place in the Registry is
+// then the goroutine's.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var ans answer
+	defer func() { ans.place.leave() }()
+	var serve func(c *Conn) error
+	c, err := h.acceptor.accept(w, r, &ans, func() (err error) {
+		serve, err = h.ask(r)
+		return err
+	})
+	if err != nil {
+		h.log(levelOfRefusal(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
+		return
+	}
+	ans.place = place{}
+	go h.run(c, serve, serverOf(r))
+}
+
+var errNothingServes = errors.New("the function given to Handler returned neither a function that serves the connection nor an error")
+
+// ask asks the application about a request, and returns what serves it.
+func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
+	serve, err = h.open(r)
+	switch {
+	case err != nil:
+		return nil, refusedBy(err, http.StatusForbidden, "request is not allowed")
+	case serve == nil:
+		return nil, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: errNothingServes}
+	default:
+		return serve, nil
+	}
+}
+
+var errHandlerExit = errors.New("websocket: handler ended its goroutine")
+
+// run is the goroutine of a connection for all of its life. Its frame stays
+// small, so that an idle connection does with the smallest stack.
+func (h *handler) run(c *Conn, serve func(c *Conn) error, srv *http.Server) {
+	err := errHandlerExit
+	defer h.finish(c, srv, &err)
+	err = serve(c)
+}
+
+// finish is deferred. It closes the connection after serve returned failure,
+// panicked, or ended its goroutine.
+func (h *handler) finish(c *Conn, srv *http.Server, failure *error) {
+	defer h.acceptor.registry.leave()
+	if panicked := recover(); panicked != nil {
+		h.logPanic(c, srv, panicked)
+	} else {
+		h.logFailure(c, *failure)
+	}
+	c.Close(ending(*failure))
+}
+
+// logPanic logs what serve panicked with.
+func (h *handler) logPanic(c *Conn, srv *http.Server, panicked any) {
+	switch {
+	case panicked == http.ErrAbortHandler:
+	case h.acceptor.cfg.Logger != nil:
+		h.log(slog.LevelError, "websocket: handler panicked", peerOf(c),
+			slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
+	default:
+		printf := log.Printf
+		if srv != nil && srv.ErrorLog != nil {
+			printf = srv.ErrorLog.Printf
+		}
+		printf("websocket: panic serving %s: %v\n%s", peerOf(c), panicked, debug.Stack())
+	}
+}
+
+// logFailure logs the error that serve returned, unless the closing handshake
+// is all that it tells of. One that says how a connection ends is expected to
+// happen, any other is not.
+func (h *handler) logFailure(c *Conn, err error) {
+	end := asCloseError(err)
+	if err == nil || end != nil && end.clean() && end == c.terminal() {
+		return
+	}
+	level := slog.LevelError
+	var code CloseCode
+	if end != nil || errors.As(err, &code) {
+		level = slog.LevelInfo
+	}
+	h.log(level, "websocket: handler failed", peerOf(c), slog.Any("err", err))
+}
+
+// levelOfRefusal returns the level at which a refusal is logged: those that the
+// server is to blame for are errors.
+func levelOfRefusal(err error) slog.Level {
+	switch e := refused(err); {
+	case e == nil:
+		return slog.LevelInfo
+	case e.Status == http.StatusInternalServerError, e.Status == http.StatusNotImplemented:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// peerOf returns the address of the peer for a log.
+func peerOf(c *Conn) string {
+	if addr := c.RemoteAddr(); addr != nil {
+		return addr.String()
+	}
+	return ""
+}
+
+// ending returns the close code and reason for what a handler returned.
+func ending(err error) (CloseCode, string) {
+	if err == nil {
+		return CloseNormal, ""
+	}
+	if closing := asCloseError(err); closing != nil && closing.Code.onWire() {
+		return closing.Code, closing.Reason
+	}
+	var code CloseCode
+	if errors.As(err, &code) && code.onWire() {
+		return code, ""
+	}
+	return CloseInternalError, ""
+}
+
+// log tells the Logger of an event, if there is one.
+func (h *handler) log(level slog.Level, event, peer string, attrs ...slog.Attr) {
+	if l := h.acceptor.cfg.Logger; l != nil {
+		l.LogAttrs(context.Background(), level, event, append(attrs, slog.String("peer", peer))...)
+	}
+}

@@ -1,0 +1,139 @@
+package stress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// A door is a pair of functions that open a connection: of the server's and of
+// the client's.
+type door struct {
+	viaServer bool // Accept, behind a server of net/http; else AcceptConn
+	viaDial   bool // Dial, with NetDial; else DialConn
+}
+
+func (d door) String() string {
+	accept, dial := "AcceptConn", "DialConn"
+	if d.viaServer {
+		accept = "Accept"
+	}
+	if d.viaDial {
+		dial = "Dial"
+	}
+	return dial + " to " + accept
+}
+
+// open does the opening handshake over j.
+func (d door) open(j *joint, tr *transport, cc, sc websocket.Config) (client, server *websocket.Conn, err error) {
+	var serverErr error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		nc := j.server
+		if tr.tls {
+			_, cfg := tlsConfigs()
+			nc = tls.Server(nc, cfg)
+		}
+		server, serverErr = d.accept(nc, &websocket.AcceptOptions{Config: sc})
+		if serverErr != nil {
+			j.close()
+		}
+	}()
+	client, err = d.dial(j.client, tr, &websocket.DialOptions{Config: cc})
+	if err != nil {
+		j.close()
+	}
+	<-done
+	return client, server, errors.Join(err, serverErr)
+}
+
+// dial is the client's part.
+func (d door) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *websocket.Conn, err error) {
+	target := "ws://" + host + "/"
+	if tr.tls {
+		target = "wss://" + host + "/"
+		opts.TLS, _ = tlsConfigs()
+	}
+	if !d.viaDial {
+		c, _, err = websocket.DialConn(context.Background(), nc, target, opts)
+		return c, err
+	}
+	opts.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	opts.NetDial = func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+	c, _, err = websocket.Dial(context.Background(), target, opts)
+	return c, err
+}
+
+// accept is the server's part.
+func (d door) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Conn, error) {
+	if !d.viaServer {
+		c, _, err := websocket.AcceptConn(context.Background(), nc, opts)
+		return c, err
+	}
+	accepted := make(chan *websocket.Conn, 1)
+	failed := make(chan error, 4)
+	srv := &http.Server{
+		ErrorLog: log.New(io.Discard, "", 0),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, opts)
+			if err != nil {
+				failed <- err
+				return
+			}
+			accepted <- c
+		}),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				failed <- errors.New("the server closed the connection")
+			}
+		},
+	}
+	l := &onceListener{nc: nc, closed: make(chan struct{})}
+	go srv.Serve(l)
+	defer srv.Close()
+	select {
+	case c := <-accepted:
+		return c, nil
+	case err := <-failed:
+		return nil, err
+	}
+}
+
+// A onceListener accepts one connection that is there already.
+type onceListener struct {
+	mu     sync.Mutex
+	nc     net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Accept returns the connection, and later waits for Close.
+func (l *onceListener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	nc := l.nc
+	l.nc = nil
+	l.mu.Unlock()
+	if nc != nil {
+		return nc, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+// Close ends the call of Accept that waits.
+func (l *onceListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr returns a made-up address.
+func (l *onceListener) Addr() net.Addr { return &net.UnixAddr{Name: host, Net: "unix"} }

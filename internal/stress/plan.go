@@ -1,0 +1,218 @@
+package stress
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// patience is how long a round may take, or wait for what must come. It is
+// generous: nothing here depends on time.
+const patience = time.Minute
+
+// timeout is of the library, so that what hangs there is seen as an end that
+// nobody asked for.
+const timeout = 20 * time.Second
+
+// Interruptions says which calls are given contexts and deadlines that end.
+type interruptions uint8
+
+const (
+	nothing interruptions = iota
+	reads
+	everything
+)
+
+func (i interruptions) String() string {
+	return [...]string{"nothing", "reads", "everything"}[i]
+}
+
+// An ending is how a connection is ended.
+type ending uint8
+
+const (
+	closeOne   ending = iota // one end calls Close
+	closeBoth                // both do, at the same time
+	closeTwice               // two goroutines of one end do
+	closeNow                 // one end calls CloseNow
+	cut                      // the transport breaks
+)
+
+func (e ending) String() string {
+	return [...]string{"Close", "Close of both", "Close twice", "CloseNow", "a cut"}[e]
+}
+
+// An aftermath is what an end does when a read has returned the terminal error.
+type aftermath uint8
+
+const (
+	leaveIt       aftermath = iota // nothing: the round calls CloseNow in the end
+	closeNowAfter                  // CloseNow at once, as "defer c.CloseNow()" does
+	closeAfter                     // Close at once
+)
+
+// A plan is all that a round chooses before it begins. Everything comes from
+// the seed.
+type plan struct {
+	seed      uint64
+	transport *transport
+	door      door
+	config    [2]websocket.Config // of the client and of the server
+	writers   [2]int              // goroutines
+	readers   [2]int
+	messages  int // that each writer sends
+	largest   int // size of the largest message
+	interrupt interruptions
+	pings     bool
+	contested bool // readers read behind the back of streaming ones
+	answers   bool // the server answers from within its loops
+
+	busy   bool // it ends while messages are under way
+	ending ending
+	closer int // the end that ends it, as an index
+	code   websocket.CloseCode
+	reason string
+	after  [2]aftermath
+	when   int // how many messages of the closer are begun before a busy end
+}
+
+// choose makes the plan of a seed.
+func choose(seed uint64) *plan {
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := &plan{
+		seed:      seed,
+		transport: &transports[r.IntN(len(transports))],
+		door:      door{viaServer: r.IntN(3) == 0, viaDial: r.IntN(3) == 0},
+		messages:  5 + r.IntN(40),
+		largest:   []int{200, 2000, 20000, 200000}[r.IntN(4)],
+		interrupt: []interruptions{nothing, nothing, reads, everything}[r.IntN(4)],
+		pings:     r.IntN(3) > 0,
+		contested: r.IntN(4) == 0,
+		answers:   r.IntN(2) == 0,
+		closer:    r.IntN(2),
+		busy:      r.IntN(2) == 0,
+	}
+	for i := range 2 {
+		p.writers[i] = 1 + r.IntN(3)
+		p.readers[i] = 1 + r.IntN(3)*r.IntN(2)
+		p.after[i] = aftermath(r.IntN(3))
+	}
+	p.adapt(r)
+	p.chooseConfigs(r)
+	p.chooseEnding(r)
+	return p
+}
+
+// adapt makes the plan fit the transport.
+func (p *plan) adapt(r *rand.Rand) {
+	tr := p.transport
+	if tr.noDeadlines {
+		p.door.viaServer = false // net/http needs them to give a connection away
+	}
+	if tr.slow {
+		p.largest = min(p.largest, 20000)
+		p.messages = min(p.messages, 15)
+	}
+	// Where interruptions end connections, most rounds do without.
+	if tr.noDeadlines && r.IntN(4) > 0 {
+		p.interrupt = nothing
+	}
+	if tr.fragile() && p.interrupt == everything && r.IntN(2) == 0 {
+		p.interrupt = reads
+		if tr.noDeadlines {
+			p.interrupt = nothing
+		}
+	}
+}
+
+// chooseEnding chooses the end.
+func (p *plan) chooseEnding(r *rand.Rand) {
+	p.ending = ending(r.IntN(int(cut) + 1))
+	if r.IntN(3) == 0 {
+		p.ending = closeOne
+	}
+	p.when = 1 + r.IntN(p.messages*p.writers[p.closer])
+	codes := []websocket.CloseCode{0, 1000, 1000, 1000, 1001, 1003, 1008, 1011, 1012, 3000, 4999}
+	p.code = codes[r.IntN(len(codes))]
+	if p.code != 0 {
+		p.reason = strings.Repeat("ended é", r.IntN(25))
+	}
+}
+
+// chooseConfigs chooses the settings of both ends.
+func (p *plan) chooseConfigs(r *rand.Rand) {
+	compressed := r.IntN(2) == 0
+	for i := range p.config {
+		cfg := &p.config[i]
+		*cfg = websocket.Config{
+			MaxMessageSize:   2 << 20,
+			PingInterval:     -1,
+			WriteTimeout:     timeout,
+			HandshakeTimeout: timeout,
+			CloseTimeout:     timeout,
+			MaxQueuedBytes:   []int{0, 1000, 100000}[r.IntN(3)],
+			SlowConsumer:     websocket.SlowPolicy(r.IntN(3)),
+			HoldReplies:      []time.Duration{0, 0, -1, time.Millisecond}[r.IntN(4)],
+			ReadBufferSize:   []int{0, 0, 512, 256, 20000}[r.IntN(5)],
+			SkipUTF8Check:    r.IntN(5) == 0,
+		}
+		if r.IntN(20) == 0 {
+			cfg.SlowConsumer = websocket.CloseSlow
+		}
+		if p.pings && r.IntN(3) == 0 {
+			cfg.PingInterval = time.Duration(1+r.IntN(5)) * time.Millisecond
+			cfg.PongTimeout = timeout
+		}
+		if compressed {
+			cfg.Compression = chooseCompression(r)
+		}
+	}
+}
+
+// chooseCompression chooses settings of permessage-deflate.
+func chooseCompression(r *rand.Rand) *websocket.Compression {
+	bits := func() int { return []int{0, 0, 9, 10, 12, 15}[r.IntN(6)] }
+	return &websocket.Compression{
+		Level:                 r.IntN(10),
+		Threshold:             []int{0, -1, 1000}[r.IntN(3)],
+		WindowBits:            bits(),
+		NoContextTakeover:     r.IntN(3) == 0,
+		PeerWindowBits:        bits(),
+		PeerNoContextTakeover: r.IntN(3) == 0,
+	}
+}
+
+// quiet reports whether CloseNow promises that all arrives: the peer has
+// nothing on its way, and what is held fits the socket, or nothing is held.
+func (p *plan) quiet() bool {
+	holds := p.config[p.closer].HoldReplies >= 0
+	return !p.busy && !p.pings && p.interrupt == nothing && (p.transport.taking || !holds)
+}
+
+// String describes the plan in a few lines.
+func (p *plan) String() string {
+	end := "at rest"
+	if p.busy {
+		end = fmt.Sprintf("after %d messages", p.when)
+	}
+	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v\n"+
+		"writers %v, readers %v, %d messages each, up to %d bytes\n"+
+		"ends with %v of the %s %s, code %d, reason of %d bytes; after the end %v",
+		p.transport.name, p.door, p.interrupt, p.pings, p.contested, p.answers,
+		p.writers, p.readers, p.messages, p.largest,
+		p.ending, roles[p.closer], end, uint16(p.code), len(p.reason), p.after)
+	for i, cfg := range p.config {
+		s += fmt.Sprintf("\n%s: queue %d %v, hold %v, buffer %d, pings %v", roles[i], cfg.MaxQueuedBytes,
+			cfg.SlowConsumer, cfg.HoldReplies, cfg.ReadBufferSize, cfg.PingInterval)
+		if cfg.Compression != nil {
+			s += fmt.Sprintf(", compression %+v", *cfg.Compression)
+		}
+	}
+	return s
+}
+
+// roles names the ends by their index.
+var roles = [2]string{"client", "server"}

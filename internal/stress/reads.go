@@ -1,0 +1,364 @@
+package stress
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// A reader is a goroutine that receives messages in every way there is, until
+// the connection ends.
+type reader struct {
+	*end
+	id     int
+	rand   *rand.Rand
+	order  *order
+	buf    []byte // for ReadInto, used again and again
+	kept   []kept
+	stale  []*websocket.MessageReader // of messages that are over or given up
+	answer *writer                    // nil: does not answer
+	over   bool                       // a call has returned the end
+}
+
+// A kept message was received into memory of the reader's own. Nothing may
+// change it any more.
+type kept struct {
+	data []byte
+	copy []byte
+}
+
+// readerActions are what a reader does.
+var readerActions = []action[*reader]{
+	{20, (*reader).read},
+	{20, (*reader).readInto},
+	{20, (*reader).loop},
+	{20, (*reader).stream},
+	{3, (*reader).rest},
+}
+
+// run reads until the connection ends.
+func (r *reader) run() {
+	for !r.over {
+		pick(r.rand, readerActions)(r)
+	}
+	r.lookAtKept(0)
+	switch r.plan.after[r.index] {
+	case closeNowAfter:
+		r.conn.CloseNow()
+	case closeAfter:
+		r.closeAgain()
+	}
+}
+
+// closeAgain calls Close after the end, which only says how that was.
+func (r *reader) closeAgain() {
+	err := r.conn.Close(websocket.CloseNormal, "")
+	switch end := r.terminal(); {
+	case end == nil:
+	case end.Received && end.Sent && err != nil, !(end.Received && end.Sent) && err != error(end):
+		r.report("Close after the end returned %v, and the end was %s", err, describe(end))
+	}
+}
+
+// judgeRead looks at what a call that reads returned, and reports whether it
+// received something.
+func (r *reader) judgeRead(c *call, err error) bool {
+	o := c.judge(err)
+	if o == over && !r.over {
+		r.over = true
+		if r.terminal() == nil {
+			r.report("%s returned %v, and Context is not done", c.name, err)
+		}
+	}
+	if o == gaveUp {
+		pause(r.rand, 100) // a deadline may have passed, and stay so
+	}
+	return o == done
+}
+
+func (r *reader) read() {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	ctx, cancel := r.context(r.rand, r.mayInterrupt(reading))
+	defer cancel()
+	c := r.begin("Read", reading, ctx)
+	t, p, err := r.conn.Read(ctx)
+	if !r.judgeRead(c, err) {
+		return
+	}
+	r.in.arrived(r.order, t, p)
+	r.kept = append(r.kept, kept{p, bytes.Clone(p)})
+	r.lookAtKept(4)
+	r.useStale()
+}
+
+// lookAtKept checks what was kept longest and lets it go, until so many are
+// left.
+func (r *reader) lookAtKept(left int) {
+	for len(r.kept) > left {
+		k := r.kept[0]
+		r.kept = r.kept[1:]
+		if !bytes.Equal(k.data, k.copy) {
+			r.report("what Read returned was changed later: %.60q", k.data)
+		}
+		scribble(append(k.data, "mine"...))
+	}
+}
+
+func (r *reader) readInto() {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	if r.rand.IntN(4) == 0 {
+		r.buf = make([]byte, r.rand.IntN(1<<r.rand.IntN(17)))
+	}
+	ctx, cancel := r.context(r.rand, r.mayInterrupt(reading))
+	defer cancel()
+	c := r.begin("ReadInto", reading, ctx)
+	t, p, err := r.conn.ReadInto(ctx, r.buf[:r.rand.IntN(len(r.buf)+1)])
+	if !r.judgeRead(c, err) {
+		return
+	}
+	r.in.arrived(r.order, t, p)
+	scribble(p[:cap(p)])
+	r.buf = p[:cap(p)]
+}
+
+// loop takes some messages from Messages.
+func (r *reader) loop() {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	ctx, cancel := r.context(r.rand, r.mayInterrupt(reading))
+	defer cancel()
+	left := 1 + r.rand.IntN(8)
+	c := r.begin("Messages", reading, ctx)
+	for m, err := range r.conn.Messages(ctx) {
+		if !r.judgeRead(c, err) {
+			return
+		}
+		r.body(m)
+		if left--; left == 0 {
+			return
+		}
+		c = r.begin("Messages", reading, ctx)
+	}
+	// It ended without an error: the connection has as well.
+	<-r.conn.Context().Done()
+	r.over = true
+	if ce := r.terminal(); ce == nil || !ce.Received || !ce.Sent {
+		r.report("Messages ended quietly, and the connection by %v", ce)
+	}
+}
+
+// body is the body of a loop. The message is lent to it: nobody else changes
+// it, and the body may do with it what it likes.
+func (r *reader) body(m websocket.Message) {
+	r.bodies.Add(1)
+	r.in.arrived(r.order, m.Type, m.Data)
+	before := bytes.Clone(m.Data)
+	answers := r.answer != nil && r.rand.IntN(3) == 0
+	if !answers {
+		r.bodies.Add(-1)
+		r.useStale()
+	}
+	if r.rand.IntN(4) == 0 {
+		pause(r.rand, 300)
+	}
+	if !bytes.Equal(m.Data, before) {
+		r.report("a message that was lent changed in the body of the loop")
+	}
+	r.damage(m.Data)
+	if answers {
+		r.answer.buf = m.Data[:0] // an answer may be made where the message was
+		r.answer.write()
+		r.answer.buf = nil
+		r.bodies.Add(-1)
+	}
+}
+
+// damage changes p and what lies behind it.
+func (r *reader) damage(p []byte) {
+	switch r.rand.IntN(3) {
+	case 0:
+		scribble(p)
+	case 1:
+		scribble(append(p, "these bytes may lie where the next message does"...))
+	}
+}
+
+// stream reads a message with a MessageReader, in one of many ways, to its end
+// or not. Unless the round is contested nobody else reads meanwhile.
+func (r *reader) stream() {
+	contested := r.plan.contested && r.rand.IntN(2) == 0
+	if contested {
+		r.gate.RLock()
+		defer r.gate.RUnlock()
+	} else {
+		r.gate.Lock()
+		defer r.gate.Unlock()
+	}
+	ctx, cancel := r.context(r.rand, r.mayInterrupt(reading))
+	defer cancel()
+	c := r.begin("Reader", reading, ctx)
+	t, mr, err := r.conn.Reader(ctx)
+	if !r.judgeRead(c, err) {
+		return
+	}
+	s := &streamed{reader: r, call: c, mr: mr}
+	c.after = nil
+	if contested {
+		r.in.lost(1) // others may take it away, and keep the turn
+		defer r.in.lost(-1)
+	}
+	pick(r.rand, streamActions)(s)
+	s.account(t)
+	r.stale = append(r.stale[max(0, len(r.stale)-3):], mr)
+}
+
+// A streamed message is read in pieces.
+type streamed struct {
+	*reader
+	call  *call
+	mr    *websocket.MessageReader
+	got   []byte
+	ended bool // all was read
+	fixed int  // of got, which were looked at
+}
+
+// streamActions are how a message is read with a MessageReader.
+var streamActions = []action[*streamed]{
+	{6, (*streamed).inPieces},
+	{3, (*streamed).byCopy},
+	{2, (*streamed).partly},
+	{1, (*streamed).discard},
+}
+
+// account enters what was received.
+func (s *streamed) account(t websocket.MessageType) {
+	if s.ended {
+		s.in.arrived(s.order, t, s.got)
+		return
+	}
+	if n, ok := parseName(s.got, s.in.from); ok {
+		s.in.see(s.order, n, t)
+	} else {
+		s.in.lost(1)
+	}
+}
+
+// again reports whether reading goes on after err.
+func (s *streamed) again(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return s.judge(err) == gaveUp
+	case err == io.EOF:
+		s.ended = true
+		return false
+	}
+	s.judge(err)
+	return false
+}
+
+// judge looks at an error of the MessageReader.
+func (s *streamed) judge(err error) outcome {
+	if s.plan.contested && isStale(err) {
+		return refused
+	}
+	c := s.call
+	c.name = "MessageReader"
+	if s.judgeRead(c, err) {
+		return done
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return gaveUp
+	}
+	return over
+}
+
+// isStale reports whether err is that of a MessageReader whose message is gone.
+func isStale(err error) bool {
+	return err != nil && err.Error() == "websocket: another message was read after this one"
+}
+
+// inPieces reads the message to its end.
+func (s *streamed) inPieces() { s.readUpTo(1 << 30) }
+
+// partly reads some bytes, among them the name as a rule, and gives it up.
+func (s *streamed) partly() { s.readUpTo(s.rand.IntN(10 * nameSize)) }
+
+// readUpTo reads so many bytes at least.
+func (s *streamed) readUpTo(n int) {
+	for err := error(nil); s.again(err) && len(s.got) < n; {
+		piece := make([]byte, 1+s.rand.IntN(1<<s.rand.IntN(15)))
+		var k int
+		k, err = s.mr.Read(piece)
+		s.got = append(s.got, piece[:k]...)
+		scribble(piece)
+	}
+}
+
+// byCopy reads the message with io.Copy.
+func (s *streamed) byCopy() {
+	for {
+		_, err := io.Copy(s, s.mr)
+		if err == nil {
+			s.ended = true
+			return
+		}
+		if !s.again(err) {
+			return
+		}
+	}
+}
+
+// Write takes a piece from io.Copy, which nobody changes meanwhile.
+func (s *streamed) Write(p []byte) (int, error) {
+	s.got = append(s.got, p...)
+	if s.rand.IntN(8) == 0 {
+		pause(s.rand, 100)
+	}
+	if !bytes.Equal(p, s.got[len(s.got)-len(p):]) {
+		s.report("a piece that WriteTo lent was changed")
+	}
+	return len(p), nil
+}
+
+// discard drops the message, after its name as a rule.
+func (s *streamed) discard() {
+	if s.rand.IntN(4) > 0 {
+		s.readUpTo(nameSize)
+	}
+	for !s.ended {
+		err := s.mr.Discard()
+		if err == nil || !s.again(err) {
+			return
+		}
+	}
+}
+
+// useStale uses a MessageReader whose message is over or was given up. It is
+// only told so, and does no harm.
+func (r *reader) useStale() {
+	if len(r.stale) == 0 || r.rand.IntN(3) > 0 {
+		return
+	}
+	mr := r.stale[r.rand.IntN(len(r.stale))]
+	p := make([]byte, 100)
+	n, err := mr.Read(p)
+	if n > 0 || err == nil {
+		r.report("a stale MessageReader read %d bytes and returned %v", n, err)
+	}
+	var sink bytes.Buffer
+	if n, _ := mr.WriteTo(&sink); n > 0 || sink.Len() > 0 {
+		r.report("a stale MessageReader wrote %d bytes", n)
+	}
+	mr.Discard()
+}
+
+// rest does not read for a while.
+func (r *reader) rest() { pause(r.rand, 1000) }

@@ -1,0 +1,348 @@
+package stress
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+)
+
+// A round is one connection from its opening to its end.
+type round struct {
+	plan *plan
+	ends [2]*end
+	tick atomic.Int64
+
+	mu     sync.Mutex
+	faults []string
+	more   int // faults that are not kept
+
+	acting  sync.WaitGroup // writers
+	running sync.WaitGroup // readers
+	results []result       // of the calls of Close
+}
+
+// A result is what Close returned at one end.
+type result struct {
+	end *end
+	err error
+}
+
+// maxFaults is how many faults of a round are reported.
+const maxFaults = 12
+
+// Run plays the round of a seed. It returns an error that describes the round
+// and what went wrong, or nil. No other round may run at the same time.
+func Run(seed uint64) error {
+	r := &round{plan: choose(seed)}
+	before := takeInventory()
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		r.play()
+	}()
+	select {
+	case <-finished:
+		before.compare(r.report)
+		r.verifyTrace()
+	case <-time.After(2 * patience):
+		r.report("the round hangs:\n%s", stacks())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.faults) == 0 {
+		return nil
+	}
+	if r.more > 0 {
+		r.faults = append(r.faults, fmt.Sprintf("and %d more", r.more))
+	}
+	return fmt.Errorf("%v\n%s", r.plan, strings.Join(r.faults, "\n"))
+}
+
+// report enters a fault.
+func (r *round) report(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.faults) == maxFaults {
+		r.more++
+		return
+	}
+	r.faults = append(r.faults, "- "+fmt.Sprintf(format, args...))
+}
+
+// now returns the time of the round's clock, which counts looks at it.
+func (r *round) now() int64 { return r.tick.Add(1) }
+
+// random returns the generator of one goroutine.
+func (r *round) random(stream int) *rand.Rand {
+	return rand.New(rand.NewPCG(r.plan.seed, uint64(stream)))
+}
+
+// play opens the connection, lets everybody act, ends it and looks at what
+// came of it.
+func (r *round) play() {
+	j, err := r.open()
+	if err != nil {
+		r.report("the connection could not be opened: %v", err)
+		return
+	}
+	stop := make(chan struct{})
+	r.startReaders()
+	r.startWriters()
+	meddling := r.startMeddlers(stop)
+	if r.plan.busy {
+		r.awaitBusy()
+	} else {
+		r.await("the writers to finish", r.acting.Wait)
+	}
+	close(stop)
+	r.await("the meddlers to stop", meddling.Wait)
+	r.clearDeadlines()
+	if !r.plan.busy {
+		r.settle()
+	}
+	r.end(j)
+	r.await("the writers to return", r.acting.Wait)
+	r.await("the readers to return", r.running.Wait)
+	r.verify()
+	for _, e := range r.ends {
+		r.callEverything(e)
+		e.conn.CloseNow()
+		if s := e.shared.Load(); s != nil {
+			s.cancel()
+		}
+	}
+	j.close()
+}
+
+// open makes the two ends.
+func (r *round) open() (*joint, error) {
+	p := r.plan
+	j, err := p.transport.join(r.random(1))
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.ends {
+		e := newEnd(i, p, r.report, r.now)
+		r.ends[i] = e
+		milestone := 0
+		if i == p.closer {
+			milestone = p.when
+		}
+		e.out = newLedger(e.letter, p.writers[i]+p.readers[i], milestone, r.now, r.report)
+		p.config[i].Trace = &websocket.Trace{Closed: func(*websocket.CloseError) { e.closed.Add(1) }}
+	}
+	client, server := r.ends[0], r.ends[1]
+	client.in, server.in = server.out, client.out
+	client.conn, server.conn, err = p.door.open(j, p.transport, p.config[0], p.config[1])
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range r.ends {
+		e.group.Add(e.conn)
+	}
+	return j, nil
+}
+
+// startReaders starts the readers of both ends.
+func (r *round) startReaders() {
+	for i, e := range r.ends {
+		for k := range r.plan.readers[i] {
+			rd := &reader{end: e, id: k, rand: r.random(100*i + 10 + k), order: newOrder()}
+			if r.plan.answers && i == 1 {
+				rd.answer = &writer{end: e, id: r.plan.writers[i] + k, rand: r.random(100*i + 30 + k)}
+			}
+			r.running.Go(rd.run)
+		}
+	}
+}
+
+// startWriters starts the writers of both ends.
+func (r *round) startWriters() {
+	for i, e := range r.ends {
+		for k := range r.plan.writers[i] {
+			w := &writer{end: e, id: k, rand: r.random(100*i + 50 + k)}
+			r.acting.Go(w.run)
+		}
+	}
+}
+
+// startMeddlers starts what disturbs both ends.
+func (r *round) startMeddlers(stop <-chan struct{}) *sync.WaitGroup {
+	var meddling sync.WaitGroup
+	for i, e := range r.ends {
+		w := &writer{end: e, rand: r.random(100*i + 70)}
+		meddling.Go(func() { w.meddle(stop) })
+	}
+	return &meddling
+}
+
+// await waits for what must happen soon. If it does not, the round's stacks
+// are shown and the connection is torn down.
+func (r *round) await(what string, wait func()) {
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		wait()
+	}()
+	select {
+	case <-waited:
+		return
+	case <-time.After(patience):
+	}
+	r.report("waited in vain for %s:\n%s", what, stacks())
+	for _, e := range r.ends {
+		e.ends(r.now())
+		e.excuse(r.now(), "the round hung")
+		e.conn.CloseNow()
+	}
+	<-waited
+}
+
+// awaitBusy waits until some messages of the closer are begun, or everything is
+// over.
+func (r *round) awaitBusy() {
+	closer := r.ends[r.plan.closer]
+	over := make(chan struct{})
+	go func() {
+		r.acting.Wait()
+		close(over)
+	}()
+	r.await("messages to be written", func() {
+		select {
+		case <-closer.out.reached:
+		case <-over:
+		}
+	})
+}
+
+// clearDeadlines lets all calls go on without one.
+func (r *round) clearDeadlines() {
+	for _, e := range r.ends {
+		if e.terminal() == nil && r.plan.interrupt != nothing {
+			e.conn.SetReadDeadline(time.Time{})
+			e.conn.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
+// excuses returns why the connection may have ended early.
+func (r *round) excuses() []string {
+	return slices.Concat(r.ends[0].excused(), r.ends[1].excused())
+}
+
+// settle waits until all that was said to be sent has arrived at both ends.
+func (r *round) settle() {
+	for range 2 { // the server may answer what comes last
+		for _, e := range r.ends {
+			r.drain(e)
+			r.settleOne(e)
+		}
+	}
+}
+
+// drain lets an end's queue become empty, unless it has ended.
+func (r *round) drain(e *end) {
+	if e.terminal() != nil {
+		return
+	}
+	c := e.begin("Drain at rest", writing, context.Background())
+	r.await("Drain", func() { c.judge(e.conn.Drain(c.ctx)) })
+}
+
+// settleOne waits until all that e sent has arrived.
+func (r *round) settleOne(e *end) {
+	late := time.After(patience / 3)
+	for e.terminal() == nil {
+		count, which := e.out.missing(r.promised(e, math.MaxInt64))
+		if count == 0 && !e.out.underWay() && e.bodies.Load() == 0 {
+			r.lookAtDropped(e)
+			return
+		}
+		select {
+		case <-e.out.arrivals:
+		case <-time.After(time.Millisecond):
+		case <-e.conn.Context().Done():
+		case <-late:
+			r.report("%s: %d messages never arrive: %s", roles[e.index], count, which)
+			return
+		}
+	}
+}
+
+// promised returns the promise that all that e said before a moment arrives.
+func (r *round) promised(e *end, before int64) promise {
+	p := promise{before: before, queued: true}
+	if r.plan.config[e.index].SlowConsumer == websocket.DropOldest {
+		p.dropped = int(e.conn.Stats().Dropped)
+	}
+	return p
+}
+
+// lookAtDropped compares what the queue says that it dropped with what is
+// missing.
+func (r *round) lookAtDropped(e *end) {
+	p := r.promised(e, math.MaxInt64)
+	if p.dropped == 0 || e.out.anyNameless() {
+		return
+	}
+	without := p
+	without.dropped = 0
+	if count, which := e.out.missing(without); count != p.dropped {
+		r.report("%s: the queue dropped %d messages, and %d are missing: %s", roles[e.index], p.dropped, count, which)
+	}
+}
+
+// end ends the connection as planned.
+func (r *round) end(j *joint) {
+	if early := r.ends[r.plan.closer].terminal(); early != nil && len(r.excuses()) == 0 {
+		r.report("the connection ended before it was told to: %v", describe(early))
+	}
+	closer, peer := r.ends[r.plan.closer], r.ends[1-r.plan.closer]
+	switch r.plan.ending {
+	case closeOne:
+		r.closeAll(closer)
+	case closeBoth:
+		r.closeAll(closer, peer)
+	case closeTwice:
+		r.closeAll(closer, closer)
+	case closeNow:
+		closer.ends(r.now())
+		closer.conn.CloseNow()
+	case cut:
+		closer.ends(r.now())
+		peer.ends(r.now())
+		j.cut(r.random(2))
+	}
+}
+
+// closeAll calls Close of some ends at the same time.
+func (r *round) closeAll(ends ...*end) {
+	results := make([]result, len(ends))
+	var closing sync.WaitGroup
+	for i, e := range ends {
+		e.ends(r.now())
+		closing.Go(func() {
+			results[i] = result{e, e.conn.Close(r.plan.code, r.plan.reason)}
+		})
+	}
+	r.await("Close", closing.Wait)
+	r.results = results
+}
+
+// stacks returns those of all goroutines.
+func stacks() string {
+	for buf := make([]byte, 64<<10); ; buf = make([]byte, 2*len(buf)) {
+		if n := runtime.Stack(buf, true); n < len(buf) {
+			return string(buf[:n])
+		}
+	}
+}

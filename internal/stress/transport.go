@@ -1,0 +1,267 @@
+package stress
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// A transport is a way to join two ends.
+type transport struct {
+	name string
+	base func() (a, b net.Conn, err error)
+	wrap func(nc net.Conn, r *rand.Rand) net.Conn // nil: nothing
+	tls  bool                                     // TLS is done over it
+
+	slow        bool // it carries little
+	noDeadlines bool // an interrupted call ends the connection
+	taking      bool // what CloseNow finds held, it takes
+}
+
+// fragile reports whether an interrupted write may end the connection.
+func (tr *transport) fragile() bool { return tr.tls || tr.noDeadlines }
+
+// transports are all kinds that there are.
+var transports = []transport{
+	{name: "TCP", base: tcp, taking: true},
+	{name: "Unix", base: unix, taking: true},
+	{name: "pipe", base: pipe, slow: true},
+	{name: "memory", base: memory},
+	{name: "TLS", base: tcp, tls: true},
+	{name: "TLS over chopped TCP", base: tcp, wrap: chop, tls: true, slow: true},
+	{name: "wrapped TCP", base: tcp, wrap: wrap},
+	{name: "wrapped Unix", base: unix, wrap: wrap},
+	{name: "chopped TCP", base: tcp, wrap: chop, slow: true},
+	{name: "chopped memory", base: memory, wrap: chop, slow: true},
+	{name: "slow TCP", base: tcp, wrap: delay, slow: true},
+	{name: "slow pipe", base: pipe, wrap: delay, slow: true},
+	{name: "TCP without deadlines", base: tcp, wrap: strip, noDeadlines: true},
+	{name: "pipe without deadlines", base: pipe, wrap: strip, slow: true, noDeadlines: true},
+}
+
+// A joint is two connected ends of a transport.
+type joint struct {
+	client, server net.Conn    // wrapped
+	below          [2]net.Conn // as they came
+}
+
+// join connects two ends.
+func (tr *transport) join(r *rand.Rand) (*joint, error) {
+	a, b, err := tr.base()
+	if err != nil {
+		return nil, err
+	}
+	j := &joint{client: a, server: b, below: [2]net.Conn{a, b}}
+	if tr.wrap != nil {
+		j.client, j.server = tr.wrap(a, r), tr.wrap(b, r)
+	}
+	return j, nil
+}
+
+// cut breaks one end, as the loss of a process or of a network does.
+func (j *joint) cut(r *rand.Rand) {
+	switch nc := j.below[r.IntN(2)].(type) {
+	case *faultnet.Conn:
+		nc.Reset()
+	case *net.TCPConn:
+		if r.IntN(2) == 0 {
+			nc.SetLinger(0)
+		}
+		nc.Close()
+	default:
+		nc.Close()
+	}
+}
+
+// close closes both ends.
+func (j *joint) close() {
+	j.below[0].Close()
+	j.below[1].Close()
+}
+
+func tcp() (a, b net.Conn, err error) { return sockets("tcp", "127.0.0.1:0") }
+
+// unix uses a socket in a directory of its own, which is gone when it returns.
+func unix() (a, b net.Conn, err error) {
+	dir, err := os.MkdirTemp("", "stress")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	return sockets("unix", filepath.Join(dir, "s"))
+}
+
+// sockets connects two sockets of the system.
+func sockets(network, address string) (a, b net.Conn, err error) {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if a, err = net.Dial(network, l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if b, err = l.Accept(); err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, b, nil
+}
+
+func pipe() (a, b net.Conn, err error) {
+	a, b = net.Pipe()
+	return a, b, nil
+}
+
+// memory holds few bytes on the way, so that writers often wait.
+func memory() (a, b net.Conn, err error) {
+	x, y := faultnet.Pipe()
+	x.SetWindow(5000)
+	y.SetWindow(3000)
+	return x, y, nil
+}
+
+// A wrapped connection is no longer one of package net, and cannot be shut one
+// way.
+type wrapped struct{ net.Conn }
+
+func wrap(nc net.Conn, _ *rand.Rand) net.Conn { return wrapped{nc} }
+
+// A shared generator may be used by several goroutines.
+type shared struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func share(r *rand.Rand) *shared {
+	return &shared{r: rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))}
+}
+
+// below returns a number in [0,n).
+func (s *shared) below(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.IntN(n)
+}
+
+// A chopped connection reads and writes few bytes at a time.
+type chopped struct {
+	net.Conn
+	sizes *shared
+}
+
+func chop(nc net.Conn, r *rand.Rand) net.Conn { return &chopped{nc, share(r)} }
+
+// size returns how many of n bytes are moved next.
+func (c *chopped) size(n int) int {
+	most := 1 << c.sizes.below(11)
+	return min(n, 1+c.sizes.below(most))
+}
+
+func (c *chopped) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return c.Conn.Read(p)
+	}
+	return c.Conn.Read(p[:c.size(len(p))])
+}
+
+func (c *chopped) Write(p []byte) (written int, err error) {
+	for written < len(p) && err == nil {
+		var n int
+		n, err = c.Conn.Write(p[written:][:c.size(len(p)-written)])
+		written += n
+	}
+	return written, err
+}
+
+// CloseWrite shuts the sending half, if that can be.
+func (c *chopped) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(nc net.Conn) error {
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// A delayed connection takes its time now and then.
+type delayed struct {
+	net.Conn
+	pauses *shared
+}
+
+func delay(nc net.Conn, r *rand.Rand) net.Conn { return &delayed{nc, share(r)} }
+
+func (d *delayed) pause() {
+	if d.pauses.below(4) == 0 {
+		<-time.After(time.Duration(d.pauses.below(1000)) * time.Microsecond)
+	}
+}
+
+func (d *delayed) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	d.pause()
+	return n, err
+}
+
+func (d *delayed) Write(p []byte) (int, error) {
+	d.pause()
+	return d.Conn.Write(p)
+}
+
+// CloseWrite shuts the sending half, if that can be.
+func (d *delayed) CloseWrite() error { return closeWrite(d.Conn) }
+
+// A stripped connection has no deadlines, like a channel of SSH.
+type stripped struct{ net.Conn }
+
+func strip(nc net.Conn, _ *rand.Rand) net.Conn { return stripped{nc} }
+
+var errNoDeadlines = errors.New("stress: deadlines are not supported")
+
+func (stripped) SetDeadline(time.Time) error      { return errNoDeadlines }
+func (stripped) SetReadDeadline(time.Time) error  { return errNoDeadlines }
+func (stripped) SetWriteDeadline(time.Time) error { return errNoDeadlines }
+
+// host is the name that servers have.
+const host = "stress.example"
+
+// tlsConfigs returns the settings of both sides of TLS. There are no session
+// tickets: nobody might read them, and a socket that is closed with something
+// unread takes back what it has sent.
+var tlsConfigs = sync.OnceValues(func() (client, server *tls.Config) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(24 * time.Hour),
+		DNSNames:     []string{host},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return &tls.Config{RootCAs: roots, ServerName: host},
+		&tls.Config{Certificates: []tls.Certificate{certificate}, SessionTicketsDisabled: true}
+})

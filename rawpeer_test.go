@@ -1,0 +1,380 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+)
+
+// A rawPeer is the other end of a connection under test as the wire shows it:
+// it sends and parses octets itself, and uses nothing of the library.
+type rawPeer struct {
+	nc   net.Conn
+	role role   // of the peer
+	in   []byte // received and not yet parsed
+}
+
+// A rawFrame is a frame on the wire, unmasked.
+type rawFrame struct {
+	first   byte
+	payload string
+}
+
+// opcode returns the frame's opcode.
+func (f rawFrame) opcode() byte { return f.first & 0xf }
+
+// String returns the frame for a failure's line.
+func (f rawFrame) String() string { return fmt.Sprintf("%#02x %.40q", f.first, f.payload) }
+
+// newRawPeer returns the peer of a Conn of role r.
+func newRawPeer(nc net.Conn, r role) *rawPeer {
+	return &rawPeer{nc: nc, role: r.other()}
+}
+
+// other returns the role of the other end.
+func (r role) other() role {
+	if r == client {
+		return server
+	}
+	return client
+}
+
+// rawClose returns the payload of a Close frame.
+func rawClose(code uint16, reason string) string {
+	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
+}
+
+// frame returns a frame as the peer's role sends it.
+func (p *rawPeer) frame(first byte, payload string) []byte {
+	masked := byte(0)
+	if p.role == client {
+		masked = 0x80
+	}
+	b := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, masked|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, masked|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, masked|127), uint64(n))
+	}
+	if p.role == server {
+		return append(b, payload...)
+	}
+	key := []byte{1, 2, 3, 4}
+	b = append(append(b, key...), payload...)
+	xorKey(b[len(b)-len(payload):], key)
+	return b
+}
+
+// xorKey masks or unmasks b, in pieces: octet by octet takes long under the race
+// detector.
+func xorKey(b, key []byte) {
+	keys := bytes.Repeat(key, 1024)
+	for piece := range slices.Chunk(b, len(keys)) {
+		subtle.XORBytes(piece, piece, keys)
+	}
+}
+
+// send writes a frame.
+func (p *rawPeer) send(first byte, payload string) error {
+	_, err := p.nc.Write(p.frame(first, payload))
+	return err
+}
+
+// more waits for more octets.
+func (p *rawPeer) more() error {
+	var b [32 << 10]byte
+	n, err := p.nc.Read(b[:])
+	p.in = append(p.in, b[:n]...)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// read returns the next frame, or the error that came before its end.
+func (p *rawPeer) read() (rawFrame, error) {
+	for {
+		if f, size := p.parse(); size > 0 {
+			p.in = p.in[size:]
+			return f, nil
+		}
+		if err := p.more(); err != nil {
+			return rawFrame{}, err
+		}
+	}
+}
+
+// parse returns the frame that was received, and its size, or 0.
+func (p *rawPeer) parse() (f rawFrame, size int) {
+	if len(p.in) < 2 {
+		return f, 0
+	}
+	head, n := 2, int(p.in[1]&0x7f)
+	switch {
+	case n == 126 && len(p.in) >= 4:
+		head, n = 4, int(binary.BigEndian.Uint16(p.in[2:]))
+	case n == 127 && len(p.in) >= 10:
+		head, n = 10, int(binary.BigEndian.Uint64(p.in[2:]))
+	case n > 125:
+		return f, 0
+	}
+	var key []byte
+	if p.in[1]&0x80 != 0 {
+		key = p.in[head:min(head+4, len(p.in))]
+		head += 4
+	}
+	if len(p.in) < head+n {
+		return f, 0
+	}
+	payload := bytes.Clone(p.in[head : head+n])
+	if key != nil {
+		xorKey(payload, key)
+	}
+	return rawFrame{p.in[0], string(payload)}, head + n
+}
+
+// readClose returns the payload of the next Close frame, and the frames before.
+func (p *rawPeer) readClose() (payload string, before []rawFrame, err error) {
+	for {
+		f, err := p.read()
+		if err != nil {
+			return "", before, fmt.Errorf("no Close frame, but %w", err)
+		}
+		if f.opcode() == 8 {
+			return f.payload, before, nil
+		}
+		before = append(before, f)
+	}
+}
+
+// readEnd wants that nothing more comes but the end of the stream.
+func (p *rawPeer) readEnd() error {
+	err := error(nil)
+	for err == nil && len(p.in) == 0 {
+		err = p.more()
+	}
+	switch {
+	case len(p.in) > 0:
+		return fmt.Errorf("% .20x behind the Close frame", p.in)
+	case err != io.EOF:
+		return fmt.Errorf("after the Close frame, %v instead of EOF", err)
+	}
+	return nil
+}
+
+// closeWrite ends what the peer sends, where the network can say that.
+func (p *rawPeer) closeWrite() {
+	if half, ok := p.nc.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// shakeHands does the peer's part of the opening handshake.
+func (p *rawPeer) shakeHands() error {
+	if p.role == client {
+		if _, err := io.WriteString(p.nc, request()); err != nil {
+			return err
+		}
+		head, err := p.head()
+		if err == nil && !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+			return fmt.Errorf("answered with %q", head)
+		}
+		return err
+	}
+	head, err := p.head()
+	if err != nil {
+		return err
+	}
+	_, key, _ := strings.Cut(head, "Sec-WebSocket-Key: ")
+	key, _, _ = strings.Cut(key, "\r\n")
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	_, err = io.WriteString(p.nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+	return err
+}
+
+// head returns an HTTP head.
+func (p *rawPeer) head() (string, error) {
+	for {
+		if head, rest, ok := strings.Cut(string(p.in), "\r\n\r\n"); ok {
+			p.in = []byte(rest)
+			return head, nil
+		}
+		if err := p.more(); err != nil {
+			return "", err
+		}
+	}
+}
+
+// A rawNetwork makes the two ends of a connection.
+type rawNetwork struct {
+	name   string
+	traits trait
+	pair   func(t *testing.T, ours role) (near, far net.Conn)
+}
+
+// A trait is what is special about a network; they are added up.
+type trait uint8
+
+const (
+	inMemory    trait = 1 << iota // for a synctest bubble
+	noDeadline                    // the near end has no deadlines
+	noHalfClose                   // the near end has no CloseWrite
+)
+
+// is reports whether n has the trait.
+func (n rawNetwork) is(t trait) bool { return n.traits&t != 0 }
+
+// rawNetworks are the kinds of net.Conn that a connection is used on. The far
+// end is that of the raw peer.
+var rawNetworks = []rawNetwork{
+	{"TCP", 0, tcpNetwork},
+	{"TLS", 0, tlsNetwork},
+	{"wrapped", noHalfClose, func(t *testing.T, r role) (near, far net.Conn) {
+		near, far = tcpNetwork(t, r)
+		return struct{ net.Conn }{near}, far
+	}},
+	{"no deadlines", noDeadline | noHalfClose, func(t *testing.T, r role) (near, far net.Conn) {
+		near, far = tcpNetwork(t, r)
+		return withoutDeadlines{near}, far
+	}},
+	pipeNetwork,
+	memoryNetwork,
+}
+
+var pipeNetwork = rawNetwork{"net.Pipe", inMemory | noHalfClose, func(*testing.T, role) (near, far net.Conn) { return net.Pipe() }}
+
+var memoryNetwork = rawNetwork{"memory", inMemory, func(*testing.T, role) (near, far net.Conn) { return faultnet.Pipe() }}
+
+// pairLimit bounds whatever the raw peer does on a real network.
+const pairLimit = 10 * time.Second
+
+// tcpBuffer is how many octets a socket is asked to hold, so that it takes few to
+// fill it.
+const tcpBuffer = 64 << 10
+
+func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if far, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if near, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	for _, nc := range []net.Conn{near, far} {
+		nc.(*net.TCPConn).SetReadBuffer(tcpBuffer)
+		nc.(*net.TCPConn).SetWriteBuffer(tcpBuffer)
+	}
+	far.SetDeadline(time.Now().Add(pairLimit))
+	return near, far
+}
+
+func tlsNetwork(t *testing.T, ours role) (near, far net.Conn) {
+	nc, fc := tcpNetwork(t, ours)
+	if ours == client {
+		near, far = tlsEnds(t, nc, fc)
+	} else {
+		far, near = tlsEnds(t, fc, nc)
+	}
+	return near, far
+}
+
+// withoutDeadlines is a net.Conn like a channel of SSH: it has no deadlines, and
+// says so.
+type withoutDeadlines struct{ net.Conn }
+
+func (withoutDeadlines) SetDeadline(time.Time) error      { return errNoDeadlines }
+func (withoutDeadlines) SetReadDeadline(time.Time) error  { return errNoDeadlines }
+func (withoutDeadlines) SetWriteDeadline(time.Time) error { return errNoDeadlines }
+
+// ignoringDeadlines is a net.Conn that takes deadlines and does not obey them.
+type ignoringDeadlines struct{ net.Conn }
+
+func (ignoringDeadlines) SetDeadline(time.Time) error      { return nil }
+func (ignoringDeadlines) SetReadDeadline(time.Time) error  { return nil }
+func (ignoringDeadlines) SetWriteDeadline(time.Time) error { return nil }
+
+// A rawDoor is a way to make a Conn of a net.Conn. open calls app with the Conn, or
+// with the error of the handshake.
+type rawDoor struct {
+	name string
+	role role
+	open func(nc net.Conn, cfg Config, app func(c *Conn, err error))
+}
+
+// rawDoors are all doors at which a raw peer can stand.
+var rawDoors = []rawDoor{
+	{"Accept", server, openAccept},
+	{"AcceptConn", server, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		c, _, err := AcceptConn(context.Background(), nc, &AcceptOptions{Config: cfg})
+		app(c, err)
+	}},
+	{"Dial", client, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		netDial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+		c, _, err := Dial(context.Background(), "ws://server.example.com/chat", &DialOptions{Config: cfg, NetDial: netDial})
+		app(c, err)
+	}},
+	{"DialConn", client, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		url := "ws://server.example.com/chat"
+		if _, ok := nc.(*tls.Conn); ok {
+			url = "wss://server.example.com/chat"
+		}
+		c, _, err := DialConn(context.Background(), nc, url, &DialOptions{Config: cfg})
+		app(c, err)
+	}},
+}
+
+// openAccept runs app in a handler of net/http's server.
+func openAccept(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
+	h := func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, &AcceptOptions{Config: cfg})
+		app(c, err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(h), ErrorLog: log.New(io.Discard, "", 0)}
+	s.Serve(&oneListener{nc: nc})
+}
+
+// fits reports whether d works on n: net/http's server waits for a deadline that
+// it has set before it hands a connection over.
+func (d rawDoor) fits(n rawNetwork) bool { return !n.is(noDeadline) || d.name != "Accept" }
+
+// through opens near by d and does the handshake with the raw peer at far. It
+// returns when app has the connection.
+func (d rawDoor) through(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
+	peer := newRawPeer(far, d.role)
+	opened := make(chan error, 1)
+	go d.open(near, cfg, func(c *Conn, err error) {
+		opened <- err
+		if err == nil {
+			app(c)
+		}
+	})
+	if err := peer.shakeHands(); err != nil {
+		far.Close()
+		return nil, errors.Join(err, <-opened)
+	}
+	return peer, <-opened
+}

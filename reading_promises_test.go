@@ -1,0 +1,148 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestReadingDoesNotWaitForWriting reads from a peer that takes nothing, while a
+// Write is stuck and replies are held (V05): calls end on time, and what comes
+// is received.
+func TestReadingDoesNotWaitForWriting(t *testing.T) {
+	covers(t, "V05")
+	reads := map[string]func(ctx context.Context, c *Conn) error{
+		"Read":     func(ctx context.Context, c *Conn) error { _, _, err := c.Read(ctx); return err },
+		"ReadInto": func(ctx context.Context, c *Conn) error { _, _, err := c.ReadInto(ctx, nil); return err },
+		"Messages": func(ctx context.Context, c *Conn) error {
+			for _, err := range c.Messages(ctx) {
+				return err
+			}
+			return nil
+		},
+		"Reader": func(ctx context.Context, c *Conn) error {
+			_, r, err := c.Reader(ctx)
+			if err == nil {
+				err = r.Discard()
+			}
+			return err
+		},
+	}
+	for name, read := range reads {
+		for _, network := range []rawNetwork{memoryNetwork, pipeNetwork} {
+			t.Run(name+" on "+network.name, func(t *testing.T) {
+				eachEnd(t, Config{HoldReplies: time.Hour}, []rawNetwork{network}, func(t *testing.T, c *Conn, peer *rawPeer) {
+					defer c.CloseNow()
+					go peer.nc.Write(append(peer.frame(0x81, "1"), peer.frame(0x81, "2")...))
+					require.NoError(t, read(t.Context(), c))
+					require.NoError(t, c.Write(t.Context(), Text, []byte("held")))
+					go c.Write(context.Background(), Binary, make([]byte, 8<<20))
+					require.NoError(t, read(t.Context(), c))
+					began := time.Now()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					require.ErrorIs(t, read(ctx, c), context.DeadlineExceeded)
+					require.NoError(t, c.SetReadDeadline(time.Now().Add(500*time.Millisecond)))
+					require.ErrorIs(t, read(t.Context(), c), os.ErrDeadlineExceeded)
+					require.Equal(t, 1500*time.Millisecond, time.Since(began))
+					require.NoError(t, c.SetReadDeadline(time.Time{}))
+					go peer.nc.Write(peer.frame(0x81, "three"))
+					require.NoError(t, read(t.Context(), c))
+				})
+			})
+		}
+	}
+}
+
+// TestTwoEndsThatWriteAndRead has both ends write and read as fast as they can,
+// each loop left after each message (V06): they never stop each other.
+func TestTwoEndsThatWriteAndRead(t *testing.T) {
+	covers(t, "V06")
+	const messages, size = 60, 64 << 10
+	networks := map[string]func(t *testing.T) (a, b *Conn){
+		"TCP": func(t *testing.T) (a, b *Conn) {
+			near, far := tcpPair(t)
+			return twoConns(near, far)
+		},
+		"TLS":  func(t *testing.T) (a, b *Conn) { return tlsPair(t, &Config{}) },
+		"Pipe": func(*testing.T) (a, b *Conn) { return twoConns(net.Pipe()) },
+		"wrapped": func(t *testing.T) (a, b *Conn) {
+			near, far := tcpPair(t)
+			return twoConns(struct{ net.Conn }{near}, struct{ net.Conn }{far})
+		},
+	}
+	for name, join := range networks {
+		t.Run(name, func(t *testing.T) {
+			a, b := join(t)
+			defer a.CloseNow()
+			defer b.CloseNow()
+			var ends sync.WaitGroup
+			for _, c := range []*Conn{a, b} {
+				ends.Go(func() {
+					for range messages {
+						if err := c.Write(context.Background(), Binary, bytes.Repeat([]byte("x"), size)); err != nil {
+							t.Error("Write:", err)
+							return
+						}
+					}
+				})
+				ends.Go(func() {
+					for range messages {
+						if n, err := oneByLoop(c); n != size || err != nil {
+							t.Errorf("%d bytes, %v", n, err)
+							return
+						}
+					}
+				})
+			}
+			ends.Wait()
+		})
+	}
+}
+
+// twoConns returns connections on both ends of a network.
+func twoConns(near, far net.Conn) (a, b *Conn) {
+	cfg := (&Config{}).settled()
+	return newConn(near, client, cfg, agreement{}, nil), newConn(far, server, cfg, agreement{}, nil)
+}
+
+// oneByLoop reads a message by a loop that it leaves, and returns its size.
+func oneByLoop(c *Conn) (size int, err error) {
+	for m, err := range c.Messages(context.Background()) {
+		return len(m.Data), err
+	}
+	return 0, errors.New("the loop ended")
+}
+
+// TestReadThatGivesUpTakesNothing gives up reads again and again while a Ping
+// waits for its Pong (V07): the stand-in sees it all the same.
+func TestReadThatGivesUpTakesNothing(t *testing.T) {
+	covers(t, "V07")
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, &Config{})
+		go s.Read(context.Background())
+		for range 20 {
+			pinged := make(chan error, 1)
+			go func() {
+				_, err := c.Ping(t.Context())
+				pinged <- err
+			}()
+			c.SetReadDeadline(time.Now().Add(-time.Second))
+			for range 5 {
+				_, _, err := c.Read(t.Context())
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			}
+			require.NoError(t, <-pinged)
+		}
+		c.CloseNow()
+		s.CloseNow()
+	})
+}
