@@ -78,11 +78,11 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 // openBrowser checks the options and waits for the browser's handshake.
 func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	if err := checkBrowserOptions(d.opts); err != nil {
-		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+		return nil, invalidRequest(err)
 	}
 	url, err := browserURL(d.target)
 	if err != nil {
-		return nil, &HandshakeError{Reason: "request is not valid", Err: err}
+		return nil, invalidRequest(err)
 	}
 	s, err := newBrowserSocket(url, d.cfg.Subprotocols)
 	if err != nil {

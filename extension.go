@@ -116,11 +116,12 @@ func (p *extensionParser) quoted() (string, bool) {
 	raw := p.rest[:end]
 	p.rest = p.rest[end+1:]
 	value := unescape(raw)
-	return value, !strings.HasSuffix(raw, `\`) && (value == "" || isToken(value))
+	return value, value == "" || isToken(value)
 }
 
 // unescape removes the backslashes of quoted pairs (RFC 9110, Section 5.6.4).
-// A quoted backslash stays, and is no token character.
+// A backslash that is quoted, or quotes nothing, stays, and is no token
+// character.
 func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s

@@ -244,7 +244,7 @@ func TestCheckFields(t *testing.T) {
 	covers(t, "C17", "S27", "U06", "Q.B14", "Q.J05")
 	for _, name := range []string{
 		"Sec-WebSocket-Key", "sec-websocket-accept", "Sec-Websocket-Version", "SEC-WEBSOCKET-EXTENSIONS",
-		"Sec-WebSocket-Protocol", "Upgrade", "connection", "Host", "content-length", "Transfer-Encoding",
+		"Sec-WebSocket-Protocol", "Upgrade", "connection", "Host", "content-length", "Transfer-Encoding", "trailer", "TE", "Keep-Alive",
 		"", "a b", "a:b", "a\r\nb", "ü",
 	} {
 		if checkFields(http.Header{name: {"x"}}) == nil {

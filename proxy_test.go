@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -193,6 +194,7 @@ func TestSOCKS(t *testing.T) {
 	}{
 		{"IPv4", "socks5://proxy", "ws://192.0.2.1:8080", []string{"050100", "0500", "05010001" + "c0000201" + "1f90", ok}},
 		{"IPv6", "socks5h://proxy", "ws://[2001:db8::1]", []string{"050100", "0500", "05010004" + "20010db8000000000000000000000001" + "0050", ok}},
+		{"IPv4 in IPv6", "socks5h://proxy", "ws://[::ffff:192.0.2.1]:8080", []string{"050100", "0500", "05010001" + "c0000201" + "1f90", ok}},
 		{"name", "socks5h://proxy", "ws://ab.c", []string{"050100", "0500", "05010003" + "04" + "61622e63" + "0050", ok}},
 		{"resolved name", "socks5://proxy", "ws://localhost", []string{"050100", "0500", "050100", ok}},
 		{"password", "socks5h://u:pw@proxy", "ws://ab.c", []string{"05020002", "0502", "01" + "0175" + "027077", "0100", "05010003" + "0461622e630050", ok}},
@@ -273,6 +275,46 @@ func TestSOCKSRefuses(t *testing.T) {
 				t.Errorf("connection is open: %v", err)
 			}
 		})
+	}
+}
+
+// TestSOCKSPasswordUnasked has a proxy ask for the password that was not
+// offered, and accept it.
+func TestSOCKSPasswordUnasked(t *testing.T) {
+	covers(t, "C04", "Q.B09")
+	near, far := net.Pipe()
+	go io.Copy(io.Discard, far)
+	go func() {
+		io.WriteString(far, "\x05\x02"+"\x01\x00")
+		far.Close()
+	}()
+	_, _, err := Dial(t.Context(), "ws://ab.c", through("socks5h://proxy", near))
+	if err == nil || !strings.Contains(err.Error(), "none of our authentication methods") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestProxyIsVerified has the certificate of a proxy verified for its own name,
+// whatever name the server has.
+func TestProxyIsVerified(t *testing.T) {
+	covers(t, "C03", "C05")
+	_, secure := echoServer(t)
+	for serverName, proxyName := range map[string]string{"wrong.example": "example.com", "example.com": "wrong.example"} {
+		near, far := net.Pipe()
+		go func() {
+			p := tls.Server(far, secure.TLS)
+			if _, err := http.ReadRequest(bufio.NewReader(p)); err == nil {
+				io.WriteString(p, "HTTP/1.1 407\r\n\r\n")
+			}
+			far.Close()
+		}()
+		opts := through("https://"+proxyName, near)
+		opts.TLS = trust(secure)
+		opts.TLS.ServerName = serverName
+		_, _, err := Dial(t.Context(), "wss://192.0.2.1", opts)
+		if verified := statusOf(err) == 407; verified != (proxyName == "example.com") {
+			t.Errorf("proxy %s, ServerName %s: got %v", proxyName, serverName, err)
+		}
 	}
 }
 

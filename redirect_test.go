@@ -130,7 +130,7 @@ func TestCredentialsStayAtOrigin(t *testing.T) {
 	opts := &DialOptions{
 		Redirects: 3,
 		Host:      "virtual.example",
-		Header:    http.Header{"cookie": {"secret"}, "X-A": {"b"}},
+		Header:    http.Header{"cookie": {"secret"}, "proxy-authorization": {"secret"}, "X-A": {"b"}},
 	}
 	before := opts.Header.Clone()
 	c, _, err := Dial(t.Context(), start, opts)
@@ -144,7 +144,8 @@ func TestCredentialsStayAtOrigin(t *testing.T) {
 	for i, r := range []*http.Request{a.requests[0], a.requests[1], b.requests[0], a.requests[2]} {
 		first := i < 2
 		_, password, _ := r.BasicAuth()
-		if first != (password == "password") || first != (r.Header.Get("Cookie") == "secret") || first != (r.Host == "virtual.example") {
+		if first != (password == "password") || first != (r.Header.Get("Cookie") == "secret") ||
+			first != (r.Header.Get("Proxy-Authorization") == "secret") || first != (r.Host == "virtual.example") {
 			t.Errorf("request %d to %s: %v", i, r.Host, r.Header)
 		}
 		if r.Header.Get("X-A") != "b" {
@@ -156,8 +157,39 @@ func TestCredentialsStayAtOrigin(t *testing.T) {
 	}
 }
 
+// TestUserinfoOfLocation has a server that sends the client on with a name and
+// password of its choice.
+func TestUserinfoOfLocation(t *testing.T) {
+	covers(t, "C20", "Q.B07")
+	a := newSite(t, (*httptest.Server).Start)
+	b := newSite(t, (*httptest.Server).Start)
+	for _, to := range []*site{a, b} {
+		c, _, err := Dial(t.Context(), a.to("ws://evil:password@"+strings.TrimPrefix(to.ws("/0"), "ws://")), &DialOptions{Redirects: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.CloseNow()
+		if r := to.requests[len(to.requests)-1]; r.URL.Path != "/0" || r.Header["Authorization"] != nil {
+			t.Errorf("got %s with %v", r.URL, r.Header)
+		}
+	}
+}
+
 func TestCertificateStaysAtOrigin(t *testing.T) {
 	covers(t, "C20", "Q.B07")
+	t.Run("Certificates", func(t *testing.T) {
+		certificateStaysAtOrigin(t, func(c *tls.Config, own []tls.Certificate) { c.Certificates = own })
+	})
+	t.Run("GetClientCertificate", func(t *testing.T) {
+		certificateStaysAtOrigin(t, func(c *tls.Config, own []tls.Certificate) {
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own[0], nil }
+		})
+	})
+}
+
+// certificateStaysAtOrigin has one server lead to another, and both ask for the
+// certificate that give sets.
+func certificateStaysAtOrigin(t *testing.T, give func(c *tls.Config, own []tls.Certificate)) {
 	asks := func(s *httptest.Server) {
 		s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 		s.StartTLS()
@@ -165,7 +197,7 @@ func TestCertificateStaysAtOrigin(t *testing.T) {
 	a, b := newSite(t, asks), newSite(t, asks)
 	config := trust(a.Server)
 	config.RootCAs.AddCert(b.Certificate())
-	config.Certificates = a.TLS.Certificates
+	give(config, a.TLS.Certificates)
 	config.ServerName = "example.com"
 	c, _, err := Dial(t.Context(), a.to(b.ws("/")), &DialOptions{Redirects: 1, TLS: config})
 	if err != nil {

@@ -393,6 +393,8 @@ func TestPolicies(t *testing.T) {
 		{"origin asks, wrapped", origin(fmt.Errorf("%w", unauthorized)), 401, "who are you\n"},
 		{"redirect", origin(&HandshakeError{Status: 307, Reason: "over there"}), 307, "over there\n"},
 		{"status that refuses nothing", origin(&HandshakeError{Status: 101}), 403, "origin is not allowed\n"},
+		{"status of success", origin(&HandshakeError{Status: 200, Reason: "fine"}), 403, "fine\n"},
+		{"status below those that refuse", origin(&HandshakeError{Status: 299}), 403, "origin is not allowed\n"},
 		{"subprotocol chosen", choose("b", nil), 101, "b"},
 		{"no subprotocol chosen", choose("", nil), 101, ""},
 		{"subprotocol not offered", choose("c", nil), 500, "no subprotocol is acceptable\n"},

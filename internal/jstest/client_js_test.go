@@ -302,6 +302,11 @@ func TestOptionsOfABrowser(t *testing.T) {
 		_, _, err := websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
 		require.ErrorContains(t, err, name+" cannot be set in a browser")
 		refused = append(refused, name)
+		for _, err := range websocket.Redial(t.Context(), os.Getenv("SERVER")+"/echo", opts, websocket.Backoff{}) {
+			var failed *websocket.RedialError
+			require.ErrorAs(t, err, &failed)
+			require.True(t, failed.Final, name)
+		}
 	}
 	require.ElementsMatch(t, optionFields(reflect.TypeFor[websocket.DialOptions]()), append(refused, honoured...))
 	dial(t, "/echo", &websocket.DialOptions{Config: websocket.Config{PingInterval: -1}})
