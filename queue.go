@@ -362,7 +362,7 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 		if ticket != nil {
 			ticket.ours = true
 		}
-		_, err = c.out.flush(ctx, ticket, false)
+		err = c.out.flush(ctx, ticket, false)
 	}
 	return 1, len(m.payload()), err
 }

@@ -33,27 +33,16 @@ func readNow(fd uintptr, p []byte) (n int, wait bool, err error) {
 // writeNow writes as much of p to fd as it takes without waiting.
 func writeNow(fd uintptr, p []byte) (written int, err error) {
 	for written < len(p) {
-		n, err := writeOnce(fd, p[written:])
-		if n == 0 || err != nil {
+		n, err := syscall.Write(int(fd), p[written:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return written, nil
+		case err != nil:
 			return written, err
 		}
 		written += n
 	}
 	return written, nil
-}
-
-// writeOnce writes what fd takes of p at once, which is nothing if it is full.
-func writeOnce(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), p)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			return 0, nil
-		case err != nil:
-			return 0, err
-		}
-		return n, nil
-	}
 }
