@@ -151,6 +151,8 @@ type browserSocket struct {
 	mu     sync.Mutex
 	events []js.Value    // of messages, and at last of the close
 	wake   chan struct{} // holds one: there are events
+
+	answered chan struct{} // closed when the Conn has sent its Close frame, or is gone
 }
 
 // newBrowserSocket begins to connect to url.
@@ -177,6 +179,8 @@ func newBrowserSocket(url string, subprotocols []string) (s *browserSocket, err 
 		opened: make(chan struct{}),
 		closed: make(chan struct{}),
 		wake:   make(chan struct{}, 1),
+
+		answered: make(chan struct{}),
 	}
 	s.ws.Set("binaryType", "arraybuffer")
 	s.on("open", func(js.Value) { close(s.opened) })
@@ -232,14 +236,17 @@ func (s *browserSocket) taken() []js.Value {
 }
 
 // deliver writes events to far as a server's frames, and closes far after the
-// last.
+// last, once a Close frame was answered.
 func (s *browserSocket) deliver(far net.Conn) {
 	defer far.Close()
 	var frame []byte
 	for {
 		for _, event := range s.taken() {
 			if event.Get("type").String() == "close" {
-				far.Write(appendCloseEvent(nil, event))
+				if frame := appendCloseEvent(nil, event); len(frame) > 0 {
+					far.Write(frame)
+					<-s.answered
+				}
 				return
 			}
 			frame = appendMessageEvent(frame[:0], event.Get("data"))
@@ -285,6 +292,8 @@ func appendCloseEvent(b []byte, event js.Value) []byte {
 // when the Conn is gone.
 func (s *browserSocket) forward(far net.Conn) {
 	defer s.ws.Call("close")
+	answer := sync.OnceFunc(func() { close(s.answered) })
+	defer answer()
 	var out frameJoiner
 	chunk := make([]byte, minBorrowed)
 	for {
@@ -299,6 +308,9 @@ func (s *browserSocket) forward(far net.Conn) {
 				break
 			}
 			s.call(op, p)
+			if op == opClose {
+				answer()
+			}
 		}
 	}
 }

@@ -368,7 +368,7 @@ func queuedMessage(c *Conn, n int) string {
 }
 
 // queueing has room for all the messages.
-var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: 8 * time.Second}
+var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: time.Minute}
 
 // TestCloseEmptiesTheQueue echoes by Send to a peer that reads nothing before it
 // has sent twice as much as is answered, and closes (V14): the peer gets every
