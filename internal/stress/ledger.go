@@ -241,20 +241,6 @@ func (l *ledger) underWay() bool {
 	return false
 }
 
-// size returns how many messages were begun and how many arrived.
-func (l *ledger) size() (begun, arrived int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, entries := range l.entries {
-		for _, e := range entries {
-			if e.seen {
-				arrived++
-			}
-		}
-	}
-	return l.begun + len(l.empty), arrived + l.emptySeen
-}
-
 func (w way) String() string {
 	if w == queued {
 		return "queued"

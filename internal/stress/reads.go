@@ -225,7 +225,6 @@ type streamed struct {
 	mr    *websocket.MessageReader
 	got   []byte
 	ended bool // all was read
-	fixed int  // of got, which were looked at
 }
 
 // streamActions are how a message is read with a MessageReader.
