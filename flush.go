@@ -137,14 +137,14 @@ func (w *frameWriter) joinLocked(start int64, size int, first byte) *ticket {
 	w.beginLocked()
 	w.heldSince = 0
 	w.work.head, w.data = w.data, nil
-	w.handForOwnLocked()
+	w.handLocked()
 	w.own = ticket{start: start, end: w.appended, first: first, flusher: true}
 	return &w.own
 }
 
-// handForOwnLocked hands the work to the call that writeOwn begins with. The
-// caller holds w.mu.
-func (w *frameWriter) handForOwnLocked() {
+// handLocked hands the work to the call that its flusher begins with. Whoever
+// makes somebody the flusher calls it. The caller holds w.mu.
+func (w *frameWriter) handLocked() {
 	if w.nc.raw != nil {
 		w.work.handed = len(w.work.head.b)
 	}
@@ -159,7 +159,7 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 		w.beginLocked()
 		w.loadLocked()
 		if !w.delegate {
-			w.handForOwnLocked()
+			w.handLocked()
 			w.own = t
 			w.own.flusher = true
 			return &w.own
@@ -300,6 +300,7 @@ func (w *frameWriter) ownWritten(err error) bool {
 	w.doneLocked()
 	if w.pendingLocked() {
 		w.loadLocked()
+		w.handLocked()
 		return w.promoteLocked()
 	}
 	w.restLocked()
@@ -467,8 +468,8 @@ const (
 // else.
 func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	for {
-		interrupted, err := w.push(ctx, t)
-		next, withdrawn, err := w.settle(t, interrupted, err, revocable)
+		n, interrupted, err := w.push(ctx, t)
+		next, withdrawn, err := w.settle(t, n, interrupted, err, revocable)
 		if next == dutyLead {
 			continue
 		}
@@ -492,17 +493,17 @@ func (w *frameWriter) flushNow() {
 // goroutine.
 func (w *frameWriter) passOn() {
 	for w.nc.raw != nil && w.work.external == nil {
-		start, before := w.traceStart(), w.left()
-		complete, err := w.tryWrite()
-		w.traceFlush(start, int(w.left()-before), err)
-		next, _, err := w.settle(nil, false, err, false)
+		start, size := w.traceStart(), w.work.handed-w.work.off
+		n, err := w.tryWrite()
+		w.traceFlush(start, n, err)
+		next, _, err := w.settle(nil, n, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
 		if next == dutyOver {
 			return
 		}
-		if !complete {
+		if n < size {
 			break
 		}
 	}
@@ -510,15 +511,14 @@ func (w *frameWriter) passOn() {
 }
 
 // advance enters n bytes of what was handed to a call, which is over, and wakes
-// those who wait for them. It reports whether the work is complete.
-func (w *frameWriter) advance(n int) (complete bool) {
+// those who wait for them.
+func (w *frameWriter) advance(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.advanceLocked(n)
 	if len(w.line) > 0 {
 		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
 	}
-	return w.work.off == w.work.size()
 }
 
 // advanceLocked enters n bytes of what was handed to a call, which is over. The
@@ -626,14 +626,16 @@ func (w *frameWriter) claim() bool {
 		return false
 	}
 	w.beginLocked()
-	return w.loadLocked()
+	w.loadLocked()
+	w.handLocked()
+	return true
 }
 
 // finishWork is the flusher that nobody waits for. Only the timeout limits it.
 func (w *frameWriter) finishWork() {
 	for {
-		_, err := w.push(context.Background(), nil)
-		next, _, err := w.settle(nil, false, err, false)
+		n, _, err := w.push(context.Background(), nil)
+		next, _, err := w.settle(nil, n, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
@@ -644,19 +646,23 @@ func (w *frameWriter) finishWork() {
 }
 
 // push writes the work until the bytes of t are out, or all of it if t is nil.
-// interrupted means that the error is the caller's, not the network's. If t is
-// nil or the connection's own, nobody's deadline applies but the timeout, which
-// begins anew whenever bytes have left.
-func (w *frameWriter) push(ctx context.Context, t *ticket) (interrupted bool, err error) {
+// n bytes are still to be entered. interrupted means that the error is the
+// caller's, not the network's. If t is nil or the connection's own, nobody's
+// deadline applies but the timeout, which begins anew whenever bytes have left.
+func (w *frameWriter) push(ctx context.Context, t *ticket) (n int, interrupted bool, err error) {
 	start, before := w.traceStart(), w.left()
-	defer func() { w.traceFlush(start, int(w.left()-before), err) }()
+	defer func() { w.traceFlush(start, int(w.left()-before)+n, err) }()
 	if err = w.wrote; err == nil && w.nc.raw != nil && w.work.external == nil {
-		_, err = w.tryWrite()
+		size := w.work.handed - w.work.off
+		if n, err = w.tryWrite(); err != nil || n == size {
+			return n, false, err
+		}
+		w.advance(n)
 	}
 	for err == nil && !w.isPushed(t) {
 		interrupted, err = w.pushSome(ctx, t == nil || t.ours)
 	}
-	return interrupted, err
+	return 0, interrupted, err
 }
 
 // isPushed reports whether push is over.
@@ -742,22 +748,18 @@ func (w *frameWriter) limit() instant {
 // never is the yield function of calls that nothing interrupts.
 func never() bool { return false }
 
-// tryWrite writes what the socket takes of the work, up to the end of a piece,
-// without waiting. It reports whether the work is complete.
-func (w *frameWriter) tryWrite() (complete bool, err error) {
-	if w.hand(math.MaxInt) == nil {
-		return true, nil
-	}
+// tryWrite writes what the socket takes of the work, which was handed over,
+// without waiting.
+func (w *frameWriter) tryWrite() (int, error) {
 	w.written, w.wrote = 0, nil
-	err = w.nc.raw.Write(w.onWritable)
-	complete = w.advance(w.written)
+	err := w.nc.raw.Write(w.onWritable)
 	switch {
 	case err == nil:
-		return complete, w.wrote
+		return w.written, w.wrote
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return complete, nil
+		return w.written, nil
 	}
-	return complete, err
+	return w.written, err
 }
 
 // hand returns up to limit bytes of the work, which belong to a call from now
@@ -869,12 +871,13 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 }
 
 // settle says what the flusher, whose ticket is t, has to do after push, which
-// returned interrupted and err. If it was interrupted, its bytes are withdrawn
+// returned n, interrupted and err. If it was interrupted, its bytes are withdrawn
 // if revocable is set and they have not begun to go out.
-func (w *frameWriter) settle(t *ticket, interrupted bool, err error, revocable bool) (next duty, withdrawn bool, _ error) {
+func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revocable bool) (next duty, withdrawn bool, _ error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushes++
+	w.advanceLocked(n)
 	if err != nil && !interrupted {
 		return dutyOver, false, w.breakLocked(err)
 	}
@@ -892,6 +895,7 @@ func (w *frameWriter) settle(t *ticket, interrupted bool, err error, revocable b
 		err = nil
 	case !interrupted:
 		w.loadLocked()
+		w.handLocked()
 		return dutyLead, false, nil
 	default:
 		withdrawn = w.giveUpLocked(t, revocable)
@@ -900,6 +904,7 @@ func (w *frameWriter) settle(t *ticket, interrupted bool, err error, revocable b
 		w.restLocked()
 		return dutyOver, withdrawn, err
 	}
+	w.handLocked()
 	if w.promoteLocked() {
 		return dutyOver, withdrawn, err
 	}

@@ -26,6 +26,7 @@ import (
 type fullNetwork struct {
 	near, far net.Conn
 	junk      int         // bytes that far has to read first
+	room      int         // what it may take at once when that was read
 	window    func(n int) // sets how many bytes are on the way, if that can be set
 }
 
@@ -83,7 +84,7 @@ func stuff(t *testing.T, near interface {
 	net.Conn
 	syscall.Conn
 }, far net.Conn) *fullNetwork {
-	f := &fullNetwork{near: near, far: far}
+	f := &fullNetwork{near: near, far: far, room: 200 << 10}
 	raw, err := near.SyscallConn()
 	require.NoError(t, err)
 	junk := make([]byte, 1<<10)
@@ -181,8 +182,8 @@ type withdrawal struct {
 	c     *Conn
 	cfg   Config
 	peer  role
-	early []byte        // what came before the peer reads
-	sent  []string      // what the peer is to get
+	early []byte         // what came before the peer reads
+	sent  []string       // what the peer is to get
 	calls sync.WaitGroup // of writers that nobody withdraws
 }
 
@@ -245,15 +246,16 @@ var withdrawnPlaces = []struct {
 	{"loaded", true,
 		func(t *testing.T, w *withdrawal) {
 			w.send(t, block(200))
-			w.send(t, block(256<<10))
-			w.inLine(t, 1)
+			w.send(t, block(w.net.room+5000))
+			w.until(t, "the next is not behind it", func(out *frameWriter) bool { return len(out.line) == 1 })
 		},
 		func(t *testing.T, w *withdrawal) {
-			w.inLine(t, 2)
+			w.inLine(t, 1+b2i(w.net.room > lendAbove)) // a large one waits as a frame
 			frame := headerSize(header{length: 200, masked: w.peer == server}) + 200
 			w.early = w.net.let(t, frame+10)
 			w.until(t, "it is not loaded", func(out *frameWriter) bool {
-				return len(out.line) == 1 && out.work.head != nil && out.line[0].start < out.pendingStartLocked()
+				last := out.line[len(out.line)-1]
+				return last.first != 0 && out.work.head != nil && last.start < out.pendingStartLocked() && out.work.off > 0
 			})
 		},
 	},
@@ -326,13 +328,13 @@ func (w *withdrawal) check(t *testing.T) {
 	peer := newConn(w.net.far, w.peer, w.cfg.settled(), agreedFor(w.peer, w.cfg.Compression), w.early)
 	defer peer.CloseNow()
 	ended := make(chan error, 1)
-	for i, way := range append(withdrawnWrites, withdrawnWrites...) {
-		w.sent = append(w.sent, strings.Repeat("withdrawn ", 40)+fmt.Sprint(i, way.name))
+	for i := range 2 * len(withdrawnWrites) {
+		w.sent = append(w.sent, strings.Repeat("withdrawn ", 60)+fmt.Sprint(i))
 	}
 	go func() {
 		more := w.sent[len(w.sent)-2*len(withdrawnWrites):]
 		for i, s := range more {
-			if err := withdrawnWrites[i%len(withdrawnWrites)].write(context.Background(), w.c, s); err != nil {
+			if err := withdrawnWrites[(i+1)%len(withdrawnWrites)].write(context.Background(), w.c, s); err != nil {
 				t.Error(err)
 			}
 		}
@@ -372,6 +374,9 @@ func TestWithdrawnBetweenOthers(t *testing.T) {
 					calls[i] = call{cancel, make(chan error, 1)}
 					s := strings.Repeat("the same as ever ", 20) + fmt.Sprint(i)
 					way := withdrawnWrites[rnd.IntN(3)]
+					if i == messages-1 { // a stream keeps others from waiting behind it
+						way = withdrawnWrites[3+rnd.IntN(2)]
+					}
 					go func() { calls[i].err <- way.write(ctx, w.c, s) }()
 					w.inLine(t, i+1)
 					if rnd.IntN(4) == 0 {
@@ -388,7 +393,7 @@ func TestWithdrawnBetweenOthers(t *testing.T) {
 					}
 					want = append(want, strings.Repeat("the same as ever ", 20)+fmt.Sprint(i))
 				}
-				w.expect(t, want)
+				w.expect(t, append(want, strings.Repeat("the same as ever ", 20)+"at last"))
 			})
 		}
 	}
@@ -400,7 +405,10 @@ func (w *withdrawal) expect(t *testing.T, want []string) {
 	peer := newConn(w.net.far, w.peer, w.cfg.settled(), agreedFor(w.peer, w.cfg.Compression), nil)
 	defer peer.CloseNow()
 	go func() {
-		if err := w.c.Drain(context.Background()); err != nil {
+		if err := w.c.WritePlain(context.Background(), Text, []byte(block(40<<10))); err != nil {
+			t.Error(err)
+		}
+		if err := w.c.WriteString(context.Background(), want[len(want)-1]); err != nil {
 			t.Error(err)
 		}
 		w.c.Close(CloseNormal, "")
@@ -413,6 +421,41 @@ func (w *withdrawal) expect(t *testing.T, want []string) {
 	})
 	require.ErrorIs(t, err, CloseNormal)
 	require.Equal(t, want, got)
+}
+
+// TestWithdrawnDuringCall gives up while the flusher is in a call that does not
+// block: it is waited for whether the call takes something of the message (V04).
+func TestWithdrawnDuringCall(t *testing.T) {
+	covers(t, "V04")
+	for _, taken := range []bool{false, true} {
+		w := newWithdrawal(t, fullUnix(t), server, nil)
+		w.send(t, block(200))
+		w.inLine(t, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 1)
+		go func() { errs <- w.c.WriteString(ctx, "given up") }()
+		w.inLine(t, 1)
+		out := &w.c.out
+		out.mu.Lock()
+		// As if the second was loaded with the first, which is out.
+		out.work.head.b = append(out.work.head.b, out.data.b...)
+		out.data.free()
+		out.data = nil
+		out.work.handed = out.work.size()
+		out.mu.Unlock()
+		cancel()
+		w.until(t, "it does not wait", func(out *frameWriter) bool { return out.tried != nil })
+		require.Empty(t, errs)
+		n := 0
+		if taken {
+			n = out.work.size() - 3
+		}
+		out.advance(n)
+		require.Equal(t, context.Canceled, <-errs)
+		out.mu.Lock()
+		require.Equal(t, taken, out.messages == 2)
+		out.mu.Unlock()
+	}
 }
 
 // TestContextIsKept sends messages that only those before them make small: one
@@ -442,4 +485,12 @@ func TestContextIsKept(t *testing.T) {
 			require.Less(t, c.Stats().CompressedOut, uint64(10*len(p)))
 		})
 	}
+}
+
+// b2i returns 1 for true.
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
