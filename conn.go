@@ -510,6 +510,8 @@ func (c *Conn) over(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	c.mu.Lock() // under which terminate ends the context first
+	defer c.mu.Unlock()
 	if end := c.terminal(); end != nil {
 		return end
 	}
