@@ -1,9 +1,9 @@
 // Package websocket is a WebSocket library: RFC 6455 for clients and servers,
 // with nothing but the standard library.
 //
-// A server turns requests into connections with [Handler] or [Accept], a
-// client opens one with [Dial]. A [Conn] reads and writes whole messages, or
-// streams them:
+// A server turns requests into connections with [Handler], [HandlerFunc] or
+// [Accept], a client opens one with [Dial]. A [Conn] reads and writes whole
+// messages, or streams them:
 //
 //	for m, err := range c.Messages(ctx) {
 //		if err != nil {
@@ -51,8 +51,8 @@
 //
 // The package is a house whose calls go down only:
 //
-//	server.go · client.go · proxy.go            front doors, once per connection
-//	client_js.go                                the door of a browser
+//	server.go · handler.go · client.go          front doors, once per connection
+//	proxy.go · client_js.go                     the way to them, and the door of a browser
 //	handshake.go                                requests, responses, tokens, extensions
 //	conn.go · message.go · send.go · queue.go   messages: the one floor that sees both halves
 //	stream.go · close.go · keepalive.go

@@ -21,19 +21,59 @@ func greet(c *websocket.Conn) error {
 	return c.WriteString(c.Context(), "hello")
 }
 
-// A policy can ask for authentication; ordinary middleware can as well.
+// users have a token each.
+var users = map[string]string{"Bearer open sesame": "Ali"}
+
+// A room that only users enter. What the connection needs of the request is
+// taken before it is answered: afterwards the request belongs to others.
+func ExampleHandler() {
+	enter := func(r *http.Request) (func(c *websocket.Conn) error, error) {
+		user, ok := users[r.Header.Get("Authorization")]
+		if !ok {
+			return nil, errors.New("not a user") // 403
+		}
+		room := r.PathValue("room")
+		return func(c *websocket.Conn) error {
+			return c.WriteString(c.Context(), user+" is in the "+room)
+		}, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/rooms/{room}", websocket.Handler(nil, enter))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	ctx := context.Background()
+	for _, token := range []string{"Bearer open sesame", "Bearer open barley"} {
+		c, _, err := websocket.Dial(ctx, server.URL+"/rooms/cave", &websocket.DialOptions{
+			Header: http.Header{"Authorization": {token}},
+		})
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		for m := range c.Messages(ctx) {
+			fmt.Printf("%s\n", m.Data)
+		}
+	}
+	// Output:
+	// Ali is in the cave
+	// websocket: opening handshake: server refused (HTTP status 403, body "request is not allowed")
+}
+
+// The function given to Handler, like a policy, can say how a request is
+// refused.
 func ExampleHandshakeError() {
-	opts := &websocket.AcceptOptions{Origin: func(r *http.Request) error {
-		if r.Header.Get("Authorization") != "Bearer open sesame" {
-			return &websocket.HandshakeError{
+	enter := func(r *http.Request) (func(c *websocket.Conn) error, error) {
+		if users[r.Header.Get("Authorization")] == "" {
+			return nil, &websocket.HandshakeError{
 				Status:   http.StatusUnauthorized,
 				Reason:   "a token is needed",
 				Response: &http.Response{Header: http.Header{"WWW-Authenticate": {"Bearer"}}},
 			}
 		}
-		return websocket.SameOrigin()(r)
-	}}
-	server := httptest.NewServer(websocket.HandlerFunc(opts, greet))
+		return greet, nil
+	}
+	server := httptest.NewServer(websocket.Handler(nil, enter))
 	defer server.Close()
 
 	_, _, err := websocket.Dial(context.Background(), server.URL, nil)

@@ -86,7 +86,6 @@ func ExampleRegistry() {
 			return nil
 		}))
 	srv := &http.Server{Addr: "localhost:8080", Handler: mux}
-	registry.Attach(srv)
 	go srv.ListenAndServe()
 
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -96,7 +95,7 @@ func ExampleRegistry() {
 	defer cancel()
 	err := errors.Join(
 		srv.Shutdown(ctx),
-		registry.Shutdown(ctx, websocket.CloseGoingAway, "server restarts"))
+		registry.Shutdown(ctx, websocket.CloseServiceRestart, "deploy"))
 	if err != nil {
 		log.Print(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"strconv"
@@ -57,7 +58,8 @@ type RedialError struct {
 	// Closed is the end of the last connection, nil if there was none.
 	Closed *CloseError
 	// Err is what went wrong: a [*HandshakeError], the [*CloseError] of a
-	// connection that a new one would share, or the context's error.
+	// connection that a new one would share, or, whatever else there was, the
+	// context's error, which also wraps the context's cause.
 	Err error
 }
 
@@ -89,24 +91,33 @@ func (e *RedialError) Unwrap() error { return e.Err }
 // it ends: an invalid request, a refusal by a status that does not pass (4xx
 // but 408, 425 and 429; 501 and 505; redirects), a connection that the peer
 // ended because of what we sent (1002, 1003, 1007, 1008, 1009, 1010), the end
-// of ctx. A connection that ends with 1000 ends the loop without an error.
+// of ctx. A connection that the peer ended with 1000 ends the loop without an
+// error.
 //
-// ctx bounds everything but the life of a connection. A body that leaves the
-// loop keeps its connection. How one ended is the cause of its context.
+// What this side ended passes, whatever the code: a limit or a time of Config,
+// a breach of the protocol by the peer, a Close by the body, whatever the peer
+// answers. A body that wants no more connections leaves the loop.
+//
+// ctx bounds everything but the life of a connection. If it has ended when the
+// body goes on, that is the final failure, however the connection ended. A body
+// that leaves the loop keeps its connection. How one ended is the cause of its
+// context.
 func Redial(ctx context.Context, url string, opts *DialOptions, b Backoff) iter.Seq2[*Conn, error] {
 	return func(yield func(*Conn, error) bool) {
 		r := redialer{ctx: ctx, backoff: b, yield: yield}
-		for {
-			c, _, err := Dial(ctx, url, opts)
-			if err == nil {
-				err = r.lend(c)
-			}
-			if err == nil || !r.failed(err) {
-				return
-			}
+		for r.attempt(url, opts) {
 		}
 	}
 }
+
+// A nextStep is what Redial does when an attempt is over.
+type nextStep uint8
+
+const (
+	dialAgain nextStep = iota
+	endQuietly
+	giveUp // with an error
+)
 
 // A redialer is one run of Redial's loop.
 type redialer struct {
@@ -117,29 +128,65 @@ type redialer struct {
 	closed   *CloseError
 }
 
-// lend yields c until it ends, and returns the end, or nil if the loop is over.
-func (r *redialer) lend(c *Conn) error {
+// attempt dials, and yields the connection until it ends. It reports whether to
+// go on.
+func (r *redialer) attempt(url string, opts *DialOptions) bool {
+	c, _, err := Dial(r.ctx, url, opts)
+	if err != nil {
+		return r.failed(err, nextAfterFailure(err))
+	}
 	began := time.Now()
 	if !r.yield(c, nil) {
-		return nil
+		return false
 	}
-	ended := c.Context().Err() != nil
 	c.Close(CloseNormal, "")
-	if !errors.As(context.Cause(c.Context()), &r.closed) || ended && r.closed.Code == CloseNormal {
-		return nil
-	}
+	r.closed = asCloseError(context.Cause(c.Context()))
 	if time.Since(began) >= r.backoff.max() {
 		r.failures = 0
 	}
-	return r.closed
+	return r.failed(r.closed, nextAfterEnd(r.closed, c.isClosing()))
 }
 
-// failed yields the failure err and waits. It reports whether to go on. The
-// body knows of a connection that ended, and is told only if that is final.
-func (r *redialer) failed(err error) bool {
+// nextAfterEnd returns what is next after a connection that ended with end. ours
+// is set if this side closed it: then a Close frame of the peer's is taken for
+// the answer, whatever it says. If it was more than that, the peer says it
+// again.
+func nextAfterEnd(end *CloseError, ours bool) nextStep {
+	switch {
+	case ours || !end.Received || end.Err != nil:
+		return dialAgain
+	case end.Code == CloseNormal:
+		return endQuietly
+	case isFinalCode(end.Code):
+		return giveUp
+	default:
+		return dialAgain
+	}
+}
+
+// nextAfterFailure returns what is next after Dial returned err.
+func nextAfterFailure(err error) nextStep {
+	var e *HandshakeError
+	if errors.As(err, &e) && (e.invalid || isFinalStatus(e.Status)) {
+		return giveUp
+	}
+	return dialAgain
+}
+
+// failed yields the failure err, if there is something to tell, and waits. It
+// reports whether to go on. The body knows of a connection that ended, and is
+// told only if that is final.
+func (r *redialer) failed(err error, next nextStep) bool {
+	if r.ctx.Err() != nil {
+		r.failures++
+		return r.over()
+	}
+	if next == endQuietly {
+		return false
+	}
 	r.failures++
 	e := &RedialError{Attempt: r.failures, Closed: r.closed, Err: err}
-	if e.Final = r.isFinal(err); !e.Final {
+	if e.Final = next == giveUp || r.failures == r.backoff.Attempts; !e.Final {
 		e.Wait = max(randomBelow(r.backoff.bound(r.failures)), retryAfter(err))
 	}
 	if _, known := err.(*CloseError); !known || e.Final {
@@ -148,6 +195,16 @@ func (r *redialer) failed(err error) bool {
 		}
 	}
 	return r.wait(e.Wait)
+}
+
+// over yields the end of the context, which is final, and returns false.
+func (r *redialer) over() bool {
+	err := r.ctx.Err()
+	if cause := context.Cause(r.ctx); cause != err {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	r.yield(nil, &RedialError{Attempt: r.failures, Final: true, Closed: r.closed, Err: err})
+	return false
 }
 
 // randomBelow returns a random duration below d, which is positive.
@@ -165,23 +222,7 @@ func (r *redialer) wait(d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-r.ctx.Done():
-		r.yield(nil, &RedialError{Attempt: r.failures, Final: true, Closed: r.closed, Err: r.ctx.Err()})
-		return false
-	}
-}
-
-// isFinal reports whether another attempt would be in vain.
-func (r *redialer) isFinal(err error) bool {
-	if r.ctx.Err() != nil || r.backoff.Attempts > 0 && r.failures >= r.backoff.Attempts {
-		return true
-	}
-	switch e := err.(type) {
-	case *HandshakeError:
-		return e.invalid || isFinalStatus(e.Status)
-	case *CloseError:
-		return isFinalCode(e.Code)
-	default:
-		return false
+		return r.over()
 	}
 }
 

@@ -57,13 +57,19 @@ func drain(c *Conn) {
 	}
 }
 
-// redialEvents runs Redial to its end and says what happened.
-func redialEvents(ctx context.Context, opts *DialOptions, b Backoff) (events []string) {
+// redialEvents runs Redial to its end, with a body that reads, and says what
+// happened.
+func redialEvents(ctx context.Context, opts *DialOptions, b Backoff) []string {
+	return redialEventsOf(ctx, opts, b, drain)
+}
+
+// redialEventsOf is redialEvents with another body.
+func redialEventsOf(ctx context.Context, opts *DialOptions, b Backoff, body func(c *Conn)) (events []string) {
 	for c, err := range Redial(ctx, "ws://example.com/", opts, b) {
 		var e *RedialError
 		switch {
 		case err == nil:
-			drain(c)
+			body(c)
 			events = append(events, "connection")
 		case !errors.As(err, &e):
 			events = append(events, err.Error())
@@ -113,6 +119,233 @@ func TestRedial(t *testing.T) {
 				time.Sleep(time.Minute)
 			})
 		})
+	}
+}
+
+// farEnd returns the script that opens a connection and runs a server's end of
+// it.
+func farEnd(end func(nc net.Conn, s *Conn)) answering {
+	return func(nc net.Conn, r *http.Request) {
+		io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r)))
+		end(nc, newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil))
+	}
+}
+
+// closes returns the script of a server that closes with code, 0 for none.
+func closes(code CloseCode) answering {
+	return farEnd(func(_ net.Conn, s *Conn) { s.Close(code, "") })
+}
+
+// echoes is the script of a server that answers our Close frame.
+var echoes = farEnd(func(_ net.Conn, s *Conn) { waitForEnd(s) })
+
+// waitForEnd reads until s has ended, and its answer has left.
+func waitForEnd(s *Conn) {
+	readToEnd(s)
+	<-s.goneChan()
+}
+
+// dozes is the script of a server that reads, and answers our Close frame, after
+// a second.
+var dozes = farEnd(func(_ net.Conn, s *Conn) {
+	time.Sleep(time.Second)
+	waitForEnd(s)
+})
+
+// sends returns the script of a server that sends wire, and answers our Close
+// frame.
+func sends(wire string) answering {
+	return farEnd(func(nc net.Conn, s *Conn) {
+		io.WriteString(nc, wire)
+		waitForEnd(s)
+	})
+}
+
+// says returns the script of a server that sends a Close frame with code once
+// ours has come, whatever that says.
+func says(code CloseCode) answering {
+	return func(nc net.Conn, r *http.Request) {
+		io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r)))
+		in := make([]byte, 1000)
+		nc.Read(in)
+		nc.Write([]byte{0x88, 2, byte(code >> 8), byte(code)})
+		nc.Close()
+	}
+}
+
+// isDeaf is the script of a server that reads nothing for an hour.
+func isDeaf(nc net.Conn, r *http.Request) {
+	io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r)))
+	time.Sleep(time.Hour)
+	nc.Close()
+}
+
+// The bodies of loops over Redial.
+var (
+	closesWith = func(code CloseCode) func(*Conn) { return func(c *Conn) { c.Close(code, "") } }
+	leavesOpen = func(*Conn) {}
+	dropsIt    = func(c *Conn) { c.CloseNow() }
+	overwhelms = func(c *Conn) {
+		for c.Send(Binary, make([]byte, 1000)) == nil {
+		}
+	}
+)
+
+// TestRedialLooksAtWhoEnded has every way in which a connection ends, by who
+// ended it and with what.
+func TestRedialLooksAtWhoEnded(t *testing.T) {
+	covers(t, "V19", "X20")
+	const on, quiet, final = "connection, connection", "connection", "connection, final after 1"
+	slow := Config{SlowConsumer: CloseSlow, MaxQueuedBytes: 10_000}
+	for _, c := range []struct {
+		who, how string
+		cfg      Config
+		peer     answering
+		body     func(c *Conn)
+		want     string
+	}{
+		{"the peer", "1000", Config{}, closes(CloseNormal), drain, quiet},
+		{"the peer", "1001", Config{}, closes(CloseGoingAway), drain, on},
+		{"the peer", "1002", Config{}, closes(CloseProtocolError), drain, final},
+		{"the peer", "1003", Config{}, closes(CloseUnsupportedData), drain, final},
+		{"the peer", "no code", Config{}, closes(0), drain, on},
+		{"the peer", "1007", Config{}, closes(CloseInvalidPayload), drain, final},
+		{"the peer", "1008", Config{}, closes(ClosePolicyViolation), drain, final},
+		{"the peer", "1009", Config{}, closes(CloseMessageTooBig), drain, final},
+		{"the peer", "1010", Config{}, closes(CloseMandatoryExtension), drain, final},
+		{"the peer", "1011", Config{}, closes(CloseInternalError), drain, on},
+		{"the peer", "1012", Config{}, closes(CloseServiceRestart), drain, on},
+		{"the peer", "1013", Config{}, closes(CloseTryAgainLater), drain, on},
+		{"the peer", "3000", Config{}, closes(3000), drain, on},
+		{"the peer", "4000", Config{}, closes(4000), drain, on},
+		{"the network", "no Close frame", Config{}, farEnd(func(_ net.Conn, s *Conn) { s.CloseNow() }), drain, on},
+
+		{"our times", "IdleTimeout", Config{IdleTimeout: time.Second}, echoes, drain, on},
+		{"our times", "IdleTimeout, peer deaf", Config{IdleTimeout: time.Second}, isDeaf, drain, on},
+		{"our times", "PongTimeout", Config{}, isDeaf, drain, on},
+		{"our limits", "MaxMessageSize", Config{MaxMessageSize: 3}, sends("\x81\x04abcd"), drain, on},
+		{"our limits", "MaxFragments", Config{MaxFragments: 1}, sends("\x01\x01a\x80\x01b"), drain, on},
+		{"our limits", "CloseSlow", slow, isDeaf, overwhelms, on},
+		{"our limits", "CloseSlow, peer answers", slow, dozes, overwhelms, on},
+		{"the protocol", "reserved opcode", Config{}, sends("\x83\x00"), drain, on},
+		{"the protocol", "text not UTF-8", Config{}, sends("\x81\x01\xff"), drain, on},
+
+		{"the body", "1000", Config{}, echoes, closesWith(CloseNormal), on},
+		{"the body", "1008", Config{}, echoes, closesWith(ClosePolicyViolation), on},
+		{"the body", "1009", Config{}, echoes, closesWith(CloseMessageTooBig), on},
+		{"the body", "no code", Config{}, echoes, closesWith(0), on},
+		{"the body", "4000", Config{}, echoes, closesWith(4000), on},
+		{"the body", "1008, answered 1000", Config{}, says(CloseNormal), closesWith(ClosePolicyViolation), on},
+		{"the body", "no code, answered 1000", Config{}, says(CloseNormal), closesWith(0), on},
+		{"the body", "CloseNow", Config{}, echoes, dropsIt, on},
+		{"the body", "nothing", Config{}, echoes, leavesOpen, on},
+		{"both", "1000 and 1008", Config{}, says(ClosePolicyViolation), closesWith(CloseNormal), on},
+		{"both", "nothing and 1003", Config{}, says(CloseUnsupportedData), leavesOpen, on},
+	} {
+		t.Run(c.who+", "+c.how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var dials []time.Time
+				opts := redialScripts(&dials, c.peer, closing(0, CloseNormal))
+				opts.Config = c.cfg
+				n := 0
+				body := func(conn *Conn) {
+					if n++; n == 1 {
+						c.body(conn)
+					} else {
+						drain(conn)
+					}
+				}
+				if got := strings.Join(redialEventsOf(t.Context(), opts, Backoff{Attempts: 9}, body), ", "); got != c.want {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+				time.Sleep(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// TestNextAfterEnd has ends that only races, and peers with faults, lead to.
+func TestNextAfterEnd(t *testing.T) {
+	covers(t, "V19")
+	for _, c := range []struct {
+		name string
+		end  CloseError
+		ours bool
+		want nextStep
+	}{
+		{"a limit, and the peer answers", CloseError{Code: CloseMessageTooBig, Received: true, Err: ErrMessageTooBig}, false, dialAgain},
+		{"a limit, and the peer ends with 1000", CloseError{Code: CloseNormal, Received: true, Err: ErrSlowConsumer}, false, dialAgain},
+		{"1000, and no answer", CloseError{Code: CloseNormal, Sent: true}, false, dialAgain},
+		{"1008, and no answer", CloseError{Code: ClosePolicyViolation, Sent: true}, false, dialAgain},
+		{"closed by us, and 1008", CloseError{Code: ClosePolicyViolation, Received: true}, true, dialAgain},
+	} {
+		if got := nextAfterEnd(&c.end, c.ours); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// TestRedialContextEndsBesideConnection lets the context end while a connection
+// is used, however that ends then: the context's error is what the loop is told
+// at last.
+func TestRedialContextEndsBesideConnection(t *testing.T) {
+	covers(t, "V19")
+	reason := errors.New("the user left")
+	for _, c := range []struct {
+		name string
+		peer answering
+		body func(c *Conn)
+	}{
+		{"left open", echoes, leavesOpen},
+		{"closed by the body", echoes, closesWith(CloseNormal)},
+		{"dropped by the body", echoes, dropsIt},
+		{"closed by the peer", closes(CloseNormal), drain},
+		{"refused by the peer", closes(ClosePolicyViolation), drain},
+		{"cut by the peer", farEnd(func(_ net.Conn, s *Conn) { s.CloseNow() }), drain},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				var dials []time.Time
+				var last error
+				for conn, err := range Redial(ctx, "ws://h", redialScripts(&dials, c.peer), Backoff{}) {
+					if last = err; err == nil {
+						cancel(reason)
+						c.body(conn)
+					}
+				}
+				var e *RedialError
+				if !errors.As(last, &e) || !e.Final || !errors.Is(e.Err, context.Canceled) || !errors.Is(e.Err, reason) || e.Closed == nil {
+					t.Errorf("got %v", last)
+				}
+				var end *CloseError
+				if errors.As(last, &end) {
+					t.Errorf("the error tells of the connection: %v", last)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// TestRedialContextEndsBesideFailure lets the context end in a dial that fails
+// for another reason.
+func TestRedialContextEndsBesideFailure(t *testing.T) {
+	covers(t, "V19")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		cancel()
+		return nil, errors.New("connection refused")
+	}
+	var errs []error
+	for _, err := range Redial(ctx, "ws://h", &DialOptions{NetDial: dial}, Backoff{}) {
+		errs = append(errs, err)
+	}
+	var e *RedialError
+	if len(errs) != 1 || !errors.As(errs[0], &e) || !e.Final || e.Err != context.Canceled {
+		t.Errorf("got %v", errs)
 	}
 }
 
