@@ -346,6 +346,12 @@ func (d *deflation) sent(before, after int) {
 	d.compressedOut.Add(uint64(after))
 }
 
+// withdrawn takes from the counts what sent entered.
+func (d *deflation) withdrawn(before, after int) {
+	d.deflatedOut.Add(-uint64(before))
+	d.compressedOut.Add(-uint64(after))
+}
+
 // received counts a message, or a part, that came compressed.
 func (d *deflation) received(before, after int) {
 	d.compressedIn.Add(uint64(before))

@@ -27,11 +27,16 @@ import (
 //
 // # Writing
 //
-// Writers that come together share a system call. A write whose context ends
-// while it waits is withdrawn, and nothing is sent. Once its bytes have begun
-// to go out they are finished in the background, within
-// Config.WriteTimeout. Over TLS an interrupted record cannot be resumed: there
-// a write that is interrupted in the middle ends the connection.
+// Writers that come together share a system call. A write whose context ends,
+// or whose deadline passes, before its bytes have begun to go out is withdrawn:
+// nothing is sent, and [Stats] do not count it. Once they have begun, which on
+// a net.Conn other than a socket is when they were handed to its Write, they
+// are finished in the background as long as the peer takes something within
+// Config.WriteTimeout. Over TLS those who wait share records, and an interrupted
+// record cannot be resumed: there a write that is interrupted in the middle ends
+// the connection.
+//
+// What [Conn.Send] took and replies that are held are never withdrawn.
 //
 // While more whole messages wait to be read, small replies are held, so that
 // they leave together: at the latest when the reader waits for input, or after

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -23,6 +24,7 @@ type flushing struct {
 	wrote   error
 	await   bool // onWritable waits until the socket takes something
 	vector  vector
+	tried   chan struct{} // closed when a call that does not block is over; nil if nobody waits
 	quiet   chan struct{} // closed when nobody flushes any more; nil if nobody waits
 }
 
@@ -55,17 +57,25 @@ func (w *frameWriter) wakeQuietLocked() {
 }
 
 // work is what the flusher writes: head, then external. off counts what is
-// on the network. Of head, the data stream begins at dataStart.
+// on the network, handed what is there or in the call under way. What is not
+// handed may change under w.mu: frames are withdrawn. Of head, the data stream
+// begins at dataStart.
 type work struct {
 	head      *buffer
 	dataStart int
 	external  []byte
 	off       int
+	handed    int
 	final     bool // the Close frame is at the end of head
 }
 
 // size returns the number of bytes of the work.
-func (k *work) size() int { return len(k.head.b) + len(k.external) }
+func (k *work) size() int {
+	if k.head == nil {
+		return 0
+	}
+	return len(k.head.b) + len(k.external)
+}
 
 // rest returns what of the work can be written next in one piece.
 func (k *work) rest() []byte {
@@ -87,6 +97,7 @@ func (k *work) span(final *buffer) int64 {
 // A ticket is a place in the data stream that its owner waits for.
 type ticket struct {
 	start, end int64
+	first      byte // of the frame's header; 0 if it is no frame
 	final      bool // waits for the Close frame
 	flusher    bool // it is flushing.own: its owner flushes
 	ours       bool // its owner is the connection: no deadline of the user ends its wait
@@ -107,23 +118,36 @@ const (
 // maxIdleTickets is how many tickets are kept to be used again.
 const maxIdleTickets = 64
 
-// joinLocked enters size bytes that were appended at start. It makes their
-// owner the flusher, or puts it in the line, and returns the ticket; or holds
-// the bytes and returns nil. The caller holds w.mu.
-func (w *frameWriter) joinLocked(start int64, size int) *ticket {
+// joinLocked enters a frame of size bytes that was appended at start, whose
+// first byte is given. It makes its owner the flusher, or puts it in the line,
+// and returns the ticket; or holds the bytes and returns nil. The caller holds
+// w.mu.
+func (w *frameWriter) joinLocked(start int64, size int, first byte) *ticket {
 	w.appended = start + int64(size)
 	if w.heldLocked() {
 		return nil
 	}
+	if first&bitRSV1 != 0 {
+		w.doubt = start + 1
+	}
 	if w.busy || w.urgent != nil || w.delegate {
-		return w.queueLocked(ticket{start: start, end: w.appended})
+		return w.queueLocked(ticket{start: start, end: w.appended, first: first})
 	}
 	// As queueLocked does, on less stack.
 	w.beginLocked()
 	w.heldSince = 0
 	w.work.head, w.data = w.data, nil
-	w.own = ticket{start: start, end: w.appended, flusher: true}
+	w.handLocked()
+	w.own = ticket{start: start, end: w.appended, first: first, flusher: true}
 	return &w.own
+}
+
+// handLocked hands the work to the call that its flusher begins with. Whoever
+// makes somebody the flusher calls it. The caller holds w.mu.
+func (w *frameWriter) handLocked() {
+	if w.nc.raw != nil {
+		w.work.handed = len(w.work.head.b)
+	}
 }
 
 // queueLocked gives t's owner its part in the flushing. The caller holds w.mu.
@@ -135,6 +159,7 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 		w.beginLocked()
 		w.loadLocked()
 		if !w.delegate {
+			w.handLocked()
 			w.own = t
 			w.own.flusher = true
 			return &w.own
@@ -199,19 +224,19 @@ func (w *frameWriter) loadLocked() bool {
 
 // flush waits until the bytes of t are on the network, or is the one who
 // writes them. When ctx or the user's deadline ends first, bytes that have not
-// begun to go out are withdrawn, if revocable says that no later ones build on
-// them; others are finished by somebody else. Then flush returns the reason
-// and the connection lives on. t must not be used afterwards.
-func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) error {
+// begun to go out are withdrawn, if revocable is set, and withdrawn says so;
+// others are finished by somebody else. Then flush returns the reason and the
+// connection lives on. t must not be used afterwards.
+func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	if t == nil {
-		return nil
+		return false, nil
 	}
 	if t.flusher {
 		return w.lead(ctx, t, revocable)
 	}
-	err := w.wait(ctx, t, revocable)
+	withdrawn, err = w.wait(ctx, t, revocable)
 	if t.state == ticketLeading {
-		err = w.lead(ctx, t, revocable)
+		withdrawn, err = w.lead(ctx, t, revocable)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -219,22 +244,22 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) erro
 		t.next, w.idle = w.idle, t
 		w.idles++
 	}
-	return err
+	return withdrawn, err
 }
 
 // wait stands in the line until t is woken, or leaves it when ctx ends or the
 // user's deadline passes.
-func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) error {
+func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	if err := w.awaitWake(ctx, t); err != nil {
-		if w.leaveLine(t, revocable) {
-			return err
+		if left, withdrawn := w.leaveLine(t, revocable); left {
+			return withdrawn, err
 		}
 		<-t.wake
 	}
 	if t.state == ticketFailed {
-		return w.failure()
+		return false, w.failure()
 	}
-	return nil
+	return false, nil
 }
 
 // awaitWake waits until t is woken, ctx ends, or the deadline passes that holds
@@ -258,24 +283,25 @@ func (w *frameWriter) writeOwn(t *ticket) bool {
 	if !t.flusher || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
 		return false
 	}
-	w.written = 0
+	w.written, w.wrote = 0, nil
 	return w.ownWritten(w.nc.raw.Write(w.onWritable))
 }
 
 // ownWritten enters what writeOwn wrote, and reports whether that ends the
-// flushing.
+// flushing, or somebody else goes on with it.
 func (w *frameWriter) ownWritten(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.work.off += w.written
-	w.progress.Add(uint64(w.written))
+	w.advanceLocked(w.written)
 	if err != nil || w.work.off < w.work.size() {
+		w.handLocked()
 		return false
 	}
 	w.flushes++
 	w.doneLocked()
 	if w.pendingLocked() {
 		w.loadLocked()
+		w.handLocked()
 		return w.promoteLocked()
 	}
 	w.restLocked()
@@ -290,23 +316,61 @@ func (w *frameWriter) failure() error {
 }
 
 // leaveLine takes t out of the line, unless it has been woken. Its bytes are
-// withdrawn unless they are being written.
-func (w *frameWriter) leaveLine(t *ticket, revocable bool) bool {
+// withdrawn unless they have begun to go out.
+func (w *frameWriter) leaveLine(t *ticket, revocable bool) (left, withdrawn bool) {
+	for {
+		left, withdrawn, tried := w.tryLeave(t, revocable)
+		if tried == nil {
+			return left, withdrawn
+		}
+		<-tried
+	}
+}
+
+// tryLeave is leaveLine, but returns a channel if a call that does not block
+// must end before it is known whether bytes of t have begun to go out.
+func (w *frameWriter) tryLeave(t *ticket, revocable bool) (left, withdrawn bool, tried <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.flushing == nil {
-		return false
+		return false, false, nil
 	}
 	i := slices.Index(w.line, t)
 	if i < 0 {
-		return false
+		return false, false, nil
+	}
+	if at := w.placeLocked(t); revocable && w.nc.raw != nil && at >= w.work.off && at < w.work.handed {
+		if w.tried == nil {
+			w.tried = make(chan struct{})
+		}
+		return false, false, w.tried
 	}
 	w.line = slices.Delete(w.line, i, i+1)
 	t.state = ticketDone
-	if at := t.start - w.pendingStartLocked(); revocable && at >= 0 {
-		w.data = cutOut(w.data, int(at), int(t.end-t.start))
-		w.forgetLocked(t)
+	return true, revocable && w.takeBackLocked(t), nil
+}
+
+// placeLocked returns where in the work the bytes of t begin, which is behind
+// its end if they are pending. The caller holds w.mu.
+func (w *frameWriter) placeLocked(t *ticket) int {
+	return w.work.dataStart + int(t.start-w.sent)
+}
+
+// takeBackLocked removes the bytes of t, unless they have begun to go out or are
+// in the call under way. The caller holds w.mu.
+func (w *frameWriter) takeBackLocked(t *ticket) (withdrawn bool) {
+	size := int(t.end - t.start)
+	pending := t.start - w.pendingStartLocked()
+	at := w.placeLocked(t)
+	switch {
+	case size == 0, pending < 0 && at < w.work.handed:
+		return false
+	case pending >= 0:
+		w.data = cutOut(w.data, int(pending), size)
+	default:
+		w.work.head = cutOut(w.work.head, at, size)
 	}
+	w.forgetLocked(t)
 	return true
 }
 
@@ -320,8 +384,9 @@ func (w *frameWriter) pendingStartLocked() int64 {
 	return w.appended - int64(n)
 }
 
-// forgetLocked takes the bytes of t, which were cut out, from the data stream.
-// Some may have waited for nothing else. The caller holds w.mu.
+// forgetLocked takes the bytes of t, which were cut out, from the data stream
+// and from the statistics. Some may have waited for nothing else. The caller
+// holds w.mu.
 func (w *frameWriter) forgetLocked(t *ticket) {
 	size := t.end - t.start
 	w.appended -= size
@@ -331,7 +396,28 @@ func (w *frameWriter) forgetLocked(t *ticket) {
 			later.end -= size
 		}
 	}
+	switch {
+	case w.doubt == t.start+1:
+		w.doubt = math.MaxInt64
+	case w.doubt > t.end && w.doubt != math.MaxInt64:
+		w.doubt -= size
+	}
+	w.frames--
+	if t.first&bitFIN != 0 {
+		w.messages--
+	}
 	w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+}
+
+// mayRefer reports whether the next message may refer to those that were
+// compressed before it: not to one that may still be withdrawn, or that was.
+// Then the compressor must forget. The caller has the sending turn.
+func (w *frameWriter) mayRefer() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	doubt := w.doubt
+	w.doubt = 0
+	return doubt == 0 || w.outLocked() >= doubt
 }
 
 // cutOut removes up to n bytes at the given place from b. A buffer without
@@ -345,6 +431,16 @@ func cutOut(b *buffer, at, n int) *buffer {
 	return nil
 }
 
+// outLocked returns how far the data stream is on the network. The caller holds
+// w.mu.
+func (w *frameWriter) outLocked() int64 {
+	if w.flushing == nil || w.work.head == nil {
+		return w.sent
+	}
+	n := int64(max(w.work.off-w.work.dataStart, 0))
+	return w.sent + min(n, w.work.span(w.final))
+}
+
 // reachedLocked reports whether what t waits for is on the network. A nil
 // ticket waits for nothing. The caller holds w.mu.
 func (w *frameWriter) reachedLocked(t *ticket) bool {
@@ -354,52 +450,85 @@ func (w *frameWriter) reachedLocked(t *ticket) bool {
 	if t.final {
 		return w.finished
 	}
-	return w.sent >= t.end
+	return w.outLocked() >= t.end
 }
 
-// lead writes until the bytes of t are out and somebody else is the flusher,
-// or nothing is left to write.
-func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) error {
-	ours := t == nil || t.ours
+// A duty is what a flusher has to do after a write.
+type duty uint8
+
+const (
+	dutyOver duty = iota // nothing: another is the flusher, or nobody
+	dutyLead             // write on
+	dutyPass             // its own bytes are out, but others are left that nobody waits for
+)
+
+// lead writes until the bytes of t are out, and leaves the rest to somebody
+// else.
+func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
 	for {
-		n, interrupted, err := w.push(ctx, ours)
-		more, err := w.settle(t, n, interrupted, err, revocable)
-		if !more {
-			return err
+		n, interrupted, err := w.push(ctx, t)
+		next, withdrawn, err := w.settle(t, n, interrupted, err, revocable)
+		if next == dutyLead {
+			continue
 		}
+		if next == dutyPass {
+			w.passOn()
+		}
+		return withdrawn, err
 	}
 }
 
 // flushNow makes what is pending leave without making the caller wait: what a
 // socket does not take at once is written by a goroutine of its own.
 func (w *frameWriter) flushNow() {
-	if !w.claim() {
-		return
+	if w.claim() {
+		w.passOn()
 	}
+}
+
+// passOn is what a flusher does that waits for nothing: it writes what the
+// socket takes at once, and leaves the rest to who waits for it, or to a
+// goroutine.
+func (w *frameWriter) passOn() {
 	for w.nc.raw != nil && w.work.external == nil {
-		start := w.traceStart()
+		start, size := w.traceStart(), w.work.handed-w.work.off
 		n, err := w.tryWrite()
 		w.traceFlush(start, n, err)
-		if err == nil && w.work.off+n < w.work.size() {
-			w.advance(n)
-			break
-		}
-		more, err := w.settle(nil, n, false, err, false)
+		next, _, err := w.settle(nil, n, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
-		if !more {
+		if next == dutyOver {
 			return
+		}
+		if n < size {
+			break
 		}
 	}
 	go w.finishWork()
 }
 
-// advance enters n written bytes of work that goes on.
+// advance enters n bytes of what was handed to a call, which is over, and wakes
+// those who wait for them.
 func (w *frameWriter) advance(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.advanceLocked(n)
+	if len(w.line) > 0 {
+		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+	}
+}
+
+// advanceLocked enters n bytes of what was handed to a call, which is over. The
+// caller holds w.mu.
+func (w *frameWriter) advanceLocked(n int) {
 	w.work.off += n
+	w.work.handed = w.work.off
+	w.progress.Add(uint64(n))
+	if w.tried != nil {
+		close(w.tried)
+		w.tried = nil
+	}
 }
 
 // flushHeld makes what is held leave, before the caller waits for input. It
@@ -466,7 +595,8 @@ func (w *frameWriter) flushFinal(ctx context.Context) error {
 	}
 	t := w.queueLocked(ticket{start: w.appended, end: w.appended, final: true, ours: true})
 	w.mu.Unlock()
-	return w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, false)
+	return err
 }
 
 // flushAll waits until all that was appended is on the network. With ours set,
@@ -482,7 +612,8 @@ func (w *frameWriter) flushAll(ctx context.Context, ours bool) error {
 		t = w.queueLocked(ticket{start: w.appended, end: w.appended, ours: ours})
 	}
 	w.mu.Unlock()
-	return w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, false)
+	return err
 }
 
 // claim makes the caller the flusher if nobody is and something is pending.
@@ -493,67 +624,80 @@ func (w *frameWriter) claim() bool {
 		return false
 	}
 	w.beginLocked()
-	return w.loadLocked()
+	w.loadLocked()
+	w.handLocked()
+	return true
 }
 
 // finishWork is the flusher that nobody waits for. Only the timeout limits it.
 func (w *frameWriter) finishWork() {
 	for {
-		n, _, err := w.push(context.Background(), true)
-		more, err := w.settle(nil, n, false, err, false)
+		n, _, err := w.push(context.Background(), nil)
+		next, _, err := w.settle(nil, n, false, err, false)
 		if err != nil {
 			w.broken(err)
 		}
-		if !more {
+		if next == dutyOver {
 			return
 		}
 	}
 }
 
-// push writes the work, as far as it goes. interrupted means that the error is
-// the caller's, not the network's. With own set, nobody's deadline applies but
-// the timeout, which begins anew whenever bytes have left.
-func (w *frameWriter) push(ctx context.Context, own bool) (n int, interrupted bool, err error) {
-	start := w.traceStart()
-	defer func() { w.traceFlush(start, n, err) }()
-	if w.nc.raw != nil && w.work.external == nil {
-		n, err = w.tryWrite()
+// push writes the work until the bytes of t are out, or all of it if t is nil.
+// n bytes are still to be entered. interrupted means that the error is the
+// caller's, not the network's. If t is nil or the connection's own, nobody's
+// deadline applies but the timeout, which begins anew whenever bytes have left.
+func (w *frameWriter) push(ctx context.Context, t *ticket) (n int, interrupted bool, err error) {
+	start, before := w.traceStart(), w.left()
+	defer func() { w.traceFlush(start, int(w.left()-before)+n, err) }()
+	if err = w.wrote; err == nil && w.nc.raw != nil && w.work.external == nil {
+		size := w.work.handed - w.work.off
+		if n, err = w.tryWrite(); err != nil || n == size {
+			return n, false, err
+		}
+		w.advance(n)
 	}
-	for err == nil && w.work.off+n < w.work.size() {
-		var m int
-		m, interrupted, err = w.pushSome(ctx, own, w.work.off+n)
-		n += m
+	for err == nil && !w.isPushed(t) {
+		interrupted, err = w.pushSome(ctx, t == nil || t.ours)
 	}
-	return n, interrupted, err
+	return 0, interrupted, err
 }
 
-// pushSome writes some of the work from off on, and waits until it is taken.
-func (w *frameWriter) pushSome(ctx context.Context, own bool, off int) (n int, interrupted bool, err error) {
+// isPushed reports whether push is over.
+func (w *frameWriter) isPushed(t *ticket) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.work.off == w.work.size() || t != nil && w.reachedLocked(t)
+}
+
+// pushSome writes some of the work, and waits until it is taken.
+func (w *frameWriter) pushSome(ctx context.Context, own bool) (interrupted bool, err error) {
 	var yield func() bool
 	if own {
 		yield = never
 	}
 	limit := w.limit()
 	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
-		return 0, err == ctx.Err() || err == os.ErrDeadlineExceeded, err
+		return err == ctx.Err() || err == os.ErrDeadlineExceeded, err
 	}
-	n, err = w.writeSome(off)
+	err = w.writeSome()
 	fired := w.guard.ifMade().disarm()
-	w.progress.Add(uint64(n))
 	bare := fired && w.guard.ifMade().emulates()
 	if err == nil || !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, false, err
+		return false, err
 	}
 	late := limit != 0 && limit.until() <= 0
 	switch {
+	case late && !bare && w.isPushed(nil): // what it waited for was withdrawn
+		return false, nil
 	case late && !(fired && ctx.Err() != nil):
-		return n, false, &writeTimeout{w.cfg.WriteTimeout, err}
+		return false, &writeTimeout{w.cfg.WriteTimeout, err}
 	case w.fragile || bare:
-		return n, false, interruption(ctx, err)
+		return false, interruption(ctx, err)
 	case fired:
-		return n, true, ctx.Err()
+		return true, ctx.Err()
 	}
-	return n, !own, err
+	return !own, err
 }
 
 // interruption returns why a call was interrupted that ended with err, on a
@@ -602,24 +746,33 @@ func (w *frameWriter) limit() instant {
 // never is the yield function of calls that nothing interrupts.
 func never() bool { return false }
 
-// tryWrite writes what the socket takes of the work, up to the end of a piece,
+// tryWrite writes what the socket takes of the work, which was handed over,
 // without waiting.
 func (w *frameWriter) tryWrite() (int, error) {
-	n, err := w.writeRaw()
-	w.progress.Add(uint64(n))
-	return n, err
-}
-
-// writeRaw writes to the socket by onWritable.
-func (w *frameWriter) writeRaw() (int, error) {
 	w.written, w.wrote = 0, nil
 	err := w.nc.raw.Write(w.onWritable)
-	if err == nil {
-		err = w.wrote
-	} else if errors.Is(err, os.ErrDeadlineExceeded) && !w.await {
-		err = nil
+	switch {
+	case err == nil:
+		return w.written, w.wrote
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return w.written, nil
 	}
 	return w.written, err
+}
+
+// hand returns up to limit bytes of the work, which belong to a call from now
+// until advance is told how many of them it took. There are none when the work
+// is complete.
+func (w *frameWriter) hand(limit int) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.work.off == w.work.size() {
+		return nil
+	}
+	p := w.work.rest()
+	p = p[:min(len(p), limit)]
+	w.work.handed = w.work.off + len(p)
+	return p
 }
 
 // Sizes in bytes of what is handed to a net.Conn at once, where it does not say
@@ -627,34 +780,68 @@ func (w *frameWriter) writeRaw() (int, error) {
 // for each piece.
 const (
 	maxPiece       = 32 << 10
+	maxRecord      = 16 << 10  // over TLS
 	maxVectorPiece = 128 << 10 // of a payload, beside a frame header
 )
 
-// writeSome writes some of the work from off on: what the socket takes once it
-// takes something, or one piece.
-func (w *frameWriter) writeSome(off int) (int, error) {
-	head, external := w.work.head.b, w.work.external
-	switch {
-	case w.nc.raw != nil && (external == nil || off >= len(head)):
-		return w.writeAwaited(off)
-	case w.nc.raw != nil:
-		return w.vector.write(w.nc.Conn, head[off:], external[:min(len(external), maxVectorPiece)])
+// writeSome writes some of the work: what the socket takes once it takes
+// something, or one piece.
+func (w *frameWriter) writeSome() error {
+	if w.nc.raw != nil && (w.work.external == nil || w.work.off >= len(w.work.head.b)) {
+		w.written, w.wrote, w.await = 0, nil, true
+		err := w.nc.raw.Write(w.onWritable)
+		w.await = false
+		if err == nil {
+			err = w.wrote
+		}
+		return err
 	}
-	rest := external
-	if off < len(head) {
-		rest = head[off:]
+	p := w.hand(w.pieceSize())
+	if p == nil {
+		return nil
+	}
+	var n int
+	var err error
+	if w.nc.raw != nil {
+		n, err = w.vector.write(w.nc.Conn, p, w.work.external[:min(len(w.work.external), maxVectorPiece)])
 	} else {
-		rest = rest[off-len(head):]
+		n, err = writeConn(w.nc, p)
 	}
-	return writeConn(w.nc, rest[:min(len(rest), maxPiece)])
+	w.advance(n)
+	return err
 }
 
-// writeAwaited waits until the socket takes something of the work from off on.
-func (w *frameWriter) writeAwaited(off int) (int, error) {
-	before := w.work.off
-	w.work.off, w.await = off, true
-	defer func() { w.work.off, w.await = before, false }()
-	return w.writeRaw()
+// pieceSize returns how much is handed to a net.Conn that waits until it has
+// taken all of it. Frames of others who wait are not in it, so that they can be
+// withdrawn; but over TLS they share records.
+func (w *frameWriter) pieceSize() int {
+	switch {
+	case w.nc.raw != nil:
+		return math.MaxInt // of what goes before a payload; nobody else waits
+	case w.fragile:
+		return maxRecord
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.line {
+		if at := w.placeLocked(t); t.end > t.start && at > w.work.off {
+			return min(at-w.work.off, maxPiece)
+		}
+	}
+	return maxPiece
+}
+
+// writeReady is called while the flusher waits, when the socket may take
+// something of the work. It reports whether the wait is over. While it waits
+// nothing is handed over, so that frames can be withdrawn.
+func (w *frameWriter) writeReady(fd uintptr) bool {
+	p := w.hand(math.MaxInt)
+	if p == nil {
+		return true
+	}
+	w.written, w.wrote = writeOnce(fd, p)
+	w.advance(w.written)
+	return w.written > 0 || w.wrote != nil
 }
 
 // A vector is memory for writing two slices in one system call.
@@ -689,45 +876,51 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// settle enters n written bytes of the work, wakes those whose bytes are out,
-// and decides who goes on: more is true if it is the caller, whose ticket is
-// t. err is what push returned.
-func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revocable bool) (more bool, _ error) {
+// settle says what the flusher, whose ticket is t, has to do after push, which
+// returned n, interrupted and err. If it was interrupted, its bytes are withdrawn
+// if revocable is set and they have not begun to go out.
+func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revocable bool) (next duty, withdrawn bool, _ error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flushes++
-	w.work.off += n
+	w.advanceLocked(n)
 	if err != nil && !interrupted {
-		return false, w.breakLocked(err)
+		return dutyOver, false, w.breakLocked(err)
 	}
 	if w.dead {
 		w.guard.ifMade().release()
 		w.work.head.free()
 		w.restLocked()
-		return false, w.err
+		return dutyOver, false, w.err
 	}
-	if w.work.off == w.work.size() {
+	w.retireLocked()
+	switch {
+	case w.reachedLocked(t):
+		err = nil
+	case !interrupted:
+		w.loadLocked()
+		w.handLocked()
+		return dutyLead, false, nil
+	default:
+		withdrawn = w.giveUpLocked(t, revocable)
+	}
+	if !w.loadLocked() {
+		w.restLocked()
+		return dutyOver, withdrawn, err
+	}
+	w.handLocked()
+	if w.promoteLocked() {
+		return dutyOver, withdrawn, err
+	}
+	return dutyPass, withdrawn, err
+}
+
+// retireLocked ends the work if all of it is on the network. The caller, who is
+// the flusher, holds w.mu.
+func (w *frameWriter) retireLocked() {
+	if w.work.head != nil && w.work.off == w.work.size() {
 		w.doneLocked()
 	}
-	switch reached := w.reachedLocked(t); {
-	case reached:
-		err = nil
-	case interrupted:
-		w.withdrawLocked(t, revocable)
-	default:
-		w.loadLocked()
-		return true, nil
-	}
-	switch {
-	case !w.loadLocked():
-		w.restLocked()
-	case w.promoteLocked():
-	case interrupted:
-		go w.finishWork()
-	default:
-		return true, nil
-	}
-	return false, err
 }
 
 // doneLocked retires the work, which is on the network, and wakes those who
@@ -771,30 +964,19 @@ func (w *frameWriter) promoteLocked() bool {
 	return true
 }
 
-// withdrawLocked takes back the bytes of t, whose owner was the flusher and
-// gave up. If they have begun to go out, they become independent of memory
-// that was lent. The caller holds w.mu.
-func (w *frameWriter) withdrawLocked(t *ticket, revocable bool) {
-	if pending := w.pendingStartLocked(); t.start >= pending {
-		if revocable && t.end > t.start {
-			w.data = cutOut(w.data, int(t.start-pending), int(t.end-t.start))
-			w.forgetLocked(t)
-		}
-		return
-	}
-	at := w.work.dataStart + int(t.start-w.sent)
-	if !revocable || t.end == t.start || w.work.off > at {
-		w.work.takeOver()
-		return
-	}
+// giveUpLocked withdraws the bytes of t, whose owner was the flusher. If they
+// have begun to go out, they become independent of memory that was lent. The
+// caller holds w.mu.
+func (w *frameWriter) giveUpLocked(t *ticket, revocable bool) (withdrawn bool) {
+	external := w.work.external // which is of t, if it is of anybody
 	w.work.external = nil
-	w.work.head = cutOut(w.work.head, at, int(t.end-t.start))
-	w.forgetLocked(t)
-	if w.work.head == nil {
-		w.work = work{}
-	} else if w.work.off == w.work.size() {
-		w.doneLocked()
+	if revocable && w.takeBackLocked(t) {
+		w.retireLocked()
+		return true
 	}
+	w.work.external = external
+	w.work.takeOver()
+	return false
 }
 
 // takeOver copies an external payload into the head.

@@ -181,7 +181,8 @@ func (n *netConn) send(p []byte) error {
 	if err != nil {
 		return c.writeError(n.ctx, err)
 	}
-	err = c.writeError(n.ctx, c.out.flush(n.ctx, ticket, false))
+	_, err = c.out.flush(n.ctx, ticket, false)
+	err = c.writeError(n.ctx, err)
 	if err != nil && c.writable() == nil {
 		n.behind = true
 		return nil

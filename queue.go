@@ -362,7 +362,7 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 		if ticket != nil {
 			ticket.ours = true
 		}
-		err = c.out.flush(ctx, ticket, false)
+		_, err = c.out.flush(ctx, ticket, false)
 	}
 	return 1, len(m.payload()), err
 }
@@ -394,21 +394,18 @@ const maxAtOnce = 256 << 10
 // has pending, and does that.
 //
 // A MessageWriter that nobody closes keeps the turn, and a peer may not read:
-// when nothing has left for half of CloseTimeout, what is queued is given up, so
-// that the Close frame can still leave.
+// when nothing has come or gone for half of CloseTimeout, and an eighth of it
+// before it is over, what is queued is given up, so that the Close frame can
+// still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
 	if c.queue.Load().awaitRoom() == nil {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	latest, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(ctx, latest.Add(-c.cfg.CloseTimeout/8))
 	defer cancel()
-	patience := time.AfterFunc(c.cfg.CloseTimeout/2, cancel)
-	defer patience.Stop()
-	for left := c.out.left(); ; {
-		if now := c.out.left(); now != left {
-			left = now
-			patience.Reset(c.cfg.CloseTimeout / 2)
-		}
+	defer c.whileMoving(c.cfg.CloseTimeout/2, cancel)()
+	for {
 		room := c.queue.Load().awaitRoom()
 		if room == nil {
 			return nil
@@ -430,6 +427,28 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// whileMoving calls f once no byte has come or gone for so long: a peer that
+// sends may read later. stop prevents that.
+func (c *Conn) whileMoving(limit time.Duration, f func()) (stop func() bool) {
+	moved := func() uint64 { return c.out.left() + c.in.received.Load() }
+	var mu sync.Mutex // until the timer is known
+	mu.Lock()
+	defer mu.Unlock()
+	before := moved()
+	var timer *time.Timer
+	timer = time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if after := moved(); after != before {
+			before = after
+			timer.Reset(limit)
+			return
+		}
+		f()
+	})
+	return timer.Stop
 }
 
 // awaitQueued waits until messages that appendQueued appended are out.

@@ -35,10 +35,9 @@ type outgoing struct {
 
 // An encoded message is the frame that it becomes.
 type encoded struct {
-	first     byte
-	payload   []byte
-	scratch   *buffer // holds payload, unless that is the application's
-	revocable bool    // no later message refers to it
+	first   byte
+	payload []byte
+	scratch *buffer // holds payload, unless that is the application's
 }
 
 // free gives the scratch back.
@@ -48,11 +47,12 @@ func (e encoded) free() { e.scratch.free() }
 // enters the compressor's window: it must be appended before any other message
 // is encoded. The caller has the sending turn.
 func (c *Conn) encode(m outgoing) encoded {
-	e := encoded{first: bitFIN | byte(m.typ), payload: m.payload, revocable: true}
+	e := encoded{first: bitFIN | byte(m.typ), payload: m.payload}
 	d := c.deflate
 	if d == nil || m.plain || len(m.payload) < d.threshold {
 		return e
 	}
+	c.forgetDoubtful()
 	if m.shared != nil {
 		p, smaller := m.shared.deflated(d)
 		if !smaller {
@@ -69,8 +69,16 @@ func (c *Conn) encode(m outgoing) encoded {
 		e.payload = e.scratch.b
 	}
 	e.first |= bitRSV1
-	e.revocable = !d.takeover
 	return e
+}
+
+// forgetDoubtful makes the compressor forget if it would refer to a message that
+// may never leave: one that waits can be withdrawn only as long as nothing refers
+// to it. The caller has the sending turn.
+func (c *Conn) forgetDoubtful() {
+	if c.deflate.takeover && !c.out.mayRefer() {
+		c.deflate.compressor.Forget()
+	}
 }
 
 // Write sends p as one message. It returns when the message is on the network,
@@ -98,7 +106,7 @@ func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
 		if ticket == nil || c.out.writeOwn(ticket) {
 			return nil
 		}
-		err = c.out.flush(ctx, ticket, true)
+		_, err = c.out.flush(ctx, ticket, true)
 	}
 	return c.writeError(ctx, err)
 }
@@ -126,7 +134,10 @@ func (c *Conn) write(ctx context.Context, m outgoing) error {
 	e, ticket, err := c.appendMessage(ctx, m)
 	defer e.free()
 	if err == nil {
-		err = c.out.flush(ctx, ticket, e.revocable)
+		var withdrawn bool
+		if withdrawn, err = c.out.flush(ctx, ticket, true); withdrawn && e.first&bitRSV1 != 0 {
+			c.deflate.withdrawn(len(m.payload), len(e.payload))
+		}
 	}
 	return c.writeError(ctx, err)
 }

@@ -17,3 +17,8 @@ func readNow(uintptr, []byte) (n int, wait bool, err error) {
 func writeNow(uintptr, []byte) (written int, err error) {
 	return 0, errors.ErrUnsupported
 }
+
+// writeOnce is not called on this system.
+func writeOnce(uintptr, []byte) (int, error) {
+	return 0, errors.ErrUnsupported
+}

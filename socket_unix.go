@@ -30,7 +30,8 @@ func readNow(fd uintptr, p []byte) (n int, wait bool, err error) {
 	}
 }
 
-// writeNow writes as much of p to fd as it takes without waiting.
+// writeNow writes as much of p to fd as it takes without waiting. It is the
+// deepest of all calls that a goroutine makes which does not wait.
 func writeNow(fd uintptr, p []byte) (written int, err error) {
 	for written < len(p) {
 		n, err := syscall.Write(int(fd), p[written:])
@@ -45,4 +46,20 @@ func writeNow(fd uintptr, p []byte) (written int, err error) {
 		written += n
 	}
 	return written, nil
+}
+
+// writeOnce writes what fd takes of p at once, which is nothing if it is full.
+func writeOnce(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return 0, nil
+		case err != nil:
+			return 0, err
+		}
+		return n, nil
+	}
 }

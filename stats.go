@@ -10,10 +10,12 @@ import "sync/atomic"
 // hooks of a [Trace] instead.
 type Stats struct {
 	// MessagesIn and MessagesOut count data messages: those received to their
-	// end and found valid, and those handed to the writer to their end.
+	// end and found valid, and those handed to the writer to their end and not
+	// withdrawn.
 	MessagesIn, MessagesOut uint64
 	// FramesIn and FramesOut count frames of all kinds: those whose header
-	// was received and found valid, and those handed to the writer.
+	// was received and found valid, and those handed to the writer and not
+	// withdrawn.
 	FramesIn, FramesOut uint64
 	// BytesIn and BytesOut count what was read from the network and what was
 	// written to it, frame headers included.

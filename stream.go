@@ -284,7 +284,7 @@ type MessageWriter struct {
 	typ     MessageType
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
-	begun   bool    // the first fragment was appended
+	begun   bool    // the first fragment was held, or cannot be withdrawn
 	err     error   // permanent
 }
 
@@ -402,10 +402,17 @@ func (w *MessageWriter) Close() error {
 func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
 	e := w.encode(p, fin)
 	defer e.free()
+	if now {
+		w.c.out.hold.Store(false)
+	}
 	ticket, err := w.c.out.append(e.first, e.payload)
 	if err == nil {
-		w.begun = true
-		err = w.c.out.flush(w.ctx, ticket, false)
+		var withdrawn bool
+		withdrawn, err = w.c.out.flush(w.ctx, ticket, !w.begun)
+		if withdrawn && e.first&bitRSV1 != 0 {
+			w.c.deflate.withdrawn(len(p), len(e.payload))
+		}
+		w.begun = w.begun || !withdrawn
 	}
 	if err == nil && now && ticket == nil {
 		err = w.c.out.flushAll(w.ctx, false)
@@ -429,6 +436,9 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	d := w.c.deflate
 	if d == nil {
 		return e
+	}
+	if !w.begun {
+		w.c.forgetDoubtful()
 	}
 	e.scratch = borrow(len(p))
 	if fin != 0 {

@@ -14,7 +14,8 @@ type Trace struct {
 	Handshake func(HandshakeTrace)
 	// FrameIn is called for each frame whose header was received and found valid.
 	FrameIn func(FrameTrace)
-	// FrameOut is called for each frame handed to the writer.
+	// FrameOut is called for each frame handed to the writer, also for one that
+	// is withdrawn before it leaves.
 	FrameOut func(FrameTrace)
 	// Flush is called after each write to the network.
 	Flush func(FlushTrace)

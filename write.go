@@ -55,6 +55,7 @@ type frameWriter struct {
 	finalOut  chan struct{} // closed when finished is set; nil if nobody waits
 	appended  int64
 	sent      int64
+	doubt     int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: of none
 	heldSince instant
 	holdTimer *time.Timer
 
@@ -79,8 +80,11 @@ func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) 
 	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
+			if w.await {
+				return w.writeReady(fd)
+			}
 			w.written, w.wrote = writeNow(fd, w.work.rest())
-			return !w.await || w.written > 0 || w.wrote != nil
+			return true
 		}
 	}
 }
@@ -121,7 +125,7 @@ func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
 	w.data = w.data.grown(size)
 	w.data = appendFrame(w.data, h, payload)
 	w.count(h)
-	return w.joinLocked(w.appended, size), nil
+	return w.joinLocked(w.appended, size, first), nil
 }
 
 // appendInPlaceLocked is append for a payload that is taken from where it is.
@@ -132,8 +136,12 @@ func (w *frameWriter) appendInPlaceLocked(h header, payload []byte) *ticket {
 	w.count(h)
 	start := w.appended
 	w.appended += int64(headerSize(h) + len(payload))
-	t := w.queueLocked(ticket{start: start, end: w.appended})
+	if h.first&bitRSV1 != 0 {
+		w.doubt = start + 1
+	}
+	t := w.queueLocked(ticket{start: start, end: w.appended, first: h.first})
 	w.work.external = payload
+	w.work.handed = w.work.off // to a call that waits, which has not begun
 	return t
 }
 

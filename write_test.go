@@ -38,6 +38,12 @@ func readFrames(t testing.TB, r io.Reader) (payloads []string, opcodes []opcode)
 	t.Helper()
 	b, err := io.ReadAll(r)
 	require.NoError(t, err)
+	return framesIn(t, b)
+}
+
+// framesIn parses all frames in b.
+func framesIn(t testing.TB, b []byte) (payloads []string, opcodes []opcode) {
+	t.Helper()
 	for len(b) > 0 {
 		h, n, v := parseHeader(b)
 		require.Equal(t, noViolation, v)
