@@ -69,6 +69,146 @@ func TestPureFloors(t *testing.T) {
 	}
 }
 
+// waiting are the methods that wait for the network to take something, or for
+// others who write.
+var waiting = map[string][]string{
+	"frameWriter": {"flush", "wait", "awaitWake", "lead", "push", "pushSome", "writeSome", "finishWork", "flushAll", "flushFinal"},
+	"Conn":        {"Flush", "Drain", "Write", "WriteString", "write", "writeFrame", "takeSending", "enqueue", "close", "emptyQueue"},
+}
+
+// readingFiles and readingFuncs are what reads.
+var (
+	readingFiles = []string{"read.go", "message.go"}
+	readingFuncs = []string{
+		"takeReading", "awaitReading", "endRead", "receive", "beginMessage", "beforeWait", "afterWait",
+		"readControlFrame", "handleControl", "discardAll", "peerCloses", "failProtocol", "openReader",
+	}
+)
+
+// TestReadingCannotWaitForWriting follows the calls that reading makes, but not
+// what goes on a goroutine of its own: none leads to a method that waits (V05).
+func TestReadingCannotWaitForWriting(t *testing.T) {
+	covers(t, "V05")
+	g := parseCalls(t)
+	for _, name := range readingFuncs {
+		require.Contains(t, g.names(), name)
+	}
+	for receiver, names := range waiting {
+		for _, name := range names {
+			require.Contains(t, g.names(), name)
+			require.NotNil(t, g.method(receiver, name), "%s.%s", receiver, name)
+		}
+	}
+	for f, decl := range g.bodies {
+		file := fileOf(g.fset, decl.Pos())
+		if slices.Contains(readingFiles, file) || slices.Contains(readingFuncs, f.Name()) || receiverOf(f) == "MessageReader" {
+			g.follow(t, f, f.Name())
+		}
+	}
+}
+
+// calls are the functions of the package and what they call.
+type calls struct {
+	fset   *token.FileSet
+	uses   map[*ast.Ident]types.Object
+	bodies map[*types.Func]*ast.FuncDecl
+	seen   map[*types.Func]bool
+}
+
+// parseCalls returns the calls of the package.
+func parseCalls(t *testing.T) *calls {
+	g := &calls{
+		fset:   token.NewFileSet(),
+		uses:   make(map[*ast.Ident]types.Object),
+		bodies: make(map[*types.Func]*ast.FuncDecl),
+		seen:   make(map[*types.Func]bool),
+	}
+	files := parseFloors(t, g.fset)
+	defs := make(map[*ast.Ident]types.Object)
+	var noImports importError
+	cfg := types.Config{Importer: noImports, Error: func(error) {}}
+	cfg.Check("websocket", g.fset, files, &types.Info{Uses: g.uses, Defs: defs})
+	for _, file := range files {
+		for _, d := range file.Decls {
+			decl, ok := d.(*ast.FuncDecl)
+			if f, isFunc := defs[identOf(decl)].(*types.Func); ok && isFunc {
+				g.bodies[f] = decl
+			}
+		}
+	}
+	return g
+}
+
+// identOf returns the name in decl, or nil.
+func identOf(decl *ast.FuncDecl) *ast.Ident {
+	if decl == nil {
+		return nil
+	}
+	return decl.Name
+}
+
+// names returns the names of all functions and methods.
+func (g *calls) names() (names []string) {
+	for f := range g.bodies {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// method returns a method, or nil.
+func (g *calls) method(receiver, name string) *types.Func {
+	for f := range g.bodies {
+		if f.Name() == name && receiverOf(f) == receiver {
+			return f
+		}
+	}
+	return nil
+}
+
+// follow reports what f calls that waits. way says how it was come to.
+func (g *calls) follow(t *testing.T, f *types.Func, way string) {
+	if slices.Contains(waiting[receiverOf(f)], f.Name()) {
+		t.Errorf("%s waits", way)
+		return
+	}
+	decl := g.bodies[f]
+	if decl == nil || g.seen[f] {
+		return
+	}
+	g.seen[f] = true
+	ast.Inspect(decl, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			return false
+		case *ast.CallExpr:
+			if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "AfterFunc" {
+				return false
+			}
+		case *ast.Ident:
+			if callee, ok := g.uses[n].(*types.Func); ok {
+				g.follow(t, callee, way+" > "+callee.Name())
+			}
+		}
+		return true
+	})
+}
+
+// receiverOf returns the name of the type that f is a method of.
+func receiverOf(f *types.Func) string {
+	recv := f.Signature().Recv()
+	if recv == nil {
+		return ""
+	}
+	at := recv.Type()
+	if p, ok := at.(*types.Pointer); ok {
+		at = p.Elem()
+	}
+	if named, ok := at.(*types.Named); ok {
+		return named.Obj().Name()
+	}
+	return ""
+}
+
 // An importError is an importer that finds nothing: only the package's own
 // names matter here.
 type importError struct{}
