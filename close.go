@@ -218,11 +218,16 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 }
 
 // queueClose appends our Close frame, unless there is one, and refuses all that
-// comes later. It does not flush.
+// comes later. It does not flush. Should somebody else have closed before, the
+// peer is told what that one said.
 func (c *Conn) queueClose(code CloseCode, reason string, cause error) error {
 	c.refuse(code, reason, cause)
-	_, err := c.out.finish(appendClosePayload(nil, code, reason), c.closing.Load())
-	c.queue.Load().fail(c.closing.Load())
+	first := c.closing.Load()
+	if code = first.Code; code == CloseNoStatus {
+		code = 0
+	}
+	_, err := c.out.finish(appendClosePayload(nil, code, first.Reason), first)
+	c.queue.Load().fail(first)
 	return err
 }
 
@@ -257,9 +262,11 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 			c.leaveReading()
 			return c.over(ctx)
 		}
-		err := c.terminal()
-		if err == nil {
+		var err error
+		if c.ending.Load() == nil {
 			err = c.discardAll(caller{ctx: ctx, own: true})
+		} else {
+			err = errEnding // somebody else has read the end
 		}
 		c.endRead(err)
 		if err == errEnding {

@@ -158,6 +158,9 @@ func (c *Conn) endLending(who borrower) {
 // leave it. Should the caller give up, another one takes its place.
 func (c *Conn) awaitReading(ctx context.Context) error {
 	g := c.guardReads()
+	if err := c.terminal(); err != nil {
+		return err
+	}
 	if g.expired() {
 		return os.ErrDeadlineExceeded
 	}
@@ -193,8 +196,8 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 		return nil
 	}
 	t.leave(w)
-	if err == errEnded {
-		return c.terminal()
+	if end := c.terminal(); end != nil {
+		return end
 	}
 	if ended := c.over(ctx); ended != nil {
 		return ended
@@ -347,6 +350,9 @@ func (c *Conn) writeError(ctx context.Context, err error) error {
 
 // judgeWriteError is writeError when there is an error.
 func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
+	if end := c.terminal(); end != nil {
+		return end
+	}
 	switch {
 	case err == errEnding:
 		return c.awaitEnd(caller{ctx: ctx, own: true})
@@ -445,7 +451,7 @@ func (c *Conn) terminate(end *CloseError, drop bool) bool {
 	c.mu.Unlock()
 
 	c.out.fail(end, drop)
-	c.queue.Load().fail(end)
+	c.queue.Load().end(end)
 	c.readGuard.ifMade().release()
 	if drop {
 		c.out.guard.ifMade().release() // otherwise closeTransport does, when nobody writes any more

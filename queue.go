@@ -18,6 +18,7 @@ type sendQueue struct {
 	movingBy int
 	pumping  bool
 	err      error
+	ended    bool          // err is the terminal error
 	room     chan struct{} // closed when something left; nil if nobody waits
 	dropped  uint64
 	lost     int // messages and payload bytes that were given up at the end
@@ -31,8 +32,11 @@ func (c *Conn) sendQueue() *sendQueue {
 	}
 	c.queue.CompareAndSwap(nil, new(sendQueue))
 	q := c.queue.Load()
-	if err := c.writable(); err != nil {
-		q.fail(err) // who ended the connection may have come before the queue
+	// Who ended the connection may have come before the queue.
+	if err := c.terminal(); err != nil {
+		q.end(err)
+	} else if err := c.writable(); err != nil {
+		q.fail(err)
 	}
 	return q
 }
@@ -126,6 +130,7 @@ func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
 		switch {
 		case slow:
+			c.refuse(ClosePolicyViolation, tooSlow, ErrSlowConsumer) // before another closes
 			go c.closeSlow()
 			return err
 		case err != nil:
@@ -251,7 +256,9 @@ func (q *sendQueue) refuse(err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.err = err
+	if !q.ended {
+		q.err = err
+	}
 	if q.room != nil {
 		close(q.room)
 		q.room = nil
@@ -285,6 +292,17 @@ func (q *sendQueue) givenUp(clean bool) error {
 	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost, bytes)
 }
 
+// end is fail with the terminal error, which no other replaces. q may be nil.
+func (q *sendQueue) end(err error) {
+	if q == nil {
+		return
+	}
+	q.fail(err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err, q.ended = err, true
+}
+
 // fail drops all messages and refuses others with err. q may be nil.
 func (q *sendQueue) fail(err error) {
 	if q == nil {
@@ -292,7 +310,9 @@ func (q *sendQueue) fail(err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.err = err
+	if !q.ended {
+		q.err = err
+	}
 	for len(q.entries) > 0 {
 		m := q.pop()
 		q.lost++
@@ -462,9 +482,12 @@ func (c *Conn) awaitQueued(messages, bytes int) {
 	c.writeError(context.Background(), err)
 }
 
+// tooSlow is the reason that the peer is told by closeSlow.
+const tooSlow = "reads too slowly"
+
 // closeSlow ends a connection whose queue was full.
 func (c *Conn) closeSlow() {
-	c.close(ClosePolicyViolation, "reads too slowly", ErrSlowConsumer)
+	c.close(ClosePolicyViolation, tooSlow, ErrSlowConsumer)
 }
 
 // Queued returns how many messages that Send took are not on the network, and

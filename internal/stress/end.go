@@ -57,14 +57,12 @@ func (e *end) ends(at int64) {
 	e.first = min(e.first, at)
 }
 
-// excuse enters why the connection may end from a moment on, unasked.
+// excuse enters why the connection may end from a moment on, unasked, or in
+// another way than asked.
 func (e *end) excuse(at int64, format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.first < at {
-		return // it is ending
-	}
-	e.first = at
+	e.first = min(e.first, at)
 	if len(e.excuses) < 5 {
 		e.excuses = append(e.excuses, fmt.Sprintf(format, args...))
 	}

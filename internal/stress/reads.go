@@ -2,7 +2,6 @@ package stress
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -253,7 +252,7 @@ func (s *streamed) again(err error) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case err == os.ErrDeadlineExceeded:
 		return s.judge(err) == gaveUp
 	case err == io.EOF:
 		s.ended = true
@@ -273,7 +272,7 @@ func (s *streamed) judge(err error) outcome {
 	if s.judgeRead(c, err) {
 		return done
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == os.ErrDeadlineExceeded {
 		return gaveUp
 	}
 	return over
