@@ -303,6 +303,7 @@ func (c *Conn) afterWait(by caller, err error) error {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.readGuard.ifMade().obeyed()
 		return cause
 	case c.readGuard.ifMade().emulates():
 		return c.fail(cause) // the interruption closed the net.Conn

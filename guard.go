@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -33,6 +34,7 @@ type guard struct {
 	ctx     bool        // it listens to the registered context
 	foreign bool        // the deadline on nc is not the user's
 	bare    bool        // nc has no deadlines: interruptions close it
+	obeys   bool        // a deadline in the past has ended a call
 	alarm   *time.Timer // interrupts an armed call at its deadline, if nc is bare
 
 	leftover instant         // the deadline that the last call left on nc; 0 for none
@@ -226,13 +228,40 @@ func (g *guard) kick() {
 	}
 }
 
-// canKick reports whether a kick ends a call: not on a net.Conn without
-// deadlines.
+// canKick reports whether a kick is known to end a call: not on a net.Conn
+// without deadlines, and on one that is no socket only once it has been tried.
 func (g *guard) canKick() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.nc.raw != nil || g.obeys || isSocket(g.nc.Conn)
+}
+
+// isSocket reports whether nc is a connection of package net, or TLS over one:
+// these obey deadlines.
+func isSocket(nc net.Conn) bool {
+	switch nc := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *tls.Conn:
+		return isSocket(nc.NetConn())
+	}
+	return false
+}
+
+// mayObey reports whether deadlines are worth a trial. It sets one to see
+// whether there are any.
+func (g *guard) mayObey() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.set(g.user)
 	return !g.bare
+}
+
+// obeyed notes that a deadline has ended a call.
+func (g *guard) obeyed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.obeys = true
 }
 
 // interrupt makes the armed call return. The caller holds g.mu.

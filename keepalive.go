@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -215,10 +217,18 @@ func (c *Conn) readAside() error {
 			return errEnding
 		case c.isClosing():
 			return c.discardAll(by)
+		case c.msg.open && !c.guardReads().canKick():
+			// A MessageReader may need no more bytes, and could not have the turn.
+			c.foundData()
+			return nil
 		}
 		var err error
 		if c.betweenFrames() && !c.in.dataWaits() {
-			err = c.readControlFrame(by)
+			if c.mustTryDeadline() {
+				err = c.tryDeadline(by)
+			} else {
+				err = c.readControlFrame(by)
+			}
 		} else {
 			c.foundData()
 			if c.in.err != nil || len(c.in.unread()) >= c.in.small || !c.guardReads().canKick() {
@@ -230,6 +240,31 @@ func (c *Conn) readAside() error {
 			return err
 		}
 	}
+}
+
+// mustTryDeadline reports whether it is to be found out, before the stand-in
+// waits for the next frame, whether a deadline ends a read.
+func (c *Conn) mustTryDeadline() bool {
+	g := c.guardReads()
+	return !g.canKick() && len(c.in.unread()) == 0 && g.mayObey()
+}
+
+// tryDeadline finds out whether a deadline ends a read. A net.Conn that does not
+// obey it waits for the next frame instead, which is what the stand-in does
+// anyway.
+func (c *Conn) tryDeadline(by caller) error {
+	g := c.guardReads()
+	if err := g.arm(by.ctx, past, c.readerWaits); err != nil {
+		return err
+	}
+	_, err := c.in.fill(nil)
+	g.disarm()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		g.obeyed()
+		return nil
+	}
+	c.heardNow()
+	return c.readFailed(err)
 }
 
 // readAhead receives what comes behind data that the application has not read:

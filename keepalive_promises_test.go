@@ -371,6 +371,7 @@ func TestGoneIsFound(t *testing.T) {
 		"a message was read":   func(c *Conn, p *rawPeer) { go p.send(0x81, "small"); c.Read(context.Background()) },
 		"a message is halfway": func(_ *Conn, p *rawPeer) { p.nc.Write(p.frame(0x81, "small")[:4]) },
 		"a message is streamed": func(c *Conn, p *rawPeer) {
+			c.guardReads().obeyed() // as it is known of sockets
 			go p.send(0x81, "small")
 			_, r, _ := c.Reader(context.Background())
 			r.Read(make([]byte, 2))

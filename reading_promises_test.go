@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -144,5 +145,29 @@ func TestReadThatGivesUpTakesNothing(t *testing.T) {
 		}
 		c.CloseNow()
 		s.CloseNow()
+	})
+}
+
+// TestStreamedMessageEndsWithNobodySending reads a streamed message to its last
+// byte, pauses, and asks for the end (V07): nothing more must come for that, on
+// a net.Conn on which a stand-in cannot be interrupted either.
+func TestStreamedMessageEndsWithNobodySending(t *testing.T) {
+	covers(t, "V07", "V16")
+	eachEnd(t, Config{PingInterval: -1}, memoryNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		defer c.CloseNow()
+		go peer.nc.Write(peer.frame(0x81, "whole"))
+		_, r, err := c.Reader(t.Context())
+		require.NoError(t, err)
+		p := make([]byte, 5)
+		_, err = io.ReadFull(r, p)
+		require.NoError(t, err)
+		require.Equal(t, "whole", string(p))
+		<-time.After(10 * standInDelay)
+		began := time.Now()
+		late := time.AfterFunc(time.Minute, func() { c.CloseNow() })
+		defer late.Stop()
+		_, err = r.Read(p)
+		require.Equal(t, io.EOF, err)
+		require.Zero(t, time.Since(began))
 	})
 }
