@@ -109,6 +109,7 @@ func TestLineOfClosedConnection(t *testing.T) {
 		far.Write(clientFrame(0x88, "\x03\xe8"))
 		require.ErrorIs(t, readToEnd(c), CloseNormal)
 		c.CloseNow()
+		synctest.Wait() // until nothing is written any more
 		close(release)
 		synctest.Wait()
 		for range 2 {
