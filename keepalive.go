@@ -495,7 +495,8 @@ func (c *Conn) probe() {
 // PongTimeout: any byte is one. While other bytes leave, before which the Ping
 // cannot, the time begins anew. That nobody waits for bytes, because the
 // application does not read and no more fits in our buffer, or that no Ping can
-// be sent, says nothing about the peer.
+// be sent, says nothing about the peer; nor does it that somebody began to wait
+// only now, who may not have looked yet for what is here.
 func (c *Conn) awaitSign() bool {
 	received, left := c.in.received.Load(), c.out.left()
 	p, err := c.sendPing()
@@ -505,7 +506,7 @@ func (c *Conn) awaitSign() bool {
 	defer c.pings.Load().remove(p)
 	timeout := time.NewTimer(c.cfg.PongTimeout)
 	defer timeout.Stop()
-	for {
+	for looked := false; ; {
 		select {
 		case <-p.wake:
 			return true
@@ -515,13 +516,18 @@ func (c *Conn) awaitSign() bool {
 		}
 		before := left
 		left = c.out.left()
+		parked := instant(c.in.parked.Load())
 		switch {
-		case c.in.received.Load() != received || c.in.parked.Load() == 0:
+		case c.in.received.Load() != received || parked == 0:
 			return true
-		case left == before || !c.out.isBusy():
+		case left != before && c.out.isBusy():
+			timeout.Reset(c.cfg.PongTimeout)
+		case !looked && parked.add(standInDelay) > now():
+			looked = true
+			timeout.Reset(standInDelay)
+		default:
 			return false
 		}
-		timeout.Reset(c.cfg.PongTimeout)
 	}
 }
 
