@@ -68,6 +68,14 @@ func appendClosePayload(b []byte, code CloseCode, reason string) []byte {
 	return append(b, reason...)
 }
 
+// payload returns that of the Close frame that says what e does.
+func (e *CloseError) payload() []byte {
+	if e.Code == CloseNoStatus {
+		return nil
+	}
+	return appendClosePayload(nil, e.Code, e.Reason)
+}
+
 // parseClosePayload returns the code and reason of a received Close frame. A
 // frame without them has CloseNoStatus (RFC 6455, Section 7.1.5).
 func parseClosePayload(p []byte) (CloseCode, string, violation) {
@@ -183,18 +191,23 @@ func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
 	}
 }
 
-// refuse makes Close's error, unless there is one before, that of all who want
-// to write from now on. What is queued leaves all the same.
+// refuse makes Close's error, unless the end has begun before, that of all who
+// want to write from now on. What is queued leaves all the same.
 func (c *Conn) refuse(code CloseCode, reason string, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	refusal := &CloseError{Code: code, Reason: reason, Err: cause}
-	if code == 0 {
-		refusal.Code = CloseNoStatus
+	if c.closing.Load() != nil {
+		return
 	}
-	if c.closing.CompareAndSwap(nil, refusal) {
-		c.queue.Load().refuse(refusal)
+	refusal := c.ending.Load()
+	if refusal == nil {
+		if code == 0 {
+			code = CloseNoStatus
+		}
+		refusal = &CloseError{Code: code, Reason: reason, Err: cause}
+		c.closing.Store(refusal)
 	}
+	c.queue.Load().refuse(refusal)
 }
 
 // closingDeadline begins the time of the closing handshake, once.
@@ -219,16 +232,15 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 
 // queueClose appends our Close frame, unless there is one, and refuses all that
 // comes later. It does not flush. Should somebody else have closed before, the
-// peer is told what that one said.
-func (c *Conn) queueClose(code CloseCode, reason string, cause error) error {
+// peer is told what that one said; conclude does that once the end has begun.
+func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 	c.refuse(code, reason, cause)
 	first := c.closing.Load()
-	if code = first.Code; code == CloseNoStatus {
-		code = 0
+	if first == nil {
+		return
 	}
-	_, err := c.out.finish(appendClosePayload(nil, code, first.Reason), first)
+	c.out.finish(first.payload(), first)
 	c.queue.Load().fail(first)
-	return err
 }
 
 // isClosing reports whether Close was called: then what is read is dropped.
@@ -314,14 +326,7 @@ func (c *Conn) peerCloses(payload []byte) error {
 	if v != noViolation {
 		return c.failProtocol(v)
 	}
-	end := &CloseError{Code: code, Reason: reason, Received: true}
-	if refusal := c.closing.Load(); refusal != nil {
-		end.Err = refusal.Err
-	}
-	if code == CloseNoStatus {
-		code = 0
-	}
-	return c.conclude(end, appendClosePayload(nil, code, reason), c.role == server)
+	return c.conclude(&CloseError{Code: code, Reason: reason, Received: true}, c.role == server)
 }
 
 // errEnding says that the connection has no terminal error yet, because our
@@ -329,21 +334,29 @@ func (c *Conn) peerCloses(payload []byte) error {
 var errEnding = errors.New("websocket: connection is ending")
 
 // conclude ends reading, for the reason that end gives, and sends a Close frame
-// with that payload, unless one was queued before. end becomes the terminal
-// error once the Close frame was handed to the network, or could not be within
-// the time that closing has: a program may stop when it sees the terminal
-// error, and the peer is to know the reason. half says whether the sending half
-// is shut then.
+// that says it, unless one was queued before. Should somebody have closed
+// before, what that one said is told, unless the peer's Close frame came. end
+// becomes the terminal error once the Close frame was handed to the network, or
+// could not be within the time that closing has: a program may stop when it
+// sees the terminal error, and the peer is to know the reason. half says whether
+// the sending half is shut then.
 //
 // It returns the terminal error, or errEnding if that is still to come. The
 // caller has the reading turn.
-func (c *Conn) conclude(end *CloseError, payload []byte, half bool) error {
+func (c *Conn) conclude(end *CloseError, half bool) error {
 	c.mu.Lock()
+	if closing := c.closing.Load(); closing != nil {
+		if end.Received {
+			end.Err = closing.Err
+		} else {
+			end.Code, end.Reason = closing.Code, closing.Reason
+		}
+	}
 	first := c.ending.CompareAndSwap(nil, end)
 	c.mu.Unlock()
 	if first {
 		c.closingDeadline()
-		if _, err := c.out.finish(payload, errEnding); err != nil {
+		if _, err := c.out.finish(end.payload(), errEnding); err != nil {
 			return c.fail(err)
 		}
 		c.out.flushNow()

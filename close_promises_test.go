@@ -188,6 +188,43 @@ func TestFirstCloseFrameCounts(t *testing.T) {
 	}
 }
 
+// TestEndThatBeganFirstCounts closes after the peer has, while our answer cannot
+// leave yet (V02): the end, and what writers are told before it, are what the
+// peer's Close frame said.
+func TestEndThatBeganFirstCounts(t *testing.T) {
+	covers(t, "V02")
+	eachEnd(t, Config{PingInterval: -1}, []rawNetwork{pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		told := func() CloseCode {
+			if end := asCloseError(c.Send(Text, []byte("too late"))); end != nil {
+				return end.Code
+			}
+			return 0
+		}
+		peer.send(0x88, rawClose(1012, "restart"))
+		synctest.Wait()
+		if before := told(); before != CloseServiceRestart {
+			t.Errorf("Send says %d, want 1012", uint16(before))
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(CloseNormal, "too late") }()
+		synctest.Wait()
+		if after := told(); after != CloseServiceRestart {
+			t.Errorf("Send says %d after Close was called, want 1012", uint16(after))
+		}
+		payload, _, err := peer.readClose()
+		if err != nil || payload != rawClose(1012, "restart") {
+			t.Errorf("the peer received %q, %v", payload, err)
+		}
+		peer.nc.Close()
+		if err := <-closed; err != nil {
+			t.Errorf("Close returns %v", err)
+		}
+		if end := asCloseError(c.terminal()); end.Code != CloseServiceRestart || !end.clean() {
+			t.Errorf("the end is %+v", end)
+		}
+	})
+}
+
 // goroutines returns how many goroutines the bubble of its caller has.
 func goroutines() int {
 	all := make([]byte, 1<<20)

@@ -38,6 +38,10 @@ import (
 //
 // What [Conn.Send] took and replies that are held are never withdrawn.
 //
+// A net.Conn without deadlines, such as a channel of SSH, can only be
+// interrupted by closing it: there a call that is interrupted while it waits for
+// the network ends the connection.
+//
 // While more whole messages wait to be read, small replies are held, so that
 // they leave together: at the latest when the reader waits for input, or after
 // Config.HoldReplies. Then a write returns before its bytes are on the
@@ -47,6 +51,9 @@ import (
 //
 // Once a connection has ended, every call returns the same [*CloseError],
 // which is also the cause of [Conn.Context].
+//
+// A connection must be closed. One that is dropped instead lives, and is still
+// read for control frames, until its peer ends it or is found to be gone.
 type Conn struct {
 	nc          socket
 	cfg         *Config
@@ -412,16 +419,10 @@ const maxLeaving = 100 * time.Millisecond
 
 // failProtocol ends the connection because of the peer's violation: the peer
 // is told, and nothing more of what it sends is looked at (RFC 6455,
-// Section 7.1.7). If our Close frame was queued before, that is what the peer
-// is told. It returns what conclude does. The caller has the reading turn.
+// Section 7.1.7). It returns what conclude does. The caller has the reading turn.
 func (c *Conn) failProtocol(v violation) error {
 	breach := v.err()
-	end := &CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}
-	payload := appendClosePayload(nil, breach.Code, breach.Text)
-	if first := c.closing.Load(); first != nil {
-		end.Code, end.Reason = first.Code, first.Reason
-	}
-	return c.conclude(end, payload, true)
+	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}, true)
 }
 
 // terminate makes end the terminal error, unless there is one, and tells all

@@ -33,9 +33,10 @@ const maxListed = 100
 
 // A HandshakeError says why an opening handshake did not lead to a connection.
 //
-// A server's policy ([OriginPolicy], AcceptOptions.SelectSubprotocol) can
-// return one to decide how a request is refused: Status, Reason as the text of
-// the body, and the fields of Response.Header, such as WWW-Authenticate.
+// A server's policy ([OriginPolicy], AcceptOptions.SelectSubprotocol, the open
+// function of [Handler]) can return one to decide how a request is refused:
+// Status, Reason as the text of the body, and the fields of Response.Header,
+// such as WWW-Authenticate.
 type HandshakeError struct {
 	// Status is the HTTP status that the server, or a proxy before it,
 	// answered. 0: none was sent or received.

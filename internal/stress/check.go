@@ -20,6 +20,9 @@ func (r *round) verify() {
 		return
 	}
 	excused := len(r.excuses()) > 0
+	if r.early != nil && !excused {
+		r.report("the connection ended before it was told to: %s", describe(r.early))
+	}
 	switch r.plan.ending {
 	case closeOne, closeTwice, closeBoth:
 		if !excused {

@@ -213,6 +213,7 @@ func (r *reader) stream() {
 		defer r.in.lost(-1)
 	}
 	pick(r.rand, streamActions)(s)
+	c.hazard() // of the calls that returned no error
 	s.account(t)
 	r.stale = append(r.stale[max(0, len(r.stale)-3):], mr)
 }

@@ -25,9 +25,10 @@ type round struct {
 	faults []string
 	more   int // faults that are not kept
 
-	acting  sync.WaitGroup // writers
-	running sync.WaitGroup // readers
-	results []result       // of the calls of Close
+	acting  sync.WaitGroup        // writers
+	running sync.WaitGroup        // readers
+	early   *websocket.CloseError // what had ended the connection before it was told to
+	results []result              // of the calls of Close
 }
 
 // A result is what Close returned at one end.
@@ -303,9 +304,7 @@ func (r *round) lookAtDropped(e *end) {
 
 // end ends the connection as planned.
 func (r *round) end(j *joint) {
-	if early := r.ends[r.plan.closer].terminal(); early != nil && len(r.excuses()) == 0 {
-		r.report("the connection ended before it was told to: %v", describe(early))
-	}
+	r.early = r.ends[r.plan.closer].terminal()
 	closer, peer := r.ends[r.plan.closer], r.ends[1-r.plan.closer]
 	switch r.plan.ending {
 	case closeOne:
