@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -283,4 +284,18 @@ func TestReadDuringWriteTo(t *testing.T) {
 		}))
 		require.NotZero(t, calls)
 	})
+}
+
+// TestReaderInterruptedAtTheEnd has a deadline end a call of a MessageReader just
+// before the connection ends: this and all later calls tell the end.
+func TestReaderInterruptedAtTheEnd(t *testing.T) {
+	c, s := memConns(t, &Config{})
+	require.NoError(t, s.Write(t.Context(), Text, []byte("read halfway")))
+	_, r, err := c.Reader(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(-time.Second)))
+	c.CloseNow()
+	require.Equal(t, c.terminal(), r.keep(os.ErrDeadlineExceeded))
+	_, err = r.Read(make([]byte, 1))
+	require.Equal(t, c.terminal(), err)
 }

@@ -261,13 +261,15 @@ func (r *MessageReader) end() error {
 	return io.EOF
 }
 
-// keep makes err permanent if it is the connection's end.
+// keep returns err, or, if the connection has ended meanwhile, the terminal
+// error, which is permanent.
 func (r *MessageReader) keep(err error) error {
 	if err == errEnding {
 		err = r.c.awaitEnd(caller{ctx: r.ctx})
 	}
-	if r.c.terminal() != nil {
-		r.err = err
+	if end := r.c.terminal(); err != nil && end != nil {
+		r.err = end
+		return end
 	}
 	return err
 }
