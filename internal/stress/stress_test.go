@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	flagTime   = flag.Duration("stress.time", 0, "how long to play rounds; 0 plays none")
+	flagTime   = flag.Duration("stress.time", 4*time.Second, "how long to play rounds; 0 plays none")
 	flagSeed   = flag.Uint64("stress.seed", 0, "seed of the first round; 0 is a random one")
 	flagRepeat = flag.Bool("stress.repeat", false, "play the round of -stress.seed again and again")
 	flagKeep   = flag.Bool("stress.keep", false, "go on after a failure")
@@ -20,7 +20,7 @@ var (
 // TestStress plays rounds, each with the next seed, for a while.
 func TestStress(t *testing.T) {
 	if *flagTime == 0 {
-		t.Skip("it is played with -stress.time=1m, say")
+		t.Skip("it has no time")
 	}
 	seed := *flagSeed
 	if seed == 0 {
@@ -51,7 +51,7 @@ func TestStress(t *testing.T) {
 // runtime that let goroutines meet in other ways.
 func TestEnvironments(t *testing.T) {
 	if *flagTime == 0 {
-		t.Skip("they are played with -stress.time=1m, say")
+		t.Skip("they have no time")
 	}
 	exe, err := os.Executable()
 	if err != nil {
