@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -288,10 +287,13 @@ func (c *Conn) beforeWait(by caller) error {
 		return nil
 	}
 	err := c.guardReads().arm(by.ctx, 0, yield)
-	if err != nil && err == by.ctx.Err() {
+	switch {
+	case err == nil:
+		return nil
+	case err == by.ctx.Err():
 		return c.over(by.ctx)
 	}
-	return err
+	return c.readFailed(err)
 }
 
 // afterWait disarms the guard and returns what a read ends with when fill
@@ -335,10 +337,13 @@ func (c *Conn) readerWaits() bool { return c.readers.Load() > 0 }
 
 // readFailed returns the error that a read ends with when fill returned err.
 func (c *Conn) readFailed(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	}
+	if broken := c.readGuard.ifMade().whyBroken(); broken != nil {
+		return c.fail(broken)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return os.ErrDeadlineExceeded // and not the words of the net.Conn
 	}
 	return c.fail(err)
@@ -536,12 +541,9 @@ func (c *Conn) closeTransport() {
 	if c.shut.Swap(true) {
 		return
 	}
-	nc := c.nc.Conn
-	if tc, ok := nc.(*tls.Conn); ok {
-		// Its Close waits to send an alert.
-		nc = tc.NetConn()
+	if !c.readGuard.ifMade().hasClosed() && !c.out.guard.ifMade().hasClosed() {
+		c.nc.shut()
 	}
-	nc.Close()
 	c.out.close()
 	c.closeReading()
 	if c.deflate != nil && c.sending.try() {

@@ -683,7 +683,13 @@ func (w *frameWriter) pushSome(ctx context.Context, own bool) (interrupted bool,
 	err = w.writeSome()
 	fired := w.guard.ifMade().disarm()
 	bare := fired && w.guard.ifMade().emulates()
-	if err == nil || !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil {
+		return false, nil
+	}
+	if broken := w.guard.ifMade().whyBroken(); broken != nil {
+		return false, broken
+	}
+	if !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, err
 	}
 	late := limit != 0 && limit.until() <= 0

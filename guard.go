@@ -35,6 +35,9 @@ type guard struct {
 	foreign bool        // the deadline on nc is not the user's
 	bare    bool        // nc has no deadlines: interruptions close it
 	obeys   bool        // a deadline in the past has ended a call
+	works   bool        // nc has taken a deadline
+	closed  bool        // nc was closed to interrupt a call
+	broken  error       // why it does not take them any more: calls may time out for ever
 	alarm   *time.Timer // interrupts an armed call at its deadline, if nc is bare
 
 	leftover instant         // the deadline that the last call left on nc; 0 for none
@@ -226,6 +229,9 @@ func (g *guard) kick() {
 	if g.set(past); !g.bare {
 		g.fired = true
 	}
+	if g.broken != nil {
+		g.closeLocked()
+	}
 }
 
 // canKick reports whether a kick is known to end a call: not on a net.Conn
@@ -267,9 +273,27 @@ func (g *guard) obeyed() {
 // interrupt makes the armed call return. The caller holds g.mu.
 func (g *guard) interrupt() {
 	g.fired = true
-	if g.set(past); g.bare {
-		go g.nc.Close()
+	if g.set(past); g.bare || g.broken != nil {
+		g.closeLocked()
 	}
+}
+
+// closeLocked closes nc, which interrupts all calls. The caller holds g.mu.
+func (g *guard) closeLocked() {
+	if !g.closed {
+		g.closed = true
+		go g.nc.shut()
+	}
+}
+
+// hasClosed reports whether nc was closed to interrupt a call. g may be nil.
+func (g *guard) hasClosed() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
 }
 
 // setDeadline sets the user's deadline. An armed call obeys it at once. That nc
@@ -372,8 +396,8 @@ func (g *guard) release() {
 // set sets the deadline on the net.Conn; 0 means none. That there are no
 // deadlines is noted and not an error.
 func (g *guard) set(at instant) error {
-	if g.bare {
-		return nil
+	if g.bare || g.broken != nil {
+		return g.broken
 	}
 	var t time.Time
 	if at != 0 {
@@ -384,9 +408,27 @@ func (g *guard) set(at instant) error {
 		set = g.nc.SetWriteDeadline
 	}
 	err := set(t)
-	if err == nil || isClosed(err) {
+	switch {
+	case err == nil:
+		g.works = true
+	case isClosed(err):
 		return err
+	case g.works:
+		g.broken = err
+		return err
+	default:
+		g.bare = true
 	}
-	g.bare = true
 	return nil
+}
+
+// whyBroken returns why nc does not take deadlines any more, or nil if it does.
+// g may be nil.
+func (g *guard) whyBroken() error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken
 }

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"time"
@@ -10,6 +11,16 @@ import (
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // to read and write without waiting, or nil
+}
+
+// shut closes the net.Conn without waiting for anything.
+func (s socket) shut() {
+	nc := s.Conn
+	if tc, ok := nc.(*tls.Conn); ok {
+		// Its Close waits to send an alert.
+		nc = tc.NetConn()
+	}
+	nc.Close()
 }
 
 // rawConn returns nc's descriptor for reading and writing without waiting, or
