@@ -167,6 +167,8 @@ func TestBothCloseAtOnce(t *testing.T) {
 	covers(t, "X07", "Q.F06", "Q.F10")
 	synctest.Test(t, func(t *testing.T) {
 		c, s := memConns(t, nil)
+		require.True(t, c.reading.try() && s.reading.try())
+		time.AfterFunc(time.Second, func() { c.endRead(nil); s.endRead(nil) })
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() { require.NoError(t, c.Close(4001, "client")) })

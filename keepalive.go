@@ -127,7 +127,9 @@ func (c *Conn) sendPing() (*ping, error) {
 // before the next data frame, and makes room when the application wants to
 // read. It begins at once after a read that gave up, and standInDelay after one
 // that returned something: the application that works on a message for longer
-// than that is not about to read.
+// than that is not about to read. On a new connection it begins at once as well,
+// but on a socket: a reader that has to wait for the turn needs a larger stack,
+// and keeps it, so the application is given standInDelay to come first.
 const (
 	standInNone  int32 = iota
 	standInDue         // the timer looks whether one is needed
@@ -339,24 +341,28 @@ type keepalive struct {
 	progress    uint64  // Conn.progress when that was decided
 	beat        instant // when the next sign of life is due; 0: never
 	received    uint64  // bytes received at the last look
-	looked      instant // when that was
 	heard       instant // when the peer was last heard, as far as known
 	lastMessage atomic.Int64
 }
 
-// startKeepalive starts the timer.
+// startKeepalive starts the timer, and sees to it that somebody reads.
 func (c *Conn) startKeepalive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := &c.keepalive
-	k.looked = now()
-	k.heard = k.looked
-	k.lastMessage.Store(int64(k.looked))
-	k.standIn = k.looked.add(standInDelay)
-	k.progress = c.progress()
+	k.heard = now()
+	k.lastMessage.Store(int64(k.heard))
 	k.received = c.in.received.Load()
-	c.standIn.Store(standInDue)
+	k.progress = c.progress()
 	k.timer = time.AfterFunc(standInDelay, c.tick)
+	if c.nc.raw != nil {
+		k.standIn = k.heard.add(standInDelay)
+		c.standIn.Store(standInDue)
+		return
+	}
+	k.timer.Stop()
+	c.rearmLocked()
+	go c.readAlone()
 }
 
 // rearmLocked makes the timer call tick when the next thing is due. The caller
@@ -468,11 +474,10 @@ func (c *Conn) silentLocked(at instant) bool {
 	if received := c.in.received.Load(); received != k.received {
 		k.received = received
 		k.heard = at
-		if parked := instant(c.in.parked.Load()); parked != 0 && parked > k.looked {
+		if parked := instant(c.in.parked.Load()); parked != 0 {
 			k.heard = parked
 		}
 	}
-	k.looked = at
 	return k.heard.add(c.cfg.PingInterval) <= at
 }
 

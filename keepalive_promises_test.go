@@ -79,14 +79,14 @@ func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 // pingIntervals are the settings under which nobody may wait for a Pong.
 var pingIntervals = map[string]time.Duration{"default": 0, "off": -1}
 
-// readings are what an application did before it stopped to read. After a read
-// that gave up a stand-in reads at once, else soon.
+// readings are what an application did before it stopped to read. If it never
+// read, or the read gave up, a stand-in reads at once, else soon.
 var readings = []struct {
 	name   string
 	do     func(t *testing.T, c *Conn, peer *pingingPeer)
 	gaveUp bool
 }{
-	{"never", func(*testing.T, *Conn, *pingingPeer) {}, false},
+	{"never", func(*testing.T, *Conn, *pingingPeer) {}, true},
 	{"context ended", func(t *testing.T, c *Conn, _ *pingingPeer) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -180,7 +180,7 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 			eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
 				p := peer.listen(t, true)
 				p.say(p.frame(0x89, "before"), p.frame(0x81, "a message"), p.frame(0x89, "behind"))
-				time.Sleep(3 * standInDelay)
+				synctest.Wait()
 				if !p.has(0xa, "before") {
 					t.Error("the Ping before the message was not answered at once")
 				}

@@ -101,7 +101,7 @@ func TestVectoredWrites(t *testing.T) {
 		"TCP":          func(t *testing.T) (net.Conn, net.Conn) { return tcpPair(t) },
 		"TCP, wrapped": func(t *testing.T) (net.Conn, net.Conn) { a, b := tcpPair(t); return struct{ net.Conn }{a}, b },
 		"Unix":         unixPair,
-		"TLS":          func(t *testing.T) (net.Conn, net.Conn) { c, s := tlsPair(t, nil); return s.nc, c.nc },
+		"TLS":          func(t *testing.T) (net.Conn, net.Conn) { nc, ns := tcpPair(t); c, s := tlsEnds(t, nc, ns); return s, c },
 		"memory":       func(*testing.T) (net.Conn, net.Conn) { return faultnet.Pipe() },
 	} {
 		t.Run(name, func(t *testing.T) {

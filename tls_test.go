@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -17,13 +16,8 @@ func tlsPair(t testing.TB, cfg *Config) (c, s *Conn) {
 	if cfg == nil {
 		cfg = &Config{}
 	}
-	pki := httptest.NewTLSServer(http.NotFoundHandler())
-	defer pki.Close()
 	nc, ns := tcpPair(t)
-	tc := tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
-	ts := tls.Server(ns, pki.TLS)
-	go tc.Handshake()
-	require.NoError(t, ts.Handshake())
+	tc, ts := tlsEnds(t, nc, ns)
 	c = newConn(tc, client, cfg.settled(), agreement{}, nil)
 	s = newConn(ts, server, cfg.settled(), agreement{}, nil)
 	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })

@@ -270,7 +270,7 @@ var serverTLS = sync.OnceValue(func() *tls.Config {
 })
 
 // tlsEnds returns the two ends of TLS between nc and ns.
-func tlsEnds(t *testing.T, nc, ns net.Conn) (client, server *tls.Conn) {
+func tlsEnds(t testing.TB, nc, ns net.Conn) (client, server *tls.Conn) {
 	t.Helper()
 	client, server = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), tls.Server(ns, serverTLS())
 	done := make(chan error, 1)
