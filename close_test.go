@@ -163,12 +163,22 @@ func TestClientWaitsForTheServerToEnd(t *testing.T) {
 	})
 }
 
+// notReading lets nobody read for a second, on connections on which nobody
+// reads yet.
+func notReading(t *testing.T, conns ...*Conn) {
+	t.Helper()
+	for _, c := range conns {
+		synctest.Wait() // until the stand-in can be asked to leave
+		require.NoError(t, c.awaitReading(t.Context()))
+		time.AfterFunc(time.Second, func() { c.endRead(nil) })
+	}
+}
+
 func TestBothCloseAtOnce(t *testing.T) {
 	covers(t, "X07", "Q.F06", "Q.F10")
 	synctest.Test(t, func(t *testing.T) {
 		c, s := memConns(t, nil)
-		require.True(t, c.reading.try() && s.reading.try())
-		time.AfterFunc(time.Second, func() { c.endRead(nil); s.endRead(nil) })
+		notReading(t, c, s)
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() { require.NoError(t, c.Close(4001, "client")) })

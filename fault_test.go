@@ -587,6 +587,7 @@ func TestSimultaneousClose(t *testing.T) {
 		config := &Config{PingInterval: -1}
 		c := newConn(a, client, config.settled(), agreement{}, nil)
 		s := newConn(b, server, config.settled(), agreement{}, nil)
+		notReading(t, c, s)
 		var wg sync.WaitGroup
 		closing := func(conn *Conn, code CloseCode) {
 			if err := conn.Close(code, ""); err != nil {
