@@ -13,10 +13,11 @@ import (
 // AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
 // Where messages begin and end has no meaning in it.
 //
-// Read returns the content of messages of type t as it arrives, that of small
-// messages when they are whole; a message of the other type ends the connection with CloseUnsupportedData. It returns
-// io.EOF once the peer has closed with CloseNormal, CloseGoingAway or without a
-// code; if the connection ends in another way, it returns the [*CloseError].
+// Read returns the content of messages of type t as it arrives; small messages
+// are delivered whole. A message of the other type ends the connection with
+// CloseUnsupportedData. Read returns io.EOF once the peer has closed with
+// CloseNormal, CloseGoingAway or without a code; if the connection ends in
+// another way, it returns the [*CloseError].
 //
 // Write sends messages of type t of up to 32 KiB, so that no limit of the peer
 // stands in the way of a long p. For Text each p must be valid UTF-8 by itself.
