@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -575,6 +576,58 @@ func TestHeldReplyArrives(t *testing.T) {
 				peer.nc.Close()
 				<-ended
 			})
+		})
+	}
+}
+
+// A failingDeadlines is a net.Conn that takes so many read deadlines, and then
+// none.
+type failingDeadlines struct {
+	net.Conn
+	left atomic.Int32
+}
+
+func (f *failingDeadlines) SetReadDeadline(t time.Time) error {
+	if f.left.Add(-1) < 0 {
+		return errFault
+	}
+	return f.Conn.SetReadDeadline(t)
+}
+
+// TestDeadlinesThatStopWorking has a net.Conn refuse deadlines from some call on
+// (V16): the connection ends with that error as soon as it needs one, also if
+// nobody reads. Only one that never had any goes on without.
+func TestDeadlinesThatStopWorking(t *testing.T) {
+	covers(t, "V16")
+	for taken := range int32(10) {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := faultnet.Pipe()
+			defer far.Close()
+			nc := &failingDeadlines{Conn: near}
+			nc.left.Store(taken)
+			c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			defer c.CloseNow()
+			synctest.Wait()
+			peer := newRawPeer(far, server)
+			for range 5 {
+				peer.send(0x81, "waits")
+			}
+			synctest.Wait()
+			if taken == 0 {
+				if err := c.terminal(); err != nil {
+					t.Errorf("without deadlines it ends: %v", err)
+				}
+				return
+			}
+			for c.terminal() == nil {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				c.Read(ctx) // needs deadlines to ask the stand-in for the turn, and to return
+				cancel()
+				time.Sleep(time.Second)
+			}
+			if end := c.terminal(); !errors.Is(end, errFault) {
+				t.Errorf("after %d deadlines the end is %v", taken, end)
+			}
 		})
 	}
 }

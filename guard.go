@@ -75,6 +75,9 @@ func (l *lateGuard) ifMade() *guard { return l.made.Load() }
 func (g *guard) arm(ctx context.Context, limit instant, yield func() bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.broken != nil {
+		return g.broken // a deadline in the past may stand
+	}
 	if yield != nil && yield() {
 		return os.ErrDeadlineExceeded
 	}

@@ -257,7 +257,7 @@ func (c *Conn) mustTryDeadline() bool {
 func (c *Conn) tryDeadline(by caller) error {
 	g := c.guardReads()
 	if err := g.arm(by.ctx, past, c.readerWaits); err != nil {
-		return err
+		return c.readFailed(err)
 	}
 	_, err := c.in.fill(nil)
 	g.disarm()
