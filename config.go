@@ -74,9 +74,9 @@ type Config struct {
 	PongTimeout time.Duration
 
 	// WriteTimeout is for how long the peer may take nothing of what is
-	// written before it loses the connection, also when it lives but does
-	// not read: who wants to wait for a slow application sets it longer.
-	// 0: 30 s; negative: for ever.
+	// written before it loses the connection, also when it is alive but does
+	// not read: set it longer to wait for a slow application. 0: 30 s;
+	// negative: for ever.
 	WriteTimeout time.Duration
 
 	// IdleTimeout ends a connection on which no data message arrived for so

@@ -15,7 +15,7 @@
 //	}
 //
 // All methods may be called by several goroutines at once. A deadline or the
-// end of a context interrupts a call, and the connection lives on, but where
+// end of a context interrupts a call, and the connection lives on, except where
 // [Conn] says otherwise.
 //
 // # Memory
@@ -29,10 +29,10 @@
 // The zero Config is meant for peers that are not trusted: messages up to
 // 1 MiB, as many fragments as their size explains, a Ping every 30 seconds of
 // silence, 30 seconds for a peer that takes nothing of what is written, 5 for
-// the closing handshake. Memory grows
-// with bytes that arrived, never with what a peer announces. A server accepts
-// browsers' pages of its own origin only; that protects users from foreign
-// pages and is no authentication (RFC 6455, Section 10).
+// the closing handshake. Memory grows with bytes that arrived, never with what a
+// peer announces. A server accepts browsers' pages of its own origin only; that
+// protects users from foreign pages and is no authentication (RFC 6455,
+// Section 10).
 //
 // # In a browser
 //

@@ -128,8 +128,8 @@ func (c *Conn) sendPing() (*ping, error) {
 // read. It begins at once after a read that gave up, and standInDelay after one
 // that returned something: the application that works on a message for longer
 // than that is not about to read. On a new connection it begins at once as well,
-// but on a socket: a reader that has to wait for the turn needs a larger stack,
-// and keeps it, so the application is given standInDelay to come first.
+// except on a raw socket: a reader that has to wait for the turn needs a larger
+// stack, and keeps it, so the application is given standInDelay to come first.
 const (
 	standInNone  int32 = iota
 	standInDue         // the timer looks whether one is needed

@@ -293,8 +293,9 @@ func newWithdrawal(t *testing.T, f *fullNetwork, r role, compression *Compressio
 	cfg := Config{PingInterval: -1, MaxMessageSize: -1, MaxQueuedBytes: 1 << 20, Compression: compression}
 	c := newConn(f.near, r, cfg.settled(), agreedFor(r, cfg.Compression), nil)
 	t.Cleanup(func() { c.CloseNow(); f.far.Close() })
-	for c.nc.raw == nil && !(c.guardReads().canKick() && c.in.parked.Load() != 0) {
-		runtime.Gosched() // until the stand-in has flushed what it would
+	if c.nc.raw == nil {
+		require.Eventually(t, func() bool { return c.guardReads().canKick() && c.in.parked.Load() != 0 },
+			20*time.Second, time.Millisecond, "the stand-in, which flushes before, does not wait")
 	}
 	return &withdrawal{net: f, c: c, cfg: cfg, peer: client + server - r}
 }
