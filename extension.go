@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,10 @@ type param struct {
 	value    string // a token, or ""
 	hasValue bool   // a value was given, be it an empty quoted string
 }
+
+// maxListed bounds the elements of one list field and the parameters of one
+// extension.
+const maxListed = 100
 
 var errExtensions = errors.New("extension list is malformed")
 
@@ -163,4 +168,274 @@ func appendParam(b []byte, v param) []byte {
 		b = append(b, '=')
 		return append(b, v.value...)
 	}
+}
+
+// Names of the extension and its parameters (RFC 7692, Section 7.1). Letters
+// are compared as they are.
+const (
+	deflateName     = "permessage-deflate"
+	serverNoContext = "server_no_context_takeover"
+	clientNoContext = "client_no_context_takeover"
+	serverMaxWindow = "server_max_window_bits"
+	clientMaxWindow = "client_max_window_bits"
+)
+
+// Sizes of windows, as powers of two.
+const (
+	minWindow     = 8
+	minPeerWindow = 9 // zlib cannot compress with 8: nobody is asked to
+	maxWindow     = 15
+)
+
+// deflateParams are the parameters of one offer or answer. Windows are 0 when
+// they are not named.
+type deflateParams struct {
+	serverNoContext, clientNoContext bool
+	serverWindow, clientWindow       int
+	clientWindowNamed                bool // perhaps without a value
+}
+
+// parseDeflateParams reads the parameters of e. ok is false if one is unknown,
+// repeated, or has an invalid value (RFC 7692, Section 7).
+func parseDeflateParams(e extension) (d deflateParams, ok bool) {
+	for i, p := range e.params {
+		for _, earlier := range e.params[:i] {
+			if earlier.name == p.name {
+				return d, false
+			}
+		}
+		if !d.set(p) {
+			return d, false
+		}
+	}
+	return d, true
+}
+
+// set enters one parameter and reports whether it is valid.
+func (d *deflateParams) set(p param) (ok bool) {
+	switch p.name {
+	case serverNoContext:
+		d.serverNoContext = true
+		return !p.hasValue
+	case clientNoContext:
+		d.clientNoContext = true
+		return !p.hasValue
+	case serverMaxWindow:
+		d.serverWindow, ok = parseWindow(p.value)
+		return ok
+	case clientMaxWindow:
+		d.clientWindowNamed = true
+		if !p.hasValue {
+			return true
+		}
+		d.clientWindow, ok = parseWindow(p.value)
+		return ok
+	default:
+		return false
+	}
+}
+
+// parseWindow reads the size of a window: "a decimal integer value without
+// leading zeroes between 8 to 15, inclusive" (RFC 7692, Section 7.1.2.1).
+func parseWindow(s string) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= minWindow && n <= maxWindow && s == strconv.Itoa(n)
+}
+
+// extension returns the element with these parameters.
+func (d deflateParams) extension() extension {
+	e := extension{name: deflateName}
+	if d.serverNoContext {
+		e.params = append(e.params, param{name: serverNoContext})
+	}
+	if d.clientNoContext {
+		e.params = append(e.params, param{name: clientNoContext})
+	}
+	if d.serverWindow > 0 {
+		e.params = append(e.params, windowParam(serverMaxWindow, d.serverWindow))
+	}
+	switch {
+	case d.clientWindow > 0:
+		e.params = append(e.params, windowParam(clientMaxWindow, d.clientWindow))
+	case d.clientWindowNamed:
+		e.params = append(e.params, param{name: clientMaxWindow})
+	}
+	return e
+}
+
+// windowParam returns a parameter that names the size of a window.
+func windowParam(name string, window int) param {
+	return param{name: name, value: strconv.Itoa(window), hasValue: true}
+}
+
+// A deflateAgreement holds the parameters of permessage-deflate in use
+// (RFC 7692, Section 7.1).
+type deflateAgreement struct {
+	serverNoContext, clientNoContext bool // the compressor of that side forgets after each message
+	serverWindow, clientWindow       int  // of that side's compressor, in bits
+}
+
+// agreement returns what the parameters of an answer mean for a connection.
+func (d deflateParams) agreement() *deflateAgreement {
+	a := &deflateAgreement{
+		serverNoContext: d.serverNoContext,
+		clientNoContext: d.clientNoContext,
+		serverWindow:    maxWindow,
+		clientWindow:    maxWindow,
+	}
+	if d.serverWindow > 0 {
+		a.serverWindow = d.serverWindow
+	}
+	if d.clientWindow > 0 {
+		a.clientWindow = d.clientWindow
+	}
+	return a
+}
+
+// acceptExtensions answers the client's offers, of which the first that is
+// valid, and allows what c demands, is taken (RFC 7692, Section 5). Other
+// extensions, and offers with a parameter that is not valid, are declined. It
+// returns what was agreed on and the elements of the answer.
+func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []extension) {
+	if c == nil {
+		return nil, nil
+	}
+	for _, e := range offers {
+		if e.name != deflateName {
+			continue
+		}
+		offer, ok := parseDeflateParams(e)
+		if !ok {
+			continue
+		}
+		if answer, ok := answerDeflate(offer, c); ok {
+			return answer.agreement(), []extension{answer.extension()}
+		}
+	}
+	return nil, nil
+}
+
+// answerDeflate returns the answer to a valid offer. What the client asks for
+// is granted; what it does not support is not asked for. ok is false if that is
+// demanded: "If a received extension negotiation offer doesn't include the
+// "client_max_window_bits" extension parameter, the corresponding extension
+// negotiation response to the offer MUST NOT include" it (RFC 7692, Section
+// 7.1.2.2), so that nothing is left but to decline.
+func answerDeflate(offer deflateParams, c *Compression) (answer deflateParams, ok bool) {
+	answer = deflateParams{
+		serverNoContext: offer.serverNoContext || c.NoContextTakeover,
+		clientNoContext: offer.clientNoContext || c.PeerNoContextTakeover,
+	}
+	if offer.serverWindow > 0 {
+		answer.serverWindow = min(offer.serverWindow, c.window(!answer.serverNoContext))
+	}
+	asked := c.peerWindow()
+	if offer.clientWindowNamed {
+		answer.clientWindow = offer.clientWindow
+		if asked > 0 && (asked < offer.clientWindow || offer.clientWindow == 0) {
+			answer.clientWindow = asked
+		}
+		if answer.clientWindow < minPeerWindow {
+			answer.clientWindow = 0
+		}
+	}
+	return answer, !c.RequirePeer || asked == 0 || answer.clientWindow > 0
+}
+
+// offerExtensions returns what a client offers for c: "A client may also offer
+// multiple PMCE choices to the server by including multiple elements" (RFC 7692,
+// Section 5.1), the one that it prefers first.
+func offerExtensions(c *Compression) []extension {
+	if c == nil {
+		return nil
+	}
+	wished, least := deflateOffer(c), leastOffer(c)
+	if wished == least {
+		return []extension{wished.extension()}
+	}
+	return []extension{wished.extension(), least.extension()}
+}
+
+// deflateOffer returns the parameters of the client's first offer, with all
+// that is asked of the server. That the client can limit its window is always
+// said.
+func deflateOffer(c *Compression) deflateParams {
+	d := deflateParams{
+		serverNoContext:   c.PeerNoContextTakeover,
+		clientNoContext:   c.NoContextTakeover,
+		serverWindow:      c.peerWindow(),
+		clientWindowNamed: true,
+	}
+	if c.WindowBits > 0 {
+		d.clientWindow = c.window(!c.NoContextTakeover)
+	}
+	return d
+}
+
+// leastOffer returns the parameters of the client's last offer, of which the
+// server must grant all.
+func leastOffer(c *Compression) deflateParams {
+	d := deflateOffer(c)
+	if !c.RequirePeer {
+		d.serverNoContext, d.serverWindow = false, 0
+	}
+	return d
+}
+
+// errDeflateAnswer are the ways in which a server's answer does not fit.
+var (
+	errNotOffered      = errors.New("response uses an extension that was not offered")
+	errDeflateInvalid  = errors.New("response has invalid parameters of permessage-deflate")
+	errDeflateIgnored  = errors.New("response does not grant what Compression.RequirePeer demands: do without it, or without compression")
+	errDeflateUnasked  = errors.New("response asks for a larger client window than was offered")
+	errDeflateRepeated = errors.New("response accepts permessage-deflate twice")
+)
+
+// checkDeflate judges a server's answer to the offers made for c and returns
+// what was agreed on. An answer to the first offer is one to the last as well,
+// which asks for less. Any departure fails the connection (RFC 7692,
+// Section 7).
+func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, error) {
+	switch {
+	case len(elements) == 0:
+		return nil, nil
+	case c == nil || elements[0].name != deflateName:
+		return nil, errNotOffered
+	case len(elements) > 1 && elements[1].name == deflateName:
+		return nil, errDeflateRepeated
+	case len(elements) > 1:
+		return nil, errNotOffered
+	}
+	answer, ok := parseDeflateParams(elements[0])
+	offer := leastOffer(c)
+	switch {
+	case !ok, answer.clientWindowNamed && answer.clientWindow == 0:
+		return nil, errDeflateInvalid
+	case offer.serverNoContext && !answer.serverNoContext,
+		offer.serverWindow > 0 && (answer.serverWindow == 0 || answer.serverWindow > offer.serverWindow):
+		return nil, errDeflateIgnored
+	case offer.clientWindow > 0 && answer.clientWindow > offer.clientWindow:
+		return nil, errDeflateUnasked
+	}
+	return answer.agreement(), nil
+}
+
+// window returns the size of our compressor's window.
+func (c *Compression) window(takeover bool) int {
+	switch {
+	case c.WindowBits != 0:
+		return min(max(c.WindowBits, minWindow), maxWindow)
+	case takeover && !c.NoContextTakeover:
+		return 12
+	default:
+		return maxWindow
+	}
+}
+
+// peerWindow returns the size asked of the peer, or 0.
+func (c *Compression) peerWindow() int {
+	if c.PeerWindowBits == 0 {
+		return 0
+	}
+	return min(max(c.PeerWindowBits, minPeerWindow), maxWindow)
 }

@@ -17,7 +17,7 @@ import "encoding/binary"
 //
 // This file turns the header into bytes (appendHeader) and back
 // (parseHeader). It knows nothing of the frames before and after; what may
-// follow what is in state.go.
+// follow what is in frame_rules.go.
 
 // An opcode says what a frame is (RFC 6455, Section 5.2).
 type opcode byte

@@ -17,20 +17,6 @@ import (
 // does no I/O: what a request and a response must say, and the bytes of ours.
 // server.go and client.go carry them.
 
-// Names of the handshake's fields as keys of an http.Header. On the wire they
-// are spelled as in RFC 6455.
-const (
-	keyField        = "Sec-Websocket-Key"
-	acceptField     = "Sec-Websocket-Accept"
-	versionField    = "Sec-Websocket-Version"
-	protocolField   = "Sec-Websocket-Protocol"
-	extensionsField = "Sec-Websocket-Extensions"
-)
-
-// maxListed bounds the elements of one list field and the parameters of one
-// extension.
-const maxListed = 100
-
 // A HandshakeError says why an opening handshake did not lead to a connection.
 //
 // A server's policy ([OriginPolicy], AcceptOptions.SelectSubprotocol, the open
@@ -93,13 +79,6 @@ func refusal(status int, reason string, fields ...string) *HandshakeError {
 type agreement struct {
 	subprotocol string            // "" if there is none
 	deflate     *deflateAgreement // nil: messages are not compressed
-}
-
-// A deflateAgreement holds the parameters of permessage-deflate in use
-// (RFC 7692, Section 7.1).
-type deflateAgreement struct {
-	serverNoContext, clientNoContext bool // the compressor of that side forgets after each message
-	serverWindow, clientWindow       int  // of that side's compressor, in bits
 }
 
 // Server: the client's opening handshake (RFC 6455, Section 4.2.1).

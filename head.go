@@ -323,3 +323,13 @@ func trimSpace(s string) string { return strings.Trim(s, " \t") }
 // is ignored. Where lengths are equal, strings.EqualFold cannot take a longer
 // letter of another script for an ASCII one.
 func equalFold(s, t string) bool { return len(s) == len(t) && strings.EqualFold(s, t) }
+
+// Names of the handshake's fields as keys of an http.Header. On the wire they
+// are spelled as in RFC 6455.
+const (
+	keyField        = "Sec-Websocket-Key"
+	acceptField     = "Sec-Websocket-Accept"
+	versionField    = "Sec-Websocket-Version"
+	protocolField   = "Sec-Websocket-Protocol"
+	extensionsField = "Sec-Websocket-Extensions"
+)

@@ -19,16 +19,22 @@ import (
 var floors = [][]string{
 	{"errors.go", "mask.go", "mask_amd64.go", "mask_other.go"},
 	{"frame.go"},
-	{"state.go"},
-	{"config.go", "trace.go", "pool.go", "turn.go", "guard.go", "socket.go", "socket_unix.go", "socket_other.go"},
-	{"read.go", "write.go", "flush.go"},
-	{"handshake.go", "extension.go", "head.go", "target.go", "compress.go"},
-	{"conn.go", "message.go", "send.go", "stream.go", "queue.go", "close.go", "keepalive.go", "stats.go", "prepared.go"},
+	{"frame_rules.go"},
+	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "turn.go", "guard.go", "socket.go", "socket_unix.go", "socket_other.go"},
+	{"frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
+	{"handshake.go", "extension.go", "head.go", "uri.go", "compress.go"},
+	{
+		"conn.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
+		"ping.go", "background_read.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
+	},
 	{"server.go", "handler.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
 }
 
 // strangers are files of one floor that must not know each other.
-var strangers = [][2]string{{"read.go", "write.go"}, {"read.go", "flush.go"}}
+var strangers = [][2]string{
+	{"frame_reader.go", "frame_writer.go"}, {"frame_reader.go", "flush.go"},
+	{"frame_reader.go", "work.go"}, {"frame_reader.go", "withdraw.go"},
+}
 
 // pureFloors are the lowest floors, which do no I/O.
 const pureFloors = 3
@@ -78,7 +84,7 @@ var waiting = map[string][]string{
 
 // readingFiles and readingFuncs are what reads.
 var (
-	readingFiles = []string{"read.go", "message.go"}
+	readingFiles = []string{"frame_reader.go", "inbound.go", "read.go"}
 	readingFuncs = []string{
 		"takeReading", "awaitReading", "endRead", "receive", "beginMessage", "beforeWait", "afterWait",
 		"readControlFrame", "handleControl", "discardAll", "peerCloses", "failProtocol", "openReader",

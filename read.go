@@ -1,470 +1,509 @@
 package websocket
 
 import (
-	"errors"
-	"io"
-	"os"
-	"sync/atomic"
+	"context"
+	"iter"
+	"unicode/utf8"
 )
 
-// A frameReader turns the bytes of a net.Conn into frames. It never waits on
-// its own account: next says when bytes are missing, and its owner calls fill,
-// the only method that reads the network. Whatever fill returns, all that was
-// received is kept, so reading goes on where it stopped.
-//
-// While nothing is unread the frameReader owns no buffer. On a raw socket fill
-// waits for readiness and borrows one only to read into it; elsewhere it waits
-// with a few bytes of its own.
-//
-// It is used by one goroutine at a time: the one that has the Conn's reading
-// turn. Only received and parked may be read by others.
-type frameReader struct {
-	nc      *socket // fill uses its Read unless it is raw
-	onReady func(fd uintptr) bool
-
-	buf     *buffer // its unread bytes are b[start:len(b)]; nil when there are none
-	start   int
-	lent    *buffer   // holds the bytes of a message that the application looks at
-	small   int       // size of an ordinary buffer
-	pinned  bool      // buf, too, holds bytes of that message: they may not be moved or overwritten
-	step    uint8     // how often the buffer grew because fills were full
-	large   uint8     // fills that would have fitted a step lower until it is taken back
-	try     bool      // onReady returns without bytes instead of waiting
-	current bool      // a data frame's header was read and nobody took it up yet
-	first   *[16]byte // to wait with; nil on a raw socket
-
-	rules frameRules
-	frame header // the current data frame
-	left  int64  // of its payload, not yet handed on
-	clear int    // of the unread payload, already unmasked
-
-	target []byte // for onReady: where to read to, and what came of it
-	got    int
-	err    error // the first error of the network; permanent
-
-	received atomic.Uint64 // bytes
-	parked   atomic.Int64  // the instant since when fill waits; 0: it does not
+// A Message is a whole message that a Conn lends: Data is valid until the next
+// read from the connection, and may be changed until then.
+type Message struct {
+	Type MessageType
+	Data []byte
 }
 
-// busyBufferSizes are the sizes of the buffers borrowed after reads that filled
-// an ordinary one, and after others that filled the first of these.
-var busyBufferSizes = [...]int{64 << 10, 256 << 10}
+// Clone returns a copy of m that stays valid.
+func (m Message) Clone() Message {
+	return Message{Type: m.Type, Data: append([]byte(nil), m.Data...)}
+}
 
-// largeReads is how many small reads in a row a larger buffer outlives.
-const largeReads = 8
+// A placement says where a whole message goes.
+type placement uint8
 
-// maxIdleReads is how many reads of nothing, without an error, are taken in a
-// row.
-const maxIdleReads = 100
+const (
+	placeNew    placement = iota // into a new slice
+	placeAppend                  // behind what the caller's slice holds
+	placeLend                    // where it is, until the next read
+)
 
-// init makes r read nc, after the bytes in early.
-func (r *frameReader) init(nc *socket, small int, early []byte) {
-	r.nc, r.small = nc, small
-	if nc.raw != nil {
-		r.onReady = func(fd uintptr) bool { return r.ready(fd) }
+// readMessage returns a whole message. The caller has the reading turn.
+func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	if err := c.settleOpen(by); err != nil {
+		return 0, nil, err
+	}
+	if !c.msg.open {
+		if err := c.begin(by); err != nil {
+			return 0, nil, err
+		}
+		c.msg.inPlace = c.fitsInPlace()
+	}
+	if c.msg.inPlace {
+		if err := c.awaitWhole(by); err != nil {
+			return 0, nil, err
+		}
+		c.msg.inPlace = false
+		if c.msg.compressed {
+			return c.inflateWhole(where, dst)
+		}
+		return c.takeWhole(where, dst)
+	}
+	if c.msg.compressed {
+		return c.inflateParts(by, where, dst)
+	}
+	return c.assemble(by, where, dst)
+}
+
+// settleOpen drops what a MessageReader left of a message. While the connection
+// is closing it drops everything, and returns when that fails.
+func (c *Conn) settleOpen(by caller) error {
+	if c.isClosing() {
+		return c.discardAll(by)
+	}
+	if c.msg.open && c.msg.streaming {
+		c.msg.number++ // should skip be interrupted, nobody may go on behind the gap
+		return c.skip(by)
+	}
+	return nil
+}
+
+// fitsInPlace reports whether the message that was begun is to be received in
+// the read buffer: it has one frame, and is there or fits.
+func (c *Conn) fitsInPlace() bool {
+	return c.in.frame.fin() &&
+		c.in.left <= int64(max(len(c.in.unread()), c.in.bufferSize()))
+}
+
+// awaitWhole waits until all of a message lies in the read buffer. Text is
+// checked as it comes.
+func (c *Conn) awaitWhole(by caller) error {
+	for int64(len(c.in.unread())) < c.in.left {
+		if p := c.in.unmask(); !c.acceptText(p) {
+			return c.failProtocol(textNotUTF8)
+		}
+		if _, err := c.receive(by, nil); err != nil {
+			return err
+		}
+	}
+	if c.in.clear > 0 {
+		if p := c.in.unmask(); !c.acceptText(p) {
+			return c.failProtocol(textNotUTF8)
+		}
+	}
+	return nil
+}
+
+// acceptText reports whether p, the next payload as it came, may be part of the
+// message. Text that is compressed is checked after inflation.
+func (c *Conn) acceptText(p []byte) bool {
+	return !c.msg.checked || c.msg.compressed || c.msg.text.Accept(p)
+}
+
+// takeWhole returns a message that lies in the read buffer.
+func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, error) {
+	fresh := c.in.clear == 0
+	p := c.in.piece()
+	if c.msg.checked && fresh && !utf8.Valid(p) {
+		return 0, nil, c.failProtocol(textNotUTF8)
+	}
+	if where == placeLend {
+		c.in.pin()
+		p = p[:len(p):len(p)] // what follows in the buffer is not lent
 	} else {
-		r.first = new([16]byte)
+		p = append(dst, p...)
 	}
-	if len(early) > 0 {
-		r.buf = borrow(max(small, len(early)))
-		r.buf.b = append(r.buf.b, early...)
-		r.received.Store(uint64(len(early)))
+	if err := c.finish(); err != nil {
+		return 0, nil, err
 	}
+	return c.msg.typ, p, nil
 }
 
-// unread returns the bytes that were received and not taken.
-func (r *frameReader) unread() []byte {
-	if r.buf == nil {
-		return nil
+// inflateWhole returns what a compressed message that lies in the read buffer
+// inflates to.
+func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, error) {
+	p := c.in.piece()
+	var scratch *buffer
+	if where != placeAppend {
+		scratch = borrow(max(c.deflate.expected(len(p), c.cfg.MaxMessageSize), minBorrowed))
+		dst = scratch.b
 	}
-	return r.buf.b[r.start:]
-}
-
-// next takes the next frame's header from what was received. For a control
-// frame it takes the whole frame and returns its payload, unmasked and valid
-// until the next call; a data frame becomes the current one. ok is false when
-// bytes are missing. A violation leaves r unchanged. The current frame's
-// payload must have been taken.
-func (r *frameReader) next() (h header, payload []byte, ok bool, v violation) {
-	b := r.unread()
-	h, size, v := parseHeader(b)
+	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
+	if v == noViolation && c.msg.checked && !utf8.Valid(out[len(dst):]) {
+		v = textNotUTF8
+	}
 	if v != noViolation {
-		return h, nil, false, v
+		return 0, nil, c.failProtocol(v)
 	}
-	if size == 0 {
-		if len(b) >= 2 {
-			v = r.rules.check(h)
-		}
-		return h, nil, false, v
+	if scratch != nil {
+		scratch.b = out
+		out = c.place(scratch, where, []byte{})
 	}
-	if h.opcode().isControl() {
-		return r.nextControl(h, b, size)
-	}
-	if v := r.rules.accept(h); v != noViolation {
-		return h, nil, false, v
-	}
-	r.take(size)
-	r.frame, r.left, r.current = h, h.length, true
-	return h, nil, true, noViolation
+	return c.msg.typ, out, c.finish()
 }
 
-// nextControl takes the control frame at the start of b if all of it is there.
-func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte, bool, violation) {
-	if v := r.rules.check(h); v != noViolation {
-		return h, nil, false, v
+// place puts a message that lies in scratch, which it takes over, where it is
+// to go.
+func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
+	if where == placeLend {
+		c.msg.held, c.msg.lent = scratch, true
+		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
-	end := size + int(h.length)
-	if len(b) < end {
-		return h, nil, false, noViolation
-	}
-	payload := b[size:end]
-	if h.masked {
-		mask(payload, h.key)
-	}
-	r.take(end)
-	return h, payload, true, noViolation
+	p := append(dst, scratch.b...)
+	scratch.free()
+	return p
 }
 
-// take marks n unread bytes as taken. A buffer without unread bytes stays
-// until fill or settle, because the last bytes taken may still be in use.
-func (r *frameReader) take(n int) { r.start += n }
-
-// dataWaits reports whether the unread bytes, which must begin with a header,
-// begin with that of a data frame.
-func (r *frameReader) dataWaits() bool {
-	b := r.unread()
-	return len(b) > 0 && !header{first: b[0]}.opcode().isControl()
-}
-
-// messageWaits reports whether the unread bytes begin with a message of one
-// frame. If the rest of it cannot be looked for without waiting, it must all
-// be there.
-func (r *frameReader) messageWaits() bool {
-	b := r.unread()
-	if len(b) < 2 {
-		return false
-	}
-	h, size, v := parseHeader(b)
-	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
-		(r.nc.raw != nil || h.length <= int64(len(b)-size))
-}
-
-// unmask unmasks the payload of the current frame that was received, where it
-// is, and returns what was not unmasked before.
-func (r *frameReader) unmask() []byte {
-	b := r.unread()
-	b = b[:min(int64(len(b)), r.left)][r.clear:]
-	if r.frame.masked {
-		r.frame.key = mask(b, r.frame.key)
-	}
-	r.clear += len(b)
-	return b
-}
-
-// consume takes n bytes of the current frame's payload that unmask unmasked.
-func (r *frameReader) consume(n int) {
-	r.take(n)
-	r.clear -= n
-	r.left -= int64(n)
-}
-
-// piece takes the payload of the current frame that was received and returns
-// it in place, unmasked. It is valid until settle or fill, and, after pin,
-// until unpin.
-func (r *frameReader) piece() []byte {
-	r.unmask()
-	b := r.unread()[:r.clear]
-	r.consume(r.clear)
-	return b
-}
-
-// read copies payload of the current frame that was received to p, unmasked,
-// and returns how much.
-func (r *frameReader) read(p []byte) int {
-	b := r.unread()
-	n := int(min(int64(len(b)), int64(len(p)), r.left))
-	done := min(r.clear, n)
-	copy(p, b[:done])
-	if r.frame.masked {
-		r.frame.key = maskCopy(p[done:n], b[done:n], r.frame.key)
-	} else {
-		copy(p[done:n], b[done:n])
-	}
-	r.clear -= done
-	r.take(n)
-	r.left -= int64(n)
-	return n
-}
-
-// bufferSize returns the size of the buffer that room borrows.
-func (r *frameReader) bufferSize() int { return r.sizeAt(r.step) }
-
-// sizeAt returns the size of the buffer after so many steps.
-func (r *frameReader) sizeAt(step uint8) int {
-	if step == 0 {
-		return r.small
-	}
-	return max(r.small, busyBufferSizes[step-1])
-}
-
-// pin keeps the bytes that piece returned valid until unpin.
-func (r *frameReader) pin() { r.pinned = true }
-
-// unpin ends what pin began.
-func (r *frameReader) unpin() {
-	r.pinned = false
-	r.lent.free()
-	r.lent = nil
-}
-
-// forsake ends what pin began while the borrower may still look at the bytes:
-// their memory is left to it.
-func (r *frameReader) forsake() {
-	if r.pinned {
-		old := r.unread()
-		r.buf, r.start, r.pinned = nil, 0, false
-		if len(old) > 0 {
-			r.buf = borrow(max(r.bufferSize(), len(old)))
-			r.buf.b = append(r.buf.b, old...)
+// inflateParts returns what a compressed message that comes in pieces inflates
+// to. If it is interrupted, what came is kept for the next call.
+func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	m := &c.msg
+	for !m.inflated {
+		if err := c.inflateSome(by, c.cfg.MaxMessageSize); err != nil {
+			return 0, nil, err
 		}
 	}
-	r.lent = nil
+	if err := c.finish(); err != nil {
+		return 0, nil, err
+	}
+	scratch := m.held
+	m.held = nil
+	return m.typ, c.place(scratch, where, dst), nil
 }
 
-// settle gives the buffer back if it has no unread bytes.
-func (r *frameReader) settle() {
-	if r.buf == nil || r.start < len(r.buf.b) {
-		return
+// inflateSome appends up to room bytes of what a compressed message inflates to
+// to what is held, waiting if nothing is here. It sets inflated at the end.
+func (c *Conn) inflateSome(by caller, room int64) error {
+	m := &c.msg
+	if m.held == nil {
+		m.held = borrow(minBorrowed)
 	}
-	r.retire()
-}
-
-// retire parts with the buffer: it goes back to the pool, or to lent while it
-// is pinned.
-func (r *frameReader) retire() {
-	if r.pinned {
-		r.lent.free()
-		r.lent, r.pinned = r.buf, false
-	} else {
-		r.buf.free()
+	room = min(room, c.cfg.MaxMessageSize-m.size)
+	before := len(m.held.b)
+	ended, v, err := c.inflateStep(by, room)
+	if err != nil {
+		return err
 	}
-	r.buf, r.start = nil, 0
-}
-
-// fill waits for bytes from the network. They go into the buffer, or, if
-// nothing is unread, as payload of the current frame to target, which must not
-// be longer than what is left; then fill unmasks them and returns how many
-// they are. It returns an error that wraps os.ErrDeadlineExceeded, without
-// consequences, when the deadline of nc passes. Any other error is permanent.
-// The end of the stream is io.ErrUnexpectedEOF: after a Close frame nobody
-// calls fill.
-func (r *frameReader) fill(target []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	if target != nil || r.nc.raw == nil {
-		r.settle()
-	}
-	n, err := r.receive(target)
-	err = r.entered(n, err)
-	if target == nil {
-		return 0, err
-	}
-	if r.frame.masked {
-		r.frame.key = mask(target[:n], r.frame.key)
-	}
-	r.left -= int64(n)
-	return n, err
-}
-
-// entered counts n bytes that a read brought, keeps its error if that is the
-// first permanent one, and returns it if nothing came.
-func (r *frameReader) entered(n int, err error) error {
-	if r.parked.Load() != 0 {
-		r.parked.Store(0)
-	}
-	r.received.Add(uint64(n))
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		r.err = err
-	}
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// idle reports whether nothing is there to be read or to be taken up.
-func (r *frameReader) idle() bool {
-	return !r.current && r.left == 0 && (r.buf == nil || r.start == len(r.buf.b))
-}
-
-// fillNow is fill for when bytes may be there. ok is false if none are, or if
-// that cannot be known without waiting: then nothing has happened.
-func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
-	if r.nc.raw == nil || r.err != nil {
-		return 0, false, nil
-	}
-	r.try = true
-	n, err = r.fill(target)
-	r.try = false
-	if r.got == 0 && r.err == nil {
-		return 0, false, nil
-	}
-	return n, true, err
-}
-
-// receive reads once from the network.
-func (r *frameReader) receive(target []byte) (n int, err error) {
-	if r.nc.raw != nil {
-		return r.receiveRaw(target)
-	}
-	r.parked.Store(int64(now()))
+	fresh := m.held.b[before:]
+	m.size += int64(len(fresh))
 	switch {
-	case target != nil:
-		return r.readConn(target)
-	case r.buf == nil:
-		n, err = r.readConn(r.first[:])
-		if n > 0 {
-			copy(r.room(), r.first[:n])
-		}
-	default:
-		n, err = r.readConn(r.room())
+	case v != noViolation:
+	case m.full && m.size == c.cfg.MaxMessageSize:
+		v = messageTooBig
+	case m.checked && !m.text.Accept(fresh):
+		v = textNotUTF8
 	}
-	if n > 0 {
-		r.filled(n)
+	if v != noViolation {
+		return c.failProtocol(v)
 	}
-	return n, err
+	m.inflated = ended && !m.full
+	return nil
 }
 
-// readConn reads from nc until something comes.
-func (r *frameReader) readConn(p []byte) (int, error) { return readSome(r.nc, p) }
-
-// readSome reads until something comes, or too often nothing.
-func readSome(from io.Reader, p []byte) (int, error) {
-	for range maxIdleReads {
-		n, err := from.Read(p)
-		if n < 0 || n > len(p) {
-			return 0, errors.New("websocket: net.Conn returned an invalid count from Read")
+// inflateStep inflates what is in the read buffer of the current frame, or goes
+// on to the next, or ends the message.
+func (c *Conn) inflateStep(by caller, room int64) (ended bool, v violation, err error) {
+	m := &c.msg
+	if !m.full && c.in.left == 0 {
+		if !c.in.frame.fin() {
+			return false, noViolation, c.nextFragment(by)
 		}
-		if n > 0 || err != nil {
-			return n, err
+		m.held.b, m.full, v = c.deflate.inflateEnd(m.held.b, room)
+		return true, v, nil
+	}
+	if !m.full && len(c.in.unread()) == 0 {
+		if _, err := c.receive(by, nil); err != nil {
+			return false, noViolation, err
 		}
 	}
-	return 0, io.ErrNoProgress
+	c.in.unmask()
+	part := c.in.unread()[:c.in.clear]
+	m.held = m.held.grown(c.deflate.expected(len(part), room))
+	var used int
+	m.held.b, used, m.full, v = c.deflate.inflatePart(m.held.b, part, room)
+	c.in.consume(used)
+	return false, v, nil
 }
 
-// receiveRaw reads when the descriptor is ready.
-func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
-	r.target, r.got = target, 0
-	err = r.nc.raw.Read(r.onReady)
-	r.target = nil
+// assemble returns a message that comes in pieces. If it is interrupted, what
+// came is kept for the next call.
+func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []byte, error) {
+	m := &c.msg
+	a := assembly{conn: c, by: by}
+	if where == placeAppend && m.held == nil {
+		a.direct = dst
+	} else {
+		a.scratch = m.held
+	}
+	m.held = nil
+	err := a.run()
 	if err == nil {
-		n, err = r.got, r.err
-	}
-	if target == nil && n > 0 {
-		r.filled(n)
-	}
-	return n, err
-}
-
-// wait is fill for the buffer of a raw socket, on little stack. arrived must be
-// called with what it returns.
-func (r *frameReader) wait() error {
-	r.target, r.got = nil, 0
-	return r.nc.raw.Read(r.onReady)
-}
-
-// arrived enters what wait brought and returns what fill would.
-func (r *frameReader) arrived(err error) error {
-	n := r.got
-	if err == nil {
-		err = r.err
-	}
-	if n > 0 {
-		r.filled(n)
-	}
-	return r.entered(n, err)
-}
-
-// ready is called with the descriptor, first at once and then each time that
-// something may have arrived. It returns false to wait on.
-//
-// The descriptor's reference is held meanwhile, and closing the net.Conn waits
-// for it: nothing else may happen here.
-func (r *frameReader) ready(fd uintptr) bool {
-	p := r.target
-	if p == nil {
-		p = r.room()
-	}
-	n, wait, err := readNow(fd, p)
-	if wait {
-		r.settle()
-		if r.try {
-			return true
-		}
-		r.parked.Store(int64(now()))
-		return false
+		err = c.finish()
 	}
 	if err != nil {
-		r.settle()
+		m.held = a.kept()
+		return 0, nil, err
 	}
-	r.got, r.err = n, err
-	return true
+	if a.scratch == nil {
+		return m.typ, a.direct, nil
+	}
+	m.usual = max(len(a.scratch.b), m.usual-m.usual/8)
+	return m.typ, c.place(a.scratch, where, dst), nil
 }
 
-// room returns the free part of the buffer, borrowing or moving as needed.
-func (r *frameReader) room() []byte {
-	if r.buf == nil {
-		r.buf = borrow(r.bufferSize())
-	}
-	free := cap(r.buf.b) - len(r.buf.b)
-	if r.start == len(r.buf.b) && r.start > 0 || free < cap(r.buf.b)/2 && r.start > 0 || free == 0 {
-		r.compact()
-	}
-	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
+// An assembly puts the pieces of a message together: in the caller's slice as
+// long as they fit there, otherwise in borrowed memory, which grows with what
+// arrived and not with what was announced.
+type assembly struct {
+	conn    *Conn
+	by      caller
+	direct  []byte
+	scratch *buffer
 }
 
-// compact moves the unread bytes, if any, to the start of the buffer, or of
-// another one if this one is pinned or full of them.
-func (r *frameReader) compact() {
-	old := r.unread()
-	if !r.pinned && r.start > 0 && cap(r.buf.b) >= r.bufferSize() {
-		r.buf.b = r.buf.b[:copy(r.buf.b, old)]
-		r.start = 0
-		return
-	}
-	fresh := borrow(max(r.bufferSize(), 2*len(old)))
-	fresh.b = append(fresh.b, old...)
-	r.retire()
-	r.buf = fresh
-}
-
-// filled enters n bytes that were read into room. Reads that fill the buffer
-// ask for a larger one, reads that would have fitted a smaller one end that.
-func (r *frameReader) filled(n int) {
-	r.buf.b = r.buf.b[:len(r.buf.b)+n]
-	switch {
-	case len(r.buf.b) == cap(r.buf.b):
-		r.large = largeReads
-		if int(r.step) < len(busyBufferSizes) && cap(r.buf.b) >= r.bufferSize() {
-			r.step++
+// run receives the message to its end.
+func (a *assembly) run() error {
+	for {
+		if err := a.frame(); err != nil {
+			return err
 		}
-	case r.step > 0 && n < r.sizeAt(r.step-1):
-		if r.large--; r.large == 0 {
-			r.step--
-			r.large = largeReads
+		if a.conn.in.frame.fin() {
+			return nil
+		}
+		if err := a.conn.nextFragment(a.by); err != nil {
+			return err
 		}
 	}
 }
 
-// close gives the buffer back. r must not be used afterwards. What is lent
-// stays with who looks at it.
-func (r *frameReader) close() {
-	if !r.pinned {
-		r.buf.free()
+// frame receives what is left of the current frame.
+func (a *assembly) frame() error {
+	c := a.conn
+	for c.in.left > 0 {
+		room := a.room()
+		n, err := c.readPayload(a.by, room)
+		a.add(n)
+		if err != nil {
+			return err
+		}
 	}
-	r.buf, r.lent, r.start, r.pinned = nil, nil, 0, false
+	return nil
+}
+
+// room returns memory for the next bytes.
+func (a *assembly) room() []byte {
+	left := a.conn.in.left
+	if a.scratch == nil {
+		if free := cap(a.direct) - len(a.direct); free > 0 && int64(free) >= min(left, minBorrowed) {
+			return a.direct[len(a.direct):cap(a.direct)]
+		}
+		a.scratch = borrow(len(a.direct) + a.step(left))
+		a.scratch.b = append(a.scratch.b, a.direct...)
+	}
+	if len(a.scratch.b) == cap(a.scratch.b) {
+		a.scratch = a.scratch.grown(a.step(left))
+	}
+	return a.scratch.b[len(a.scratch.b):cap(a.scratch.b)]
+}
+
+// minBorrowed and maxLeap bound what is borrowed before bytes arrived: never
+// more than maxLeap.
+const (
+	minBorrowed = 4 << 10
+	maxLeap     = 64 << 10
+)
+
+// step returns by how much the memory grows: by as much as has arrived, but
+// after a good start at once to the size that messages of this connection
+// usually have.
+func (a *assembly) step(left int64) int {
+	arrived := 0
+	if a.scratch != nil {
+		arrived = len(a.scratch.b)
+	}
+	step := max(arrived, minBorrowed)
+	if usual := a.conn.msg.usual; usual > minBorrowed {
+		step = max(step, min(usual, maxLeap))
+		if arrived >= maxLeap {
+			step = max(step, usual-arrived)
+		}
+	}
+	return int(min(int64(step), left))
+}
+
+// add enters n bytes that were read into room.
+func (a *assembly) add(n int) {
+	if a.scratch == nil {
+		a.direct = a.direct[:len(a.direct)+n]
+	} else {
+		a.scratch.b = a.scratch.b[:len(a.scratch.b)+n]
+	}
+}
+
+// kept returns what has arrived in memory of our own, for another call.
+func (a *assembly) kept() *buffer {
+	if a.scratch == nil && len(a.direct) > 0 {
+		a.scratch = borrow(len(a.direct))
+		a.scratch.b = append(a.scratch.b, a.direct...)
+	}
+	return a.scratch
+}
+
+// readPayload moves payload of the current frame to p, waiting if none is
+// here, and checks it if it is text. What a buffer holds takes the way through
+// the buffer, because what follows may come with it.
+func (c *Conn) readPayload(by caller, p []byte) (int, error) {
+	p = p[:min(int64(len(p)), c.in.left)]
+	if len(c.in.unread()) == 0 && len(p) < c.in.bufferSize() {
+		if _, err := c.receive(by, nil); err != nil {
+			return 0, err
+		}
+	}
+	n := c.in.read(p)
+	if n == 0 {
+		var err error
+		if n, err = c.receive(by, p); err != nil {
+			return 0, err
+		}
+	}
+	if !c.acceptText(p[:n]) {
+		return n, c.failProtocol(textNotUTF8)
+	}
+	return n, nil
+}
+
+// skip drops what is left of the message, but checks it.
+func (c *Conn) skip(by caller) error {
+	c.msg.dropHeld()
+	if c.msg.compressed {
+		return c.skipInflated(by)
+	}
+	for {
+		for c.in.left > 0 {
+			if _, err := c.readPiece(by); err != nil {
+				return err
+			}
+		}
+		if c.in.frame.fin() {
+			c.msg.streaming = false
+			return c.finish()
+		}
+		if err := c.nextFragment(by); err != nil {
+			return err
+		}
+	}
+}
+
+// skipInflated is skip for a compressed message: later ones may refer to it.
+func (c *Conn) skipInflated(by caller) error {
+	defer c.msg.dropHeld()
+	for !c.msg.inflated {
+		if err := c.inflateSome(by, inflateChunk); err != nil {
+			return err
+		}
+		c.msg.held.b = c.msg.held.b[:0]
+	}
+	c.msg.streaming = false
+	return c.finish()
+}
+
+// inflateChunk is the number of bytes to which a streamed message inflates at
+// a time.
+const inflateChunk = 16 << 10
+
+// readPiece returns the payload of the current frame that is in the read
+// buffer, waiting if there is none. It is valid until the next read.
+func (c *Conn) readPiece(by caller) ([]byte, error) {
+	if len(c.in.unread()) == 0 {
+		if _, err := c.receive(by, nil); err != nil {
+			return nil, err
+		}
+	}
+	p := c.in.piece()
+	if !c.acceptText(p) {
+		return nil, c.failProtocol(textNotUTF8)
+	}
+	return p, nil
+}
+
+// Read returns the next message in a new slice.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	ctx = c.bounding(ctx)
+	if err := c.beginMessage(ctx, nobody); err != nil {
+		return 0, nil, err
+	}
+	return c.takeMessage(ctx, placeNew, nil)
+}
+
+// ReadInto returns the next message, appended to buf[:0]. If buf is too small
+// the result is a new slice. After an error the content of buf is undefined.
+func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	ctx = c.bounding(ctx)
+	if err := c.beginMessage(ctx, nobody); err != nil {
+		return 0, nil, err
+	}
+	return c.takeMessage(ctx, placeAppend, buf[:0])
+}
+
+// Messages returns the messages as they come. They are lent: a message is the
+// loop's until it asks for the next, whoever else reads meanwhile. The loop
+// ends quietly when the peer closed with CloseNormal, CloseGoingAway or without
+// a code; otherwise the last iteration yields the error. If that is the
+// context's or os.ErrDeadlineExceeded, another loop can go on.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	ctx = c.bounding(ctx)
+	return func(yield func(Message, error) bool) {
+		var loop borrower
+		for {
+			t, p, err := c.borrowMessage(ctx, &loop)
+			if err != nil {
+				if !endedQuietly(err) {
+					yield(Message{}, err)
+				}
+				break
+			}
+			if !yield(Message{t, p}, nil) {
+				break
+			}
+		}
+		c.out.flushNow()
+	}
+}
+
+// borrowMessage returns the next message, lent to who.
+func (c *Conn) borrowMessage(ctx context.Context, who *borrower) (MessageType, []byte, error) {
+	if err := c.beginMessage(ctx, *who); err != nil {
+		return 0, nil, err
+	}
+	c.lendTo(who)
+	return c.takeMessage(ctx, placeLend, nil)
+}
+
+// lendTo makes who the borrower of what is lent next. The caller has the
+// reading turn.
+func (c *Conn) lendTo(who *borrower) {
+	if *who == nobody {
+		c.msg.borrowers++
+		*who = c.msg.borrowers
+	}
+	c.msg.lentTo = *who
+}
+
+// takeMessage ends what beginMessage began with the message.
+func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t MessageType, p []byte, err error) {
+	defer c.endReadAfter(&err)
+	t, p, err = c.readMessage(caller{ctx: ctx}, where, dst)
+	if err == errEnding {
+		err = c.awaitEnd(caller{ctx: ctx})
+	}
+	return t, p, err
+}
+
+// endedQuietly reports whether err is an end that the peer wanted, for no
+// reason that anyone must hear of.
+func endedQuietly(err error) bool {
+	end := asCloseError(err)
+	if end == nil || !end.Received {
+		return false
+	}
+	return end.Code == CloseNormal || end.Code == CloseGoingAway || end.Code == CloseNoStatus
 }

@@ -2,188 +2,280 @@ package websocket
 
 import (
 	"context"
-	"errors"
 	"math"
-	"unicode/utf8"
-	"unsafe"
+	"sync"
+	"time"
 )
 
-// Errors of callers. Nothing is sent, and the connection lives on.
-var (
-	errInvalidType = errors.New("websocket: message type is neither Text nor Binary")
-	errInvalidText = errors.New("websocket: text to send is not valid UTF-8")
-)
+// maxBatch is about how many payload bytes leave the queue at once. Control
+// frames can overtake what is left behind.
+const maxBatch = 64 << 10
 
-// checkOutgoing returns an error if p must not be sent as a message of type t.
-func (c *Conn) checkOutgoing(t MessageType, p []byte) error {
-	switch {
-	case t != Text && t != Binary:
-		return errInvalidType
-	case t == Text && !c.cfg.SkipUTF8Check && !utf8.Valid(p):
-		return errInvalidText
+// Send queues a copy of p as one message and returns at once, unless the queue
+// is full and Config.SlowConsumer is Block. An error of the network shows in later
+// calls and in Context. Messages of Send and Write leave in the order of the
+// calls.
+func (c *Conn) Send(t MessageType, p []byte) error {
+	if err := c.checkOutgoing(t, p); err != nil {
+		return err
+	}
+	if done, err := c.sendNow(outgoing{typ: t, payload: p}); done || err != nil {
+		return err
+	}
+	m := queued{typ: t, owned: borrow(len(p))}
+	m.owned.b = append(m.owned.b, p...)
+	if err := c.enqueue(m, c.cfg.SlowConsumer); err != nil {
+		m.free()
+		return err
 	}
 	return nil
 }
 
-// An outgoing message is about to be sent.
-type outgoing struct {
-	typ     MessageType
-	payload []byte
-	shared  *Prepared // the message, if it is one that others send as well
-	plain   bool      // it must not be compressed
+// sendNow sends m without the queue, if nothing is before it and nobody writes.
+func (c *Conn) sendNow(m outgoing) (done bool, err error) {
+	done, held, err := c.postNow(m)
+	if done && !held {
+		c.out.flushNow()
+	}
+	return done, err
 }
 
-// An encoded message is the frame that it becomes.
-type encoded struct {
-	first   byte
-	payload []byte
-	scratch *buffer // holds payload, unless that is the application's
-}
-
-// free gives the scratch back.
-func (e encoded) free() { e.scratch.free() }
-
-// encode compresses m if that is agreed on and worth it. What is compressed
-// enters the compressor's window: it must be appended before any other message
-// is encoded. The caller has the sending turn.
-func (c *Conn) encode(m outgoing) encoded {
-	e := encoded{first: bitFIN | byte(m.typ), payload: m.payload}
-	d := c.deflate
-	if d == nil || m.plain || len(m.payload) < d.threshold {
-		return e
+// postNow is sendNow without the flush, which must follow unless the message is
+// held.
+func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
+	if err := c.writable(); err != nil {
+		return false, false, err
 	}
-	c.forgetDoubtful()
-	if m.shared != nil {
-		p, smaller := m.shared.deflated(d)
-		if !smaller {
-			return e
-		}
-		d.compressor.Remember(m.payload)
-		d.sent(len(m.payload), len(p))
-		e.payload = p
-	} else {
-		e.scratch = borrow(len(m.payload))
-		if !d.compress(e.scratch, m.payload) {
-			return e
-		}
-		e.payload = e.scratch.b
-	}
-	e.first |= bitRSV1
-	return e
-}
-
-// forgetDoubtful makes the compressor forget if it would refer to a message that
-// may never leave: one that waits can be withdrawn only as long as nothing refers
-// to it. The caller has the sending turn.
-func (c *Conn) forgetDoubtful() {
-	if c.deflate.takeover && !c.out.mayRefer() {
-		c.deflate.compressor.Forget()
-	}
-}
-
-// Write sends p as one message. It returns when the message is on the network,
-// or is held because more input waits. p is not kept and not changed.
-func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
-	ctx = c.bounding(ctx)
-	if err := c.checkOutgoing(t, p); err != nil {
-		return err
-	}
-	if c.deflate != nil {
-		return c.writeEncoded(ctx, t, p)
-	}
-	return c.writeFrame(ctx, bitFIN|byte(t), p)
-}
-
-// writeFrame is write for a message that is sent as it is, on little stack: a
-// goroutine whose stack has grown keeps it while its connection is idle.
-func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
-	if err := c.takeSending(ctx); err != nil {
-		return err
-	}
-	ticket, err := c.out.append(first, p)
-	c.sending.give()
-	if err == nil {
-		if ticket == nil || c.out.writeOwn(ticket) {
-			return nil
-		}
-		_, err = c.out.flush(ctx, ticket, true)
-	}
-	return c.writeError(ctx, err)
-}
-
-// writeEncoded is write for a message that may be compressed.
-//
-//go:noinline
-func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error {
-	return c.write(ctx, outgoing{typ: t, payload: p})
-}
-
-// WritePlain is Write for a message that must not be compressed, because it has
-// a secret beside text that others choose: the length of the two compressed
-// together tells about the secret (RFC 7692, Section 8).
-func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
-	ctx = c.bounding(ctx)
-	if err := c.checkOutgoing(t, p); err != nil {
-		return err
-	}
-	return c.write(ctx, outgoing{typ: t, payload: p, plain: true})
-}
-
-// write sends a message that may be sent.
-func (c *Conn) write(ctx context.Context, m outgoing) error {
-	e, ticket, err := c.appendMessage(ctx, m)
-	defer e.free()
-	if err == nil {
-		var withdrawn bool
-		if withdrawn, err = c.out.flush(ctx, ticket, true); withdrawn && e.first&bitRSV1 != 0 {
-			c.deflate.withdrawn(len(m.payload), len(e.payload))
-		}
-	}
-	return c.writeError(ctx, err)
-}
-
-// appendMessage waits for its turn and appends m as one frame, whose ticket
-// must be flushed before the frame is freed.
-func (c *Conn) appendMessage(ctx context.Context, m outgoing) (encoded, *ticket, error) {
-	if err := c.takeSending(ctx); err != nil {
-		return encoded{}, nil, err
+	if c.queue.Load().waits() || !c.sending.try() {
+		return false, false, nil
 	}
 	defer c.sending.give()
+	if c.queue.Load().waits() || c.out.isBusy() {
+		return false, false, nil
+	}
 	e := c.encode(m)
+	defer e.free()
+	held, err = c.out.post(e.first, e.payload)
+	return err == nil, held, c.writeError(context.Background(), err)
+}
+
+// enqueue adds m to the queue as policy says and starts the pump.
+func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
+	for {
+		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
+		switch {
+		case slow:
+			c.refuse(ClosePolicyViolation, tooSlow, ErrSlowConsumer) // before another closes
+			go c.closeSlow()
+			return err
+		case err != nil:
+			return err
+		case room == nil:
+			c.startPump()
+			return nil
+		}
+		select {
+		case <-room:
+		case <-c.endedChan():
+			return c.terminal()
+		}
+	}
+}
+
+// startPump starts the goroutine that empties the queue, unless it runs.
+func (c *Conn) startPump() {
+	q := c.queue.Load()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.pumping {
+		q.pumping = true
+		go c.pump()
+	}
+}
+
+// pump moves messages from the queue to the network until there are none.
+func (c *Conn) pump() {
+	for c.pumpOnce() {
+	}
+}
+
+// pumpOnce moves some messages on and waits until they are out. It reports
+// whether there may be more.
+func (c *Conn) pumpOnce() bool {
+	q := c.queue.Load()
+	if c.sending.take(nil, c.endedChan()) {
+		messages, bytes, err := c.moveQueued(context.Background())
+		q.left(messages, bytes)
+		if err != nil {
+			q.lose(messages, bytes)
+			c.writeError(context.Background(), err)
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.entries) > 0 {
+		return true
+	}
+	q.pumping = false
+	return false
+}
+
+// moveQueued moves messages to the network and waits until they are out: a
+// large one alone, from where it is, or several that are copied into one write.
+// It has the sending turn, and gives it on.
+func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
+	m, large := c.queue.Load().take(lendAbove, math.MaxInt)
+	if !large {
+		messages, bytes = c.appendQueued(maxBatch)
+		c.sending.give()
+		return messages, bytes, c.out.flushAll(ctx, true)
+	}
+	defer m.free()
+	e := c.encode(m.outgoing())
+	defer e.free()
 	ticket, err := c.out.append(e.first, e.payload)
-	return e, ticket, err
+	c.sending.give()
+	if err == nil {
+		if ticket != nil {
+			ticket.ours = true
+		}
+		_, err = c.out.flush(ctx, ticket, false)
+	}
+	return 1, len(m.payload()), err
 }
 
-// WriteString sends s as one text message.
-func (c *Conn) WriteString(ctx context.Context, s string) error {
-	return c.Write(ctx, Text, unsafe.Slice(unsafe.StringData(s), len(s)))
+// appendQueued appends queued messages of up to limit bytes to what the writer
+// has pending, copied. The caller has the sending turn, and enters them with
+// sendQueue.left once they are out.
+func (c *Conn) appendQueued(limit int) (messages, bytes int) {
+	for {
+		m, ok := c.queue.Load().take(0, limit-bytes)
+		if !ok {
+			return messages, bytes
+		}
+		messages++
+		bytes += len(m.payload())
+		e := c.encode(m.outgoing())
+		c.out.post(e.first, e.payload)
+		e.free()
+		m.free()
+	}
 }
 
-// takeSending waits for the right to append data frames.
-func (c *Conn) takeSending(ctx context.Context) error {
-	if ctx.Done() != nil {
-		if err := c.over(ctx); err != nil {
+// maxAtOnce is how many queued payload bytes emptyQueue copies. While there are
+// more, it lets the network take them first: many connections may end at once,
+// with queues that share their messages.
+const maxAtOnce = 256 << 10
+
+// emptyQueue waits until all that is queued can be appended to what the writer
+// has pending, and does that.
+//
+// A MessageWriter that nobody closes keeps the turn, and a peer may not read:
+// when nothing has come or gone for half of CloseTimeout, and an eighth of it
+// before it is over, what is queued is given up, so that the Close frame can
+// still leave.
+func (c *Conn) emptyQueue(ctx context.Context) error {
+	if c.queue.Load().awaitRoom() == nil {
+		return nil
+	}
+	latest, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(ctx, latest.Add(-c.cfg.CloseTimeout/8))
+	defer cancel()
+	defer c.whileMoving(c.cfg.CloseTimeout/2, cancel)()
+	for {
+		room := c.queue.Load().awaitRoom()
+		if room == nil {
+			return nil
+		}
+		if _, bytes := c.Queued(); bytes > maxAtOnce {
+			select {
+			case <-room:
+			case <-ctx.Done():
+			}
+		} else if c.sending.take(ctx.Done(), room) {
+			messages, bytes := c.appendQueued(math.MaxInt)
+			c.sending.give()
+			if messages > 0 {
+				go c.awaitQueued(messages, bytes)
+			}
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	if !c.sending.try() {
-		if err := c.awaitTurn(ctx, &c.sending, c.out.guardWrites()); err != nil {
-			return err
-		}
-	}
-	if c.queue.Load().waits() {
-		if messages, bytes := c.appendQueued(math.MaxInt); messages > 0 {
-			go c.awaitQueued(messages, bytes)
-		}
-	}
-	return nil
 }
 
-// Flush makes held replies leave now. It does not wait for the peer to read
-// more than one write does.
-func (c *Conn) Flush() error {
-	if err := c.terminal(); err != nil {
-		return err
+// whileMoving calls f once no byte has come or gone for so long: a peer that
+// sends may read later. stop prevents that.
+func (c *Conn) whileMoving(limit time.Duration, f func()) (stop func() bool) {
+	moved := func() uint64 { return c.out.left() + c.in.received.Load() }
+	var mu sync.Mutex // until the timer is known
+	mu.Lock()
+	defer mu.Unlock()
+	before := moved()
+	var timer *time.Timer
+	timer = time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if after := moved(); after != before {
+			before = after
+			timer.Reset(limit)
+			return
+		}
+		f()
+	})
+	return timer.Stop
+}
+
+// awaitQueued waits until messages that appendQueued appended are out.
+func (c *Conn) awaitQueued(messages, bytes int) {
+	err := c.out.flushAll(context.Background(), true)
+	q := c.queue.Load()
+	q.left(messages, bytes)
+	if err != nil {
+		q.lose(messages, bytes)
 	}
-	return c.writeError(context.Background(), c.out.flushAll(context.Background(), false))
+	c.writeError(context.Background(), err)
+}
+
+// tooSlow is the reason that the peer is told by closeSlow.
+const tooSlow = "reads too slowly"
+
+// closeSlow ends a connection whose queue was full.
+func (c *Conn) closeSlow() {
+	c.close(ClosePolicyViolation, tooSlow, ErrSlowConsumer)
+}
+
+// Queued returns how many messages that Send took are not on the network, and
+// their payload bytes.
+func (c *Conn) Queued() (messages, bytes int) {
+	q := c.queue.Load()
+	if q == nil {
+		return 0, 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.entries) + q.moving, q.bytes + q.movingBy
+}
+
+// Drain waits until all that Send took is on the network, or ctx ends.
+func (c *Conn) Drain(ctx context.Context) error {
+	ctx = c.bounding(ctx)
+	for {
+		if err := c.terminal(); err != nil {
+			return err
+		}
+		room := c.queue.Load().awaitRoom()
+		if room == nil {
+			return c.writeError(ctx, c.out.flushAll(ctx, false))
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return c.over(ctx)
+		case <-c.endedChan():
+			return c.terminal()
+		}
+	}
 }

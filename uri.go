@@ -195,3 +195,42 @@ func escapeQuery(q string) string {
 	}
 	return string(b)
 }
+
+// splitHostPort splits host:port, [IPv6]:port or a host alone. It is not ok if
+// either has characters that do not belong there.
+func splitHostPort(s string) (host, port string, ok bool) {
+	n := hostLength(s)
+	if n == 0 || n == len(s) {
+		return s, "", n > 0
+	}
+	port, ok = strings.CutPrefix(s[n:], ":")
+	return s[:n], port, ok && isPort(port)
+}
+
+// hostLength returns the length of the host name or bracketed address that s
+// begins with, 0 if there is none.
+func hostLength(s string) int {
+	n := 0
+	if strings.HasPrefix(s, "[") {
+		if n = strings.IndexByte(s, ']') + 1; n > 0 && isAddress(s[1:n-1]) {
+			return n
+		}
+		return 0
+	}
+	for n < len(s) && isHostChar(s[n]) {
+		n++
+	}
+	return n
+}
+
+// isAddress reports whether s has only characters of an IPv6 address.
+func isAddress(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789abcdefABCDEF:.") == ""
+}
+
+// isPort reports whether s is a port in its shortest form, as browsers write
+// it.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '0'
+}

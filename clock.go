@@ -1,0 +1,48 @@
+package websocket
+
+import (
+	"time"
+)
+
+// epoch is when instants are counted from: a moment before the program begins,
+// so that none of its instants is 0.
+var epoch = time.Now().Add(-time.Microsecond)
+
+// An instant is a time on the monotonic clock, in nanoseconds since epoch.
+type instant int64
+
+// The first and the last instant, 146 years from epoch: a deadline in the past
+// interrupts whatever waits.
+const (
+	past   instant = -1 << 62
+	future instant = 1 << 62
+)
+
+// now returns the current instant. It is never 0.
+func now() instant { return instant(time.Since(epoch)) }
+
+// instantOf returns the instant of a deadline, which is 0 for the zero time.
+func instantOf(t time.Time) instant {
+	if t.IsZero() {
+		return 0
+	}
+	d := max(time.Duration(past), min(time.Until(t), time.Duration(future)))
+	if i := now().add(d); i != 0 {
+		return i
+	}
+	return past
+}
+
+// add returns the instant d later, at most future.
+func (i instant) add(d time.Duration) instant {
+	if d > time.Duration(future)-time.Duration(max(i, 0)) {
+		return future
+	}
+	return i + instant(d)
+}
+
+// time returns the instant as a time.Time.
+func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }
+
+// until returns how long after now i comes.
+func (i instant) until() time.Duration { return time.Duration(i - now()) }

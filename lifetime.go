@@ -1,0 +1,293 @@
+package websocket
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// fail ends the connection because the network failed with err, and returns the
+// terminal error. What writers were told is written leaves first, as far as the
+// network takes it.
+func (c *Conn) fail(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if ending := c.ending.Load(); ending != nil {
+		c.settleEnd(ending, true)
+		return c.terminal()
+	}
+	c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err})
+	return c.terminal()
+}
+
+// breakOff makes end the terminal error, unless there is one, and closes the
+// net.Conn without waiting: first, what was reported as written leaves as far
+// as the network takes it.
+func (c *Conn) breakOff(end *CloseError) {
+	leaves := c.out.flushLast()
+	if !c.terminate(end, leaves == nil) {
+		return
+	}
+	if leaves == nil {
+		c.closeTransport()
+		return
+	}
+	go func() {
+		select {
+		case <-leaves:
+		case <-time.After(maxLeaving):
+		}
+		c.closeTransport()
+	}()
+}
+
+// maxLeaving bounds how long a connection that is broken off lets what was
+// written before leave, where that cannot be done without waiting.
+const maxLeaving = 100 * time.Millisecond
+
+// failProtocol ends the connection because of the peer's violation: the peer
+// is told, and nothing more of what it sends is looked at (RFC 6455,
+// Section 7.1.7). It returns what conclude does. The caller has the reading turn.
+func (c *Conn) failProtocol(v violation) error {
+	breach := v.err()
+	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}, true)
+}
+
+// terminate makes end the terminal error, unless there is one, and tells all
+// who wait. With drop set, nothing more is written. It reports whether end
+// was the first; then the caller must see to the net.Conn.
+func (c *Conn) terminate(end *CloseError, drop bool) bool {
+	c.mu.Lock()
+	if c.end.Load() != nil {
+		c.mu.Unlock()
+		return false
+	}
+	c.ending.CompareAndSwap(nil, end)
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		if a.cancelCtx != nil {
+			a.cancelCtx(end) // before any call can return the terminal error
+		}
+		watchers = slices.Clone(a.watchers)
+	}
+	c.end.Store(end)
+	if c.audience != nil {
+		c.audience.ended.set()
+	}
+	if c.closeBy == 0 {
+		c.closeBy = now().add(c.cfg.CloseTimeout)
+	}
+	c.keepalive.stop()
+	c.mu.Unlock()
+
+	c.out.fail(end, drop)
+	c.queue.Load().end(end)
+	c.readGuard.ifMade().release()
+	if drop {
+		c.out.guard.ifMade().release() // otherwise closeTransport does, when nobody writes any more
+	}
+	for _, w := range watchers {
+		w.ended(c)
+	}
+	c.report(end)
+	return true
+}
+
+// report tells the trace and the logger of the end. What the peer gave as its
+// reason is quoted (RFC 6455, Section 5.5.1).
+func (c *Conn) report(end *CloseError) {
+	if t := c.cfg.Trace; t != nil && t.Closed != nil {
+		t.Closed(end)
+	}
+	if c.cfg.Logger != nil && !end.clean() {
+		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "websocket: connection failed",
+			slog.Any("err", end), slog.Any("peer", c.nc.RemoteAddr()))
+	}
+}
+
+// terminal returns the terminal error, or nil while there is none.
+func (c *Conn) terminal() error {
+	if end := c.end.Load(); end != nil {
+		return end
+	}
+	return nil
+}
+
+// over returns the error of ctx if it has ended, or the terminal error if the
+// connection has: the connection's own context ends with it.
+func (c *Conn) over(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock() // under which terminate ends the context first
+	defer c.mu.Unlock()
+	if end := c.terminal(); end != nil {
+		return end
+	}
+	return err
+}
+
+// closeTransport closes the net.Conn without waiting for anything.
+func (c *Conn) closeTransport() {
+	if c.shut.Swap(true) {
+		return
+	}
+	if !c.readGuard.ifMade().hasClosed() && !c.out.guard.ifMade().hasClosed() {
+		c.nc.shut()
+	}
+	c.out.close()
+	c.closeReading()
+	if c.deflate != nil && c.sending.try() {
+		c.deflate.compressor.Drop()
+		c.sending.give()
+	}
+	c.mu.Lock()
+	c.gone = true
+	var watchers []watcher
+	if a := c.audience; a != nil {
+		a.gone.set()
+		watchers, a.watchers = a.watchers, nil
+	}
+	c.mu.Unlock()
+	for _, w := range watchers {
+		w.gone(c)
+	}
+}
+
+// A watcher keeps connections and lets go of them as they end. It is called
+// without locks of the connection, and calls watch and unwatch under its own.
+type watcher interface {
+	ended(c *Conn) // c has its terminal error
+	gone(c *Conn)  // and its net.Conn is closed
+}
+
+// watch makes w hear of the end. It reports false, and w hears nothing, if
+// the connection has ended.
+func (c *Conn) watch(w watcher) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end.Load() != nil {
+		return false
+	}
+	a := c.audienceLocked()
+	a.watchers = append(a.watchers, w)
+	return true
+}
+
+// unwatch undoes watch. If the connection is ending, w may still hear of it.
+func (c *Conn) unwatch(w watcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.audience; a != nil {
+		if i := slices.Index(a.watchers, w); i >= 0 {
+			a.watchers = slices.Delete(a.watchers, i, i+1)
+		}
+	}
+}
+
+// An audience is all who wait for the end of a connection. It is guarded by
+// Conn.mu.
+type audience struct {
+	ended     event // Conn.end is set
+	gone      event // the net.Conn is closed
+	ctx       *ownContext
+	cancelCtx context.CancelCauseFunc
+	watchers  []watcher // nil once the net.Conn is closed
+}
+
+// audienceLocked returns the audience, which exists from now on. The caller
+// holds c.mu.
+func (c *Conn) audienceLocked() *audience {
+	if c.audience == nil {
+		c.audience = new(audience)
+		if c.end.Load() != nil {
+			c.audience.ended.set()
+		}
+		if c.gone {
+			c.audience.gone.set()
+		}
+	}
+	return c.audience
+}
+
+// An event happens once. Its channel exists only if somebody waits. It is
+// guarded by Conn.mu.
+type event struct {
+	happened bool
+	ch       chan struct{}
+}
+
+// set makes the event happen.
+func (e *event) set() {
+	if !e.happened && e.ch != nil {
+		close(e.ch)
+	}
+	e.happened = true
+}
+
+// channel returns a channel that is closed when the event has happened.
+func (e *event) channel() <-chan struct{} {
+	if e.ch == nil {
+		e.ch = make(chan struct{})
+		if e.happened {
+			close(e.ch)
+		}
+	}
+	return e.ch
+}
+
+// endedChan returns a channel that is closed once there is a terminal error.
+func (c *Conn) endedChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.audienceLocked().ended.channel()
+}
+
+// isGone reports whether the net.Conn is closed.
+func (c *Conn) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+// goneChan returns a channel that is closed once the net.Conn is.
+func (c *Conn) goneChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.audienceLocked().gone.channel()
+}
+
+// Context returns a context that is done when the connection has ended. Its
+// cause is the terminal *CloseError. It carries no values.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.audienceLocked()
+	if a.ctx == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		a.ctx, a.cancelCtx = &ownContext{ctx, c}, cancel
+		if end := c.end.Load(); end != nil {
+			cancel(end)
+		}
+	}
+	return a.ctx
+}
+
+// An ownContext is what Context returns.
+type ownContext struct {
+	context.Context
+	c *Conn
+}
+
+// bounding returns ctx, or, if that is the connection's own, one without an
+// end: all calls end with the connection, and to watch the context costs memory.
+func (c *Conn) bounding(ctx context.Context) context.Context {
+	if own, ok := ctx.(*ownContext); ok && own.c == c {
+		return context.Background()
+	}
+	return ctx
+}

@@ -1,0 +1,265 @@
+package websocket
+
+import (
+	"fmt"
+	"sync"
+)
+
+// sendQueue holds the messages that Send took and that are not on the network.
+// A goroutine moves them on while there are any; none waits otherwise.
+type sendQueue struct {
+	mu       sync.Mutex
+	entries  []queued // waiting, in order
+	bytes    int      // payload bytes of entries
+	moving   int      // messages and payload bytes on their way out
+	movingBy int
+	pumping  bool
+	err      error
+	ended    bool          // err is the terminal error
+	room     chan struct{} // closed when something left; nil if nobody waits
+	dropped  uint64
+	lost     int // messages and payload bytes that were given up at the end
+	lostBy   int
+}
+
+// sendQueue returns the queue, which exists from now on.
+func (c *Conn) sendQueue() *sendQueue {
+	if q := c.queue.Load(); q != nil {
+		return q
+	}
+	c.queue.CompareAndSwap(nil, new(sendQueue))
+	q := c.queue.Load()
+	// Who ended the connection may have come before the queue.
+	if err := c.terminal(); err != nil {
+		q.end(err)
+	} else if err := c.writable(); err != nil {
+		q.fail(err)
+	}
+	return q
+}
+
+// A queued message owns its payload, or shares a prepared message.
+type queued struct {
+	typ    MessageType
+	owned  *buffer   // the payload, unless there is shared
+	shared *Prepared // or nil
+}
+
+// payload returns the payload, which is not to be changed.
+func (m queued) payload() []byte {
+	if m.shared != nil {
+		return m.shared.payload
+	}
+	return m.owned.b
+}
+
+// outgoing returns the message to be encoded.
+func (m queued) outgoing() outgoing {
+	return outgoing{typ: m.typ, payload: m.payload(), shared: m.shared}
+}
+
+// free gives the memory back that m owns.
+func (m queued) free() { m.owned.free() }
+
+// A queue takes so many messages however small its limit is, and beyond that
+// one for so many bytes of the limit: messages without payload cost memory as
+// well.
+const (
+	minQueued       = 64
+	bytesPerMessage = 64
+)
+
+// add appends m to the queue, or says what else there is to do: to wait for
+// room, or to close a slow connection.
+func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan struct{}, slow bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return nil, false, q.err
+	}
+	if !q.fits(m, limit) {
+		switch policy {
+		case DropNewest:
+			q.dropped++
+			return nil, false, ErrQueueFull
+		case DropOldest:
+			q.makeRoom(m, limit)
+		case CloseSlow:
+			q.err = ErrSlowConsumer
+			return nil, true, ErrSlowConsumer
+		default:
+			if q.room == nil {
+				q.room = make(chan struct{})
+			}
+			return q.room, false, nil
+		}
+	}
+	q.entries = append(q.entries, m)
+	q.bytes += len(m.payload())
+	return nil, false, nil
+}
+
+// fits reports whether m has room. A message larger than the whole queue fits
+// when nothing else is there. The caller holds q.mu.
+func (q *sendQueue) fits(m queued, limit int) bool {
+	waiting := len(q.entries) + q.moving
+	if waiting == 0 {
+		return true
+	}
+	return q.bytes+q.movingBy+len(m.payload()) <= limit && waiting < max(limit/bytesPerMessage, minQueued)
+}
+
+// makeRoom drops the oldest messages until m fits, or none is left. The caller
+// holds q.mu.
+func (q *sendQueue) makeRoom(m queued, limit int) {
+	for len(q.entries) > 0 && !q.fits(m, limit) {
+		q.pop().free()
+		q.dropped++
+	}
+}
+
+// pop removes the oldest message. The caller holds q.mu.
+func (q *sendQueue) pop() queued {
+	m := q.entries[0]
+	q.entries[0] = queued{}
+	q.entries = q.entries[1:]
+	q.bytes -= len(m.payload())
+	if len(q.entries) == 0 {
+		q.entries = nil
+	}
+	return m
+}
+
+// waits reports whether messages are queued. In a nil queue there are none.
+func (q *sendQueue) waits() bool {
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.entries) > 0
+}
+
+// take moves the oldest message, whose payload must be at least and at most so
+// many bytes, out of the queue.
+func (q *sendQueue) take(atLeast, atMost int) (m queued, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.entries) == 0 {
+		return queued{}, false
+	}
+	size := len(q.entries[0].payload())
+	if size < atLeast || size > atMost {
+		return queued{}, false
+	}
+	q.moving++
+	q.movingBy += size
+	return q.pop(), true
+}
+
+// left enters that messages are on the network, or lost, and tells those who
+// wait for room.
+func (q *sendQueue) left(messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.moving -= messages
+	q.movingBy -= bytes
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// refuse refuses messages with err from now on. Those that it has leave. q may
+// be nil.
+func (q *sendQueue) refuse(err error) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.ended {
+		q.err = err
+	}
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// lose enters messages that were given up. q may be nil.
+func (q *sendQueue) lose(messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost += messages
+	q.lostBy += bytes
+}
+
+// givenUp returns an error that says what was given up of the queue, or nil. If
+// the end was clean, what is on its way has arrived. q may be nil.
+func (q *sendQueue) givenUp(clean bool) error {
+	if q == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost, bytes := q.lost, q.lostBy
+	if !clean {
+		lost += q.moving
+		bytes += q.movingBy
+	}
+	if lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost, bytes)
+}
+
+// end is fail with the terminal error, which no other replaces. q may be nil.
+func (q *sendQueue) end(err error) {
+	if q == nil {
+		return
+	}
+	q.fail(err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err, q.ended = err, true
+}
+
+// fail drops all messages and refuses others with err. q may be nil.
+func (q *sendQueue) fail(err error) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.ended {
+		q.err = err
+	}
+	for len(q.entries) > 0 {
+		m := q.pop()
+		q.lost++
+		q.lostBy += len(m.payload())
+		m.free()
+	}
+	if q.room != nil {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// awaitRoom returns a channel that is closed when something leaves the queue,
+// or nil if it is empty. q may be nil.
+func (q *sendQueue) awaitRoom() <-chan struct{} {
+	if q == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.entries)+q.moving == 0 {
+		return nil
+	}
+	if q.room == nil {
+		q.room = make(chan struct{})
+	}
+	return q.room
+}
