@@ -39,7 +39,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
 				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
-					c := newConn(nc, r, (&Config{}).settled(), agreement{}, nil)
+					c := newConn(nc, r, (&Config{}).withDefaults(), agreement{}, nil)
 					defer c.CloseNow()
 					go discard(peer)
 					p := make([]byte, size)
@@ -60,9 +60,9 @@ func TestReadAllocatesNothing(t *testing.T) {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
 				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
-					c := newConn(nc, r, (&Config{}).settled(), agreement{}, nil)
+					c := newConn(nc, r, (&Config{}).withDefaults(), agreement{}, nil)
 					defer c.CloseNow()
-					h := header{first: 0x82, masked: r == server, key: 1, length: int64(size)}
+					h := header{byte0: 0x82, masked: r == server, key: 1, length: int64(size)}
 					go repeat(peer, appendFrame(nil, h, make([]byte, size)).b)
 					buf := make([]byte, size)
 					require.Zero(t, steadyAllocs(func() {
@@ -101,7 +101,7 @@ func TestCompressedWriteAllocatesNothing(t *testing.T) {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
 				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
-					c := newConn(nc, r, (&Config{Compression: &Compression{Threshold: -1}}).settled(), agreement{deflate: agreed}, nil)
+					c := newConn(nc, r, (&Config{Compression: &Compression{Threshold: -1}}).withDefaults(), agreement{deflate: agreed}, nil)
 					defer c.CloseNow()
 					go discard(peer)
 					p := []byte(sentence(size, 1))
@@ -125,7 +125,7 @@ func TestCompressedReadAllocatesNothing(t *testing.T) {
 				pieces := 1 + i/3
 				t.Run(fmt.Sprintf("role %d, %s, %d bytes, in %d", r, name, size, pieces), func(t *testing.T) {
 					nc, peer := tcpPair(t)
-					c := newConn(nc, r, (&Config{Compression: &Compression{}}).settled(), agreement{deflate: agreed}, nil)
+					c := newConn(nc, r, (&Config{Compression: &Compression{}}).withDefaults(), agreement{deflate: agreed}, nil)
 					defer c.CloseNow()
 					alone := flate.NewCompressor(12, 1, flate.NoTakeover)
 					payload := alone.AppendLast(nil, []byte(sentence(size, 1)))
@@ -152,14 +152,14 @@ func TestCompressedReadAllocatesNothing(t *testing.T) {
 // fragments returns a compressed text, as a peer of r sends it in one frame or
 // in two.
 func fragments(r role, payload []byte, n int) []byte {
-	first := header{first: 0xc1, masked: r == server, key: 1, length: int64(len(payload))}
+	first := header{byte0: 0xc1, masked: r == server, key: 1, length: int64(len(payload))}
 	if n == 1 {
 		return appendFrame(nil, first, payload).b
 	}
 	half := len(payload) / 2
 	last := first
-	first.first, first.length = 0x41, int64(half)
-	last.first, last.length = 0x80, int64(len(payload)-half)
+	first.byte0, first.length = 0x41, int64(half)
+	last.byte0, last.length = 0x80, int64(len(payload)-half)
 	return appendFrame(appendFrame(nil, first, payload[:half]), last, payload[half:]).b
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,14 +17,20 @@ import (
 // except on a raw socket: a reader that has to wait for the turn needs a larger
 // stack, and keeps it, so the application is given standInDelay to come first.
 const (
-	standInNone  int32 = iota
-	standInDue         // the timer looks whether one is needed
-	standInReads       // one reads, or is about to
+	backgroundReadOff int32 = iota
+	backgroundReadDue       // the timer looks whether one is needed
+	backgroundReadOn        // one reads, or is about to
 )
+
+// backgroundRead is the state of the background reader.
+type backgroundRead struct {
+	state       atomic.Int32
+	dataPending atomic.Bool // it left a data frame that nobody reads
+}
 
 // standInDelay is how long the application may take over what it read before a
 // stand-in takes over.
-const standInDelay = 100 * time.Millisecond
+const backgroundReadDelay = 100 * time.Millisecond
 
 // An urgency says when a stand-in takes over.
 type urgency uint8
@@ -35,59 +42,59 @@ const (
 
 // seeToReading makes a stand-in read if nobody else does. A Ping that waits for
 // its Pong makes it urgent.
-func (c *Conn) seeToReading(when urgency) {
-	if when == later && c.pings.Load().waits() {
+func (c *Conn) ensureReading(when urgency) {
+	if when == later && c.keepalive.pings.Load().hasPending() {
 		when = atOnce
 	}
-	state := c.standIn.Load()
-	if when == later && state != standInNone || c.isClosing() || c.ending.Load() != nil {
+	state := c.background.state.Load()
+	if when == later && state != backgroundReadOff || c.isClosing() || c.life.ending.Load() != nil {
 		return
 	}
 	if when == later {
-		if c.standIn.CompareAndSwap(standInNone, standInDue) {
-			c.keepalive.timer.Reset(standInDelay) // tick does the rest: a reader's stack is to stay small
+		if c.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue) {
+			c.keepalive.timer.Reset(backgroundReadDelay) // tick does the rest: a reader's stack is to stay small
 		}
 		return
 	}
-	if !c.reading.taken() {
-		go c.readAlone()
+	if !c.read.lock.isLocked() {
+		go c.readInBackground()
 	}
 }
 
 // progress returns a number that changes as the application reads.
-func (c *Conn) progress() uint64 {
-	return c.counters.messagesIn.Load() + c.in.received.Load()
+func (c *Conn) readProgress() uint64 {
+	return c.read.counters.messagesIn.Load() + c.in.received.Load()
 }
 
 // standInLocked starts a stand-in if one is due and nobody has read since the
 // last look. The caller holds c.mu.
-func (c *Conn) standInLocked() {
+func (c *Conn) backgroundReadLocked() {
 	k := &c.keepalive
-	k.standIn = 0
-	if !c.standIn.CompareAndSwap(standInDue, standInNone) || c.reading.taken() {
+	k.backgroundReadAt = 0
+	if !c.background.state.CompareAndSwap(backgroundReadDue, backgroundReadOff) || c.read.lock.isLocked() {
 		return // a reader sees to it that somebody reads on
 	}
-	progress := c.progress()
+	progress := c.readProgress()
 	if progress == k.progress {
-		go c.readAlone()
-	} else if c.standIn.CompareAndSwap(standInNone, standInDue) {
+		go c.readInBackground()
+	} else if c.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue) {
 		k.progress = progress
-		k.standIn = now().add(standInDelay)
+		k.backgroundReadAt = now().add(backgroundReadDelay)
 	}
 }
 
 // readAlone is the stand-in.
-func (c *Conn) readAlone() {
-	for c.reading.try() {
-		c.standIn.Store(standInReads)
-		err := c.readAside()
-		c.standIn.Store(standInNone)
-		c.reading.give()
-		if c.shut.Load() {
-			c.closeReading()
+func (c *Conn) readInBackground() {
+	for c.read.lock.tryLock() {
+		c.background.state.Store(backgroundReadOn)
+		err := c.readUntilWanted()
+		c.background.state.Store(backgroundReadOff)
+		c.read.lock.unlock()
+		if c.life.closingTransport.Load() {
+			c.releaseReading()
 		}
 		// A reader that waits takes over, or sees to it that somebody does.
-		if err == nil || c.readerWaits() || c.ending.Load() != nil || c.isClosing() {
+		if err == nil || c.readerWaits() || c.life.ending.Load() != nil || c.isClosing() {
 			return
 		}
 	}
@@ -96,29 +103,29 @@ func (c *Conn) readAlone() {
 // readAside reads until the application wants to, the connection ends, or an
 // ordinary buffer is full of what the application has not read. It returns nil in
 // the last case. The caller has the reading turn.
-func (c *Conn) readAside() error {
-	by := caller{ctx: context.Background(), own: true}
+func (c *Conn) readUntilWanted() error {
+	by := caller{ctx: context.Background(), internal: true}
 	for {
 		switch {
-		case c.ending.Load() != nil:
+		case c.life.ending.Load() != nil:
 			return errEnding
 		case c.isClosing():
 			return c.discardAll(by)
-		case c.msg.open && !c.guardReads().canKick():
+		case c.msg.isOpen() && !c.readDeadlines().canPreempt():
 			// A MessageReader may need no more bytes, and could not have the turn.
-			c.foundData()
+			c.noteDataPending()
 			return nil
 		}
 		var err error
-		if c.betweenFrames() && !c.in.dataWaits() {
-			if c.mustTryDeadline() {
-				err = c.tryDeadline(by)
+		if c.betweenFrames() && !c.in.startsWithData() {
+			if c.mustProveDeadlines() {
+				err = c.proveDeadlines(by)
 			} else {
 				err = c.readControlFrame(by)
 			}
 		} else {
-			c.foundData()
-			if c.in.err != nil || len(c.in.unread()) >= c.in.small || !c.guardReads().canKick() {
+			c.noteDataPending()
+			if c.in.err != nil || len(c.in.unread()) >= c.in.sizeAt(0) || !c.readDeadlines().canPreempt() {
 				return nil
 			}
 			err = c.readAhead(by)
@@ -131,27 +138,27 @@ func (c *Conn) readAside() error {
 
 // mustTryDeadline reports whether it is to be found out, before the stand-in
 // waits for the next frame, whether a deadline ends a read.
-func (c *Conn) mustTryDeadline() bool {
-	g := c.guardReads()
-	return !g.canKick() && len(c.in.unread()) == 0 && g.mayObey()
+func (c *Conn) mustProveDeadlines() bool {
+	g := c.readDeadlines()
+	return !g.canPreempt() && len(c.in.unread()) == 0 && g.areSupported()
 }
 
 // tryDeadline finds out whether a deadline ends a read. A net.Conn that does not
 // obey it waits for the next frame instead, which is what the stand-in does
 // anyway.
-func (c *Conn) tryDeadline(by caller) error {
-	g := c.guardReads()
+func (c *Conn) proveDeadlines(by caller) error {
+	g := c.readDeadlines()
 	if err := g.arm(by.ctx, past, c.readerWaits); err != nil {
-		return c.readFailed(err)
+		return c.readError(err)
 	}
 	_, err := c.in.fill(nil)
 	g.disarm()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		g.obeyed()
+		g.noteProven()
 		return nil
 	}
-	c.heardNow()
-	return c.readFailed(err)
+	c.noteHeard()
+	return c.readError(err)
 }
 
 // readAhead receives what comes behind data that the application has not read:
@@ -162,8 +169,8 @@ func (c *Conn) readAhead(by caller) error {
 		return err
 	}
 	_, err := c.in.fill(nil)
-	c.readGuard.ifMade().disarm()
-	c.heardNow()
+	c.read.deadlines.load().disarm()
+	c.noteHeard()
 	if c.in.err != nil {
 		return nil
 	}
@@ -173,40 +180,40 @@ func (c *Conn) readAhead(by caller) error {
 // foundData notes that data waits that nobody reads. What comes behind it is not
 // seen, so the peer's Pings are not answered: a sign of life tells it from time
 // to time that nobody is gone.
-func (c *Conn) foundData() {
-	if c.stuck.Swap(true) || c.cfg.PingInterval <= 0 {
+func (c *Conn) noteDataPending() {
+	if c.background.dataPending.Swap(true) || c.cfg.PingInterval <= 0 {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.end.Load() == nil && c.keepalive.beat == 0 {
-		c.keepalive.beat = now().add(c.beatInterval())
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.terminal.Load() == nil && c.keepalive.pongAt == 0 {
+		c.keepalive.pongAt = now().add(c.pongInterval())
 		c.rearmLocked()
 	}
 }
 
 // heardNow notes that bytes came.
-func (c *Conn) heardNow() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Conn) noteHeard() {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	c.keepalive.received = c.in.received.Load()
-	c.keepalive.heard = now()
+	c.keepalive.heardAt = now()
 }
 
 // betweenFrames reports whether the next byte to read belongs to a header.
-func (c *Conn) betweenFrames() bool { return !c.in.current && c.in.left == 0 }
+func (c *Conn) betweenFrames() bool { return !c.in.frame.ready && c.in.frame.remaining == 0 }
 
 // readControlFrame handles the next control frame, or else waits for bytes once.
 // The next frame must not be one of data, unless the connection is closing: then
 // that is dropped.
 func (c *Conn) readControlFrame(by caller) error {
-	h, payload, ok, v := c.in.next()
+	h, payload, ok, v := c.in.nextFrame()
 	switch {
 	case v != noViolation:
 		return c.failProtocol(v)
 	case !ok:
-		_, err := c.receive(by, nil)
-		c.heardNow()
+		_, err := c.awaitInput(by, nil)
+		c.noteHeard()
 		return err
 	}
 	c.countFrame(h)

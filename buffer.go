@@ -20,7 +20,7 @@ var bufferPools [maxBufferClass + 1]sync.Pool
 
 // borrow returns a buffer of length 0 and a capacity of at least size bytes.
 // Its bytes hold anything.
-func borrow(size int) *buffer {
+func acquireBuffer(size int) *buffer {
 	class := max(bits.Len(uint(max(size, 1)-1)), minBufferClass)
 	if class > maxBufferClass {
 		return &buffer{b: make([]byte, 0, size)}
@@ -47,20 +47,20 @@ func (b *buffer) free() {
 
 // grown returns a buffer with the content of b and room for n more bytes,
 // freeing b if it is another one. b may be nil.
-func (b *buffer) grown(n int) *buffer {
+func (b *buffer) grow(n int) *buffer {
 	switch {
 	case b == nil:
-		return borrow(n)
+		return acquireBuffer(n)
 	case cap(b.b)-len(b.b) >= n:
 		return b
 	default:
-		return b.enlarged(n)
+		return b.replaceLarger(n)
 	}
 }
 
 // enlarged is grown for when there is not enough room.
-func (b *buffer) enlarged(n int) *buffer {
-	larger := borrow(max(len(b.b)+n, 2*cap(b.b)))
+func (b *buffer) replaceLarger(n int) *buffer {
+	larger := acquireBuffer(max(len(b.b)+n, 2*cap(b.b)))
 	larger.b = append(larger.b, b.b...)
 	b.free()
 	return larger

@@ -156,7 +156,7 @@ func newDialer(url string, opts *DialOptions) (*dialer, error) {
 
 // prepare makes a handshake with t.
 func prepare(t *target, opts *DialOptions) (*dialer, error) {
-	d := &dialer{opts: opts, cfg: opts.Config.settled(), target: t}
+	d := &dialer{opts: opts, cfg: opts.Config.withDefaults(), target: t}
 	if err := checkDialOptions(opts); err != nil {
 		return nil, invalidRequest(err)
 	}

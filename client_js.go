@@ -262,12 +262,12 @@ func (s *browserSocket) deliver(far net.Conn) {
 func appendMessageEvent(b []byte, data js.Value) []byte {
 	if data.Type() == js.TypeString {
 		text := data.String()
-		b = appendHeader(b, header{first: bitFIN | byte(opText), length: int64(len(text))})
+		b = appendHeader(b, header{byte0: bitFIN | byte(opText), length: int64(len(text))})
 		return append(b, text...)
 	}
 	array := js.Global().Get("Uint8Array").New(data)
 	n := array.Length()
-	b = appendHeader(b, header{first: bitFIN | byte(opBinary), length: int64(n)})
+	b = appendHeader(b, header{byte0: bitFIN | byte(opBinary), length: int64(n)})
 	b = slices.Grow(b, n)[:len(b)+n]
 	js.CopyBytesToGo(b[len(b)-n:], array)
 	return b
@@ -284,7 +284,7 @@ func appendCloseEvent(b []byte, event js.Value) []byte {
 		return b
 	}
 	payload := appendClosePayload(nil, code, event.Get("reason").String())
-	b = appendHeader(b, header{first: bitFIN | byte(opClose), length: int64(len(payload))})
+	b = appendHeader(b, header{byte0: bitFIN | byte(opClose), length: int64(len(payload))})
 	return append(b, payload...)
 }
 

@@ -115,7 +115,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if code == CloseNoStatus {
 		code, reason = 0, ""
 	}
-	if err := c.cannotSay(code); err != nil {
+	if err := c.checkOwnClose(code); err != nil {
 		c.CloseNow()
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 }
 
 // cannotSay returns an error if code cannot travel in a Close frame of ours.
-func (c *Conn) cannotSay(code CloseCode) error {
+func (c *Conn) checkOwnClose(code CloseCode) error {
 	if err := checkClose(code); err != nil {
 		return err
 	}
@@ -142,14 +142,14 @@ func checkClose(code CloseCode) error {
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	first := c.terminal() == nil
 	if first {
-		c.shakeHands(code, reason, cause)
+		c.closingHandshake(code, reason, cause)
 	}
-	if !c.isGone() {
-		<-c.goneChan()
+	if !c.isTransportClosed() {
+		<-c.transportClosedChan()
 	}
-	end := c.end.Load()
+	end := c.life.terminal.Load()
 	if first && cause == nil {
-		if lost := c.queue.Load().givenUp(end.clean()); lost != nil {
+		if lost := c.send.queue.Load().givenUp(end.clean()); lost != nil {
 			return fmt.Errorf("%w: %w", lost, end)
 		}
 	}
@@ -161,63 +161,63 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 
 // hangUp is Close with CloseNormal, but returns once the Close frame has left,
 // or the user's write deadline passes. The rest is done in the background.
-func (c *Conn) hangUp() error {
+func (c *Conn) closeInBackground() error {
 	go c.close(CloseNormal, "", nil)
-	err := c.out.guardWrites().await(context.Background(), c.out.closeLeaves(), c.goneChan())
+	err := c.out.writeDeadlines().await(context.Background(), c.out.closeSentChan(), c.transportClosedChan())
 	if err != errEnded {
 		return err
 	}
-	if end := c.end.Load(); !end.clean() {
+	if end := c.life.terminal.Load(); !end.clean() {
 		return end
 	}
 	return nil
 }
 
 // shakeHands does the closing handshake, or ends the connection without.
-func (c *Conn) shakeHands(code CloseCode, reason string, cause error) {
+func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
 	// Not every net.Conn lets a deadline interrupt it.
-	stop := context.AfterFunc(ctx, func() { c.abandonClose(code, reason, cause, context.DeadlineExceeded) })
+	stop := context.AfterFunc(ctx, func() { c.failClosing(code, reason, cause, context.DeadlineExceeded) })
 	defer stop()
-	c.refuse(code, reason, cause)
-	if c.queue.Load().waits() {
+	c.refuseWrites(code, reason, cause)
+	if c.send.queue.Load().hasMessages() {
 		go c.sendClose(ctx, code, reason, cause)
 	} else {
 		c.sendClose(ctx, code, reason, cause)
 	}
 	if err := c.awaitPeerClose(ctx); err != nil && c.terminal() == nil {
-		c.abandonClose(code, reason, cause, err)
+		c.failClosing(code, reason, cause, err)
 	}
 }
 
 // refuse makes Close's error, unless the end has begun before, that of all who
 // want to write from now on. What is queued leaves all the same.
-func (c *Conn) refuse(code CloseCode, reason string, cause error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.Load() != nil {
+func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.refusal.Load() != nil {
 		return
 	}
-	refusal := c.ending.Load()
+	refusal := c.life.ending.Load()
 	if refusal == nil {
 		if code == 0 {
 			code = CloseNoStatus
 		}
 		refusal = &CloseError{Code: code, Reason: reason, Err: cause}
-		c.closing.Store(refusal)
+		c.life.refusal.Store(refusal)
 	}
-	c.queue.Load().refuse(refusal)
+	c.send.queue.Load().refuse(refusal)
 }
 
 // closingDeadline begins the time of the closing handshake, once.
 func (c *Conn) closingDeadline() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closeBy == 0 {
-		c.closeBy = now().add(c.cfg.CloseTimeout)
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.closeDeadline == 0 {
+		c.life.closeDeadline = now().add(c.cfg.CloseTimeout)
 	}
-	return c.closeBy.time()
+	return c.life.closeDeadline.time()
 }
 
 // sendClose queues our Close frame behind all that was sent. It does not wait
@@ -234,26 +234,26 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 // comes later. It does not flush. Should somebody else have closed before, the
 // peer is told what that one said; conclude does that once the end has begun.
 func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
-	c.refuse(code, reason, cause)
-	first := c.closing.Load()
+	c.refuseWrites(code, reason, cause)
+	first := c.life.refusal.Load()
 	if first == nil {
 		return
 	}
-	c.out.finish(first.payload(), first)
-	c.queue.Load().fail(first)
+	c.out.addClose(first.payload(), first)
+	c.send.queue.Load().dropAll(first)
 }
 
 // isClosing reports whether Close was called: then what is read is dropped.
-func (c *Conn) isClosing() bool { return c.closing.Load() != nil }
+func (c *Conn) isClosing() bool { return c.life.refusal.Load() != nil }
 
 // writable returns the error that ends all writing, or nil.
-func (c *Conn) writable() error {
+func (c *Conn) writeRefusal() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	refusal := c.closing.Load()
+	refusal := c.life.refusal.Load()
 	if refusal == nil {
-		refusal = c.ending.Load()
+		refusal = c.life.ending.Load()
 	}
 	if refusal == nil {
 		return nil
@@ -268,24 +268,24 @@ func (c *Conn) writable() error {
 
 // awaitPeerClose reads, unless somebody else does, until the connection ends.
 func (c *Conn) awaitPeerClose(ctx context.Context) error {
-	c.readGuard.ifMade().kick() // a stand-in need not read on
+	c.read.deadlines.load().preempt() // a stand-in need not read on
 	for c.terminal() == nil {
-		if !c.reading.take(ctx.Done(), c.endedChan()) {
-			c.leaveReading()
-			return c.over(ctx)
+		if !c.read.lock.lock(ctx.Done(), c.endedChan()) {
+			c.giveUpReading()
+			return c.contextError(ctx)
 		}
 		var err error
-		if c.ending.Load() == nil {
-			err = c.discardAll(caller{ctx: ctx, own: true})
+		if c.life.ending.Load() == nil {
+			err = c.discardAll(caller{ctx: ctx, internal: true})
 		} else {
 			err = errEnding // somebody else has read the end
 		}
-		c.endRead(err)
+		c.unlockReading(err)
 		if err == errEnding {
-			c.awaitEnd(caller{ctx: ctx, own: true})
+			c.awaitEnd(caller{ctx: ctx, internal: true})
 		}
 		if ctx.Err() != nil {
-			return c.over(ctx)
+			return c.contextError(ctx)
 		}
 	}
 	return nil
@@ -297,23 +297,23 @@ func (c *Conn) discardAll(by caller) error {
 		if err := c.discardFrame(by); err != nil {
 			return err
 		}
-		if err := c.nextData(by); err != nil {
+		if err := c.nextDataFrame(by); err != nil {
 			return err
 		}
 	}
 }
 
 // abandonClose ends a connection whose closing handshake failed with err.
-func (c *Conn) abandonClose(code CloseCode, reason string, cause, err error) {
-	if ending := c.ending.Load(); ending != nil {
-		c.settleEnd(ending, true)
+func (c *Conn) failClosing(code CloseCode, reason string, cause, err error) {
+	if ending := c.life.ending.Load(); ending != nil {
+		c.settleEnd(ending, dropUnsent)
 		return
 	}
 	end := &CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err}
 	if cause != nil {
 		end.Code, end.Reason, end.Err = code, reason, cause
 	}
-	if c.terminate(end, true) {
+	if c.terminate(end, dropUnsent) {
 		c.closeTransport()
 	}
 }
@@ -321,12 +321,12 @@ func (c *Conn) abandonClose(code CloseCode, reason string, cause, err error) {
 // peerCloses answers the peer's Close frame with its code and reason, unless it
 // is the answer to ours. It returns what conclude does. The caller has the
 // reading turn.
-func (c *Conn) peerCloses(payload []byte) error {
+func (c *Conn) handleClose(payload []byte) error {
 	code, reason, v := parseClosePayload(payload)
 	if v != noViolation {
 		return c.failProtocol(v)
 	}
-	return c.conclude(&CloseError{Code: code, Reason: reason, Received: true}, c.role == server)
+	return c.conclude(&CloseError{Code: code, Reason: reason, Received: true})
 }
 
 // errEnding says that the connection has no terminal error yet, because our
@@ -338,32 +338,31 @@ var errEnding = errors.New("websocket: connection is ending")
 // before, what that one said is told, unless the peer's Close frame came. end
 // becomes the terminal error once the Close frame was handed to the network, or
 // could not be within the time that closing has: a program may stop when it
-// sees the terminal error, and the peer is to know the reason. half says whether
-// the sending half is shut then.
+// sees the terminal error, and the peer is to know the reason.
 //
 // It returns the terminal error, or errEnding if that is still to come. The
 // caller has the reading turn.
-func (c *Conn) conclude(end *CloseError, half bool) error {
-	c.mu.Lock()
-	if closing := c.closing.Load(); closing != nil {
+func (c *Conn) conclude(end *CloseError) error {
+	c.life.mu.Lock()
+	if closing := c.life.refusal.Load(); closing != nil {
 		if end.Received {
 			end.Err = closing.Err
 		} else {
 			end.Code, end.Reason = closing.Code, closing.Reason
 		}
 	}
-	first := c.ending.CompareAndSwap(nil, end)
-	c.mu.Unlock()
+	first := c.life.ending.CompareAndSwap(nil, end)
+	c.life.mu.Unlock()
 	if first {
 		c.closingDeadline()
-		if _, err := c.out.finish(end.payload(), errEnding); err != nil {
+		if _, err := c.out.addClose(end.payload(), errEnding); err != nil {
 			return c.fail(err)
 		}
 		c.out.flushNow()
 		if c.out.closeSent() {
-			c.settleEnd(end, false)
+			c.settleEnd(end, sendUnsent)
 		}
-		go c.linger(end, half)
+		go c.linger(end)
 	}
 	if err := c.terminal(); err != nil {
 		return err
@@ -371,13 +370,13 @@ func (c *Conn) conclude(end *CloseError, half bool) error {
 	return errEnding
 }
 
-// settleEnd makes the end that conclude was given the terminal error. With drop
-// set, the net.Conn is closed.
-func (c *Conn) settleEnd(ending *CloseError, drop bool) {
+// settleEnd makes the end that conclude was given the terminal error. If what is
+// unsent is dropped, it closes the net.Conn as well.
+func (c *Conn) settleEnd(ending *CloseError, rest unsent) {
 	end := *ending
 	end.Sent = c.out.closeSent()
-	c.terminate(&end, drop)
-	if drop {
+	c.terminate(&end, rest)
+	if rest == dropUnsent {
 		c.closeTransport()
 	}
 }
@@ -389,14 +388,14 @@ func (c *Conn) awaitEnd(by caller) error {
 		return err
 	}
 	var err error
-	if by.own {
+	if by.internal {
 		select {
 		case <-c.endedChan():
 		case <-by.ctx.Done():
 			err = by.ctx.Err()
 		}
 	} else {
-		err = c.guardReads().await(by.ctx, c.endedChan(), nil)
+		err = c.readDeadlines().await(by.ctx, c.endedChan(), nil)
 	}
 	if end := c.terminal(); end != nil {
 		return end
@@ -412,29 +411,29 @@ const maxDrained = 8 << 20
 // the sending half if half is set, and waits for the peer to do the same (RFC
 // 6455, Section 7.1.1). What comes meanwhile is dropped: a peer that waits for
 // us to read does not read our Close frame. Nobody else reads any more.
-func (c *Conn) linger(end *CloseError, half bool) {
+func (c *Conn) linger(end *CloseError) {
 	defer c.closeTransport()
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
 	// Not every net.Conn lets a deadline interrupt it.
-	stop := context.AfterFunc(ctx, func() { c.settleEnd(end, true) })
+	stop := context.AfterFunc(ctx, func() { c.settleEnd(end, dropUnsent) })
 	defer stop()
 	if !c.out.closeSent() {
-		go c.letCloseLeave(ctx, end, half)
+		go c.flushCloseFrame(ctx, end)
 		c.drain()
-		c.out.flushFinal(ctx)
-		c.settleEnd(end, false)
+		c.out.flushClose(ctx)
+		c.settleEnd(end, sendUnsent)
 		return
 	}
-	c.settleEnd(end, false)
-	c.drainAfter(end, half)
+	c.settleEnd(end, sendUnsent)
+	c.drainAfter(end)
 }
 
 // drainAfter drops what comes once the Close frame has left. Where the sending
 // half cannot be shut, the peer may wait for us to close: then only what a
 // violation left unread is dropped, for a short while.
-func (c *Conn) drainAfter(end *CloseError, half bool) {
-	if !c.shutSending(half) {
+func (c *Conn) drainAfter(end *CloseError) {
+	if !c.shutSending(end) {
 		if end.Received {
 			return
 		}
@@ -450,25 +449,31 @@ const maxBlindDrain = 250 * time.Millisecond
 
 // letCloseLeave waits for the Close frame to leave, while linger drops what
 // comes.
-func (c *Conn) letCloseLeave(ctx context.Context, end *CloseError, half bool) {
-	err := c.out.flushFinal(ctx)
-	c.settleEnd(end, err != nil)
-	if err != nil || c.shutSending(half) {
+func (c *Conn) flushCloseFrame(ctx context.Context, end *CloseError) {
+	err := c.out.flushClose(ctx)
+	if err != nil {
+		c.settleEnd(end, dropUnsent)
+		return
+	}
+	c.settleEnd(end, sendUnsent)
+	if c.shutSending(end) {
 		return
 	}
 	if !end.Received {
 		select {
 		case <-time.After(maxBlindDrain): // linger drops what comes meanwhile
-		case <-c.goneChan():
+		case <-c.transportClosedChan():
 		}
 	}
 	c.closeTransport()
 }
 
-// shutSending shuts the sending half, if half is set. It reports whether it is
-// worth waiting for the peer to do the same.
-func (c *Conn) shutSending(half bool) bool {
-	if !half {
+// shutSending shuts the sending half of the net.Conn, except on a client that
+// answered its peer's Close frame: there the server closes first, and keeps
+// TIME_WAIT (RFC 6455, Section 7.1.1). It reports whether the peer can be
+// waited for, because it sees the end of what we send or closes by itself.
+func (c *Conn) shutSending(end *CloseError) bool {
+	if end.Received && c.in.rules.role == client {
 		return true
 	}
 	shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
@@ -491,9 +496,9 @@ func (c *Conn) drain() {
 		})
 		return
 	}
-	sink := borrow(drainSize)
+	sink := acquireBuffer(drainSize)
 	defer sink.free()
-	for empty := 0; drained < maxDrained && empty < maxIdleReads; {
+	for empty := 0; drained < maxDrained && empty < maxEmptyReads; {
 		n, err := c.nc.Read(sink.b[:cap(sink.b)])
 		drained += n
 		if err != nil {
@@ -508,7 +513,7 @@ func (c *Conn) drain() {
 // drainNow drops up to about limit bytes that have arrived on fd. wait reports
 // whether more may come.
 func drainNow(fd uintptr, limit int) (drained int, wait bool) {
-	sink := borrow(drainSize)
+	sink := acquireBuffer(drainSize)
 	defer sink.free()
 	for drained < limit {
 		n, wait, err := readNow(fd, sink.b[:cap(sink.b)])
@@ -528,7 +533,7 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 // way is not overtaken, and the net.Conn is closed soon after, within
 // Config.CloseTimeout. So `defer c.CloseNow()` is right for every way to end.
 func (c *Conn) CloseNow() error {
-	if c.ending.Load() == nil {
+	if c.life.ending.Load() == nil {
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
 	}
 	return nil

@@ -43,7 +43,7 @@ func eachEnd(t *testing.T, cfg Config, networks []rawNetwork, f func(t *testing.
 				n.run(t, func(t *testing.T) {
 					near, far := n.pair(t, r)
 					defer far.Close()
-					c := newConn(near, r, cfg.settled(), agreement{}, nil)
+					c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
 					defer c.CloseNow()
 					defer time.AfterFunc(hung, func() { near.Close(); far.Close() }).Stop()
 					f(t, c, newRawPeer(far, r))
@@ -128,7 +128,7 @@ func neverSent(t *testing.T, r role, k cause, obstacle func(net.Conn, *faultnet.
 	defer far.Close()
 	cfg := k.config
 	cfg.PingInterval = -1
-	c := newConn(obstacle(near, far), r, cfg.settled(), agreement{}, nil)
+	c := newConn(obstacle(near, far), r, cfg.withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	began := time.Now()
 	if k.closes {
@@ -152,7 +152,7 @@ func neverSent(t *testing.T, r role, k cause, obstacle func(net.Conn, *faultnet.
 	case k.first == 0x88 && end.Received && end.Code != CloseNoStatus && rawClose(uint16(end.Code), end.Reason) != k.payload:
 		t.Errorf("the end is %+v, the peer said %q", end, k.payload)
 	}
-	if took := time.Since(began); took > cfg.settled().CloseTimeout {
+	if took := time.Since(began); took > cfg.withDefaults().CloseTimeout {
 		t.Errorf("the end came after %v", took)
 	}
 }
@@ -278,8 +278,8 @@ func keepsNothing(t *testing.T, k cause, c *Conn, peer *rawPeer, now bool) {
 	if n := goroutines(); n >= before+1 {
 		t.Errorf("%d goroutines are left, were %d", n, before)
 	}
-	if !c.shut.Load() || c.in.buf != nil || c.in.lent != nil || c.msg.held != nil {
-		t.Errorf("left: net.Conn %v, buffers %v, %v and %v", !c.shut.Load(), c.in.buf, c.in.lent, c.msg.held)
+	if !c.life.closingTransport.Load() || c.in.buf != nil || c.in.borrowed != nil || c.msg.partial != nil {
+		t.Errorf("left: net.Conn %v, buffers %v, %v and %v", !c.life.closingTransport.Load(), c.in.buf, c.in.borrowed, c.msg.partial)
 	}
 	if k := &c.keepalive; k.timer != nil && k.timer.Stop() {
 		t.Error("the keepalive's timer still runs")
@@ -378,7 +378,7 @@ func TestRelayedClose(t *testing.T) {
 			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
 				near, far := faultnet.Pipe()
 				defer far.Close()
-				upstream := newConn(near, client, silent.settled(), agreement{}, nil)
+				upstream := newConn(near, client, silent.withDefaults(), agreement{}, nil)
 				defer upstream.CloseNow()
 				go test.end(newRawPeer(far, client))
 				_, _, err := upstream.Read(context.Background())
@@ -605,7 +605,7 @@ func TestDeadlinesThatStopWorking(t *testing.T) {
 			defer far.Close()
 			nc := &failingDeadlines{Conn: near}
 			nc.left.Store(taken)
-			c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			c := newConn(nc, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 			defer c.CloseNow()
 			synctest.Wait()
 			peer := newRawPeer(far, server)

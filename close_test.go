@@ -151,7 +151,7 @@ func TestClientWaitsForTheServerToEnd(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- c.Close(CloseNormal, "") }()
 		synctest.Wait()
-		far.Write(appendFrame(nil, header{first: 0x88}, nil).b)
+		far.Write(appendFrame(nil, header{byte0: 0x88}, nil).b)
 		synctest.Wait()
 		select {
 		case <-done:
@@ -169,8 +169,8 @@ func notReading(t *testing.T, conns ...*Conn) {
 	t.Helper()
 	for _, c := range conns {
 		synctest.Wait() // until the stand-in can be asked to leave
-		require.NoError(t, c.awaitReading(t.Context()))
-		time.AfterFunc(time.Second, func() { c.endRead(nil) })
+		require.NoError(t, c.awaitReadLock(t.Context()))
+		time.AfterFunc(time.Second, func() { c.unlockReading(nil) })
 	}
 }
 
@@ -282,9 +282,9 @@ func TestPeerLearnsWhyDespiteUnreadInput(t *testing.T) {
 	covers(t, "X09", "X15", "Q.D02", "Q.F14", "E04", "E05")
 	for _, unread := range []int{0, 100 << 10, 1 << 20, 4 << 20} {
 		nc, ns := tcpPair(t)
-		s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+		s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
 		go func() {
-			nc.Write(appendHeader(nil, header{first: 0x82, masked: true, length: 1<<20 + 1}))
+			nc.Write(appendHeader(nil, header{byte0: 0x82, masked: true, length: 1<<20 + 1}))
 			nc.Write(make([]byte, unread))
 		}()
 		_, _, err := s.Read(t.Context())
@@ -300,7 +300,7 @@ func TestPeerLearnsWhyDespiteUnreadInput(t *testing.T) {
 func TestDrainIsBounded(t *testing.T) {
 	covers(t, "Q.F03")
 	nc, ns := tcpPair(t)
-	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
 	nc.Write(clientFrame(0x88, ""))
 	_, _, err := s.Read(t.Context())
 	require.ErrorIs(t, err, CloseNoStatus)

@@ -70,25 +70,25 @@ func contextOf(reset bool) flate.Context {
 func (d *deflation) compress(scratch *buffer, p []byte) (smaller bool) {
 	scratch.b, smaller = d.compressor.Append(scratch.b, p)
 	if smaller {
-		d.sent(len(p), len(scratch.b))
+		d.countSent(len(p), len(scratch.b))
 	}
 	return smaller
 }
 
 // sent counts a message, or a part, that leaves compressed.
-func (d *deflation) sent(before, after int) {
+func (d *deflation) countSent(before, after int) {
 	d.deflatedOut.Add(uint64(before))
 	d.compressedOut.Add(uint64(after))
 }
 
 // withdrawn takes from the counts what sent entered.
-func (d *deflation) withdrawn(before, after int) {
+func (d *deflation) countWithdrawn(before, after int) {
 	d.deflatedOut.Add(-uint64(before))
 	d.compressedOut.Add(-uint64(after))
 }
 
 // received counts a message, or a part, that came compressed.
-func (d *deflation) received(before, after int) {
+func (d *deflation) countReceived(before, after int) {
 	d.compressedIn.Add(uint64(before))
 	d.inflatedIn.Add(uint64(after))
 }
@@ -100,7 +100,7 @@ const maxExpected = 1 << 20
 // inflate to: twice what those before have made of theirs, or at least four
 // times n, so that memory need not grow on the way. It is at most maxExpected
 // and limit.
-func (d *deflation) expected(n int, limit int64) int {
+func (d *deflation) expectedSize(n int, limit int64) int {
 	each := max(2*d.inflatedIn.Load()/max(d.compressedIn.Load(), 1), 4)
 	return int(min(int64(n)*int64(each), limit, maxExpected))
 }
@@ -108,31 +108,39 @@ func (d *deflation) expected(n int, limit int64) int {
 // inflateWhole appends what the payload of a whole message inflates to.
 func (d *deflation) inflateWhole(dst, payload []byte, limit int64) ([]byte, violation) {
 	out, err := d.decompressor.Append(dst, payload, clampInt(limit))
-	d.received(len(payload), len(out)-len(dst))
+	d.countReceived(len(payload), len(out)-len(dst))
 	return out, inflateViolation(err)
 }
 
-// inflatePart appends up to room bytes of what a part of a message inflates
-// to, and returns how much of the part was used. full means that there is
-// more: the call is to be repeated with the rest of the part.
-func (d *deflation) inflatePart(dst, part []byte, room int64) (out []byte, used int, full bool, v violation) {
+// An inflation is how far what came of a compressed message has been inflated.
+type inflation uint8
+
+const (
+	inflationHungry inflation = iota // it needs more input
+	inflationFull                    // there is more output from the input so far
+	inflationDone                    // all of the message has been put out
+)
+
+// inflatePart appends up to room bytes of what a part of a message inflates to,
+// and returns how much of the part was used. While the result is inflationFull,
+// the call is to be repeated with the rest of the part.
+func (d *deflation) inflatePart(dst, part []byte, room int64) (out []byte, used int, state inflation, v violation) {
 	out, used, err := d.decompressor.AppendPart(dst, part, clampInt(room))
-	d.received(used, len(out)-len(dst))
+	d.countReceived(used, len(out)-len(dst))
 	if err == flate.ErrTooLong {
-		return out, used, true, noViolation
+		return out, used, inflationFull, noViolation
 	}
-	return out, used, false, inflateViolation(err)
+	return out, used, inflationHungry, inflateViolation(err)
 }
 
 // inflateEnd appends up to room bytes of what is left at the end of a message.
-// full means that there is more.
-func (d *deflation) inflateEnd(dst []byte, room int64) (out []byte, full bool, v violation) {
+func (d *deflation) inflateEnd(dst []byte, room int64) (out []byte, state inflation, v violation) {
 	out, err := d.decompressor.Finish(dst, clampInt(room))
-	d.received(0, len(out)-len(dst))
+	d.countReceived(0, len(out)-len(dst))
 	if err == flate.ErrTooLong {
-		return out, true, noViolation
+		return out, inflationFull, noViolation
 	}
-	return out, false, inflateViolation(err)
+	return out, inflationHungry, inflateViolation(err)
 }
 
 // inflateViolation returns the violation that an error of package flate shows.

@@ -25,10 +25,10 @@ func noise(n int, seed uint64) []byte {
 // does: given back, it does not take the place of small ones.
 func TestBufferReturnsToItsSize(t *testing.T) {
 	for range 100 {
-		b := borrow(minBorrowed)
+		b := acquireBuffer(minBorrowed)
 		b.b = make([]byte, 0, 1<<20)
 		b.free()
-		again := borrow(minBorrowed)
+		again := acquireBuffer(minBorrowed)
 		if cap(again.b) > 2*minBorrowed {
 			t.Fatalf("a buffer of %d bytes was asked for, and one of %d came", minBorrowed, cap(again.b))
 		}
@@ -57,8 +57,8 @@ func TestAbandonedWriteKeepsItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, far := memPair(t, server, nil)
 		far.SetWindow(1)
-		s.out.neverInterrupt()
-		want := noise(3*lendAbove, 1)
+		s.out.delegateFlushes()
+		want := noise(3*inPlaceFrom, 1)
 		p := bytes.Clone(want)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

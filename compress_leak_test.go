@@ -57,7 +57,7 @@ func sendAlone(t *testing.T, cfg Compression, context flate.Context) {
 		require.NoError(t, s.WriteString(t.Context(), text))
 		payload, smaller := alone.Append(nil, []byte(text))
 		require.True(t, smaller)
-		want := appendFrame(nil, header{first: 0xc1, length: int64(len(payload))}, payload).b
+		want := appendFrame(nil, header{byte0: 0xc1, length: int64(len(payload))}, payload).b
 		got := make([]byte, len(want))
 		_, err := io.ReadFull(far, got)
 		require.NoError(t, err)
@@ -85,7 +85,7 @@ func askForMore(t *testing.T, cfg Compression, whole bool) {
 func memPairWith(t *testing.T, cfg Compression) (*Conn, *faultnet.Conn) {
 	t.Helper()
 	near, far := faultnet.Pipe()
-	s := newConn(near, server, (&Config{PingInterval: -1, Compression: &cfg}).settled(), agreedFor(server, &cfg), nil)
+	s := newConn(near, server, (&Config{PingInterval: -1, Compression: &cfg}).withDefaults(), agreedFor(server, &cfg), nil)
 	t.Cleanup(func() { s.CloseNow(); far.Close() })
 	return s, far
 }
@@ -99,10 +99,10 @@ func TestPlainMessages(t *testing.T) {
 		alone := flate.NewCompressor(12, 1, flate.Takeover)
 		secret, text := strings.Repeat("secret ", 20), sentence(300, 1)
 		payload, _ := alone.Append(nil, []byte(text))
-		want := appendFrame(nil, header{first: 0x81, length: int64(len(secret))}, []byte(secret)).b
-		want = append(want, appendFrame(nil, header{first: 0xc1, length: int64(len(payload))}, payload).b...)
+		want := appendFrame(nil, header{byte0: 0x81, length: int64(len(secret))}, []byte(secret)).b
+		want = append(want, appendFrame(nil, header{byte0: 0xc1, length: int64(len(payload))}, payload).b...)
 		payload, _ = alone.Append(nil, []byte(secret))
-		want = append(want, appendFrame(nil, header{first: 0xc1, length: int64(len(payload))}, payload).b...)
+		want = append(want, appendFrame(nil, header{byte0: 0xc1, length: int64(len(payload))}, payload).b...)
 		require.NoError(t, s.WritePlain(t.Context(), Text, []byte(secret)))
 		require.NoError(t, s.WriteString(t.Context(), text))
 		require.NoError(t, s.WriteString(t.Context(), secret))

@@ -174,7 +174,7 @@ func (p SlowPolicy) String() string {
 }
 
 // lastSettled is what settled returned last.
-var lastSettled atomic.Pointer[Config]
+var lastConfig atomic.Pointer[Config]
 
 // settled returns c with every zero value replaced by its default. Never is 0
 // for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which are
@@ -184,14 +184,14 @@ var lastSettled atomic.Pointer[Config]
 //
 // The result must not be changed: callers that settle the same Config again
 // and again, as those of Accept do for each request, share it.
-func (c *Config) settled() *Config {
-	s := c.filledIn()
-	if last := lastSettled.Load(); last != nil && s.equals(last) {
+func (c *Config) withDefaults() *Config {
+	s := c.fillDefaults()
+	if last := lastConfig.Load(); last != nil && s.equals(last) {
 		return last
 	}
 	shared := new(Config)
 	*shared = s
-	lastSettled.Store(shared)
+	lastConfig.Store(shared)
 	return shared
 }
 
@@ -219,7 +219,7 @@ func (c *Config) equals(o *Config) bool {
 }
 
 // filledIn returns c with every zero value replaced.
-func (c *Config) filledIn() Config {
+func (c *Config) fillDefaults() Config {
 	s := *c
 	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)
 	s.MaxQueuedBytes = orDefault(s.MaxQueuedBytes, 1<<20, 1<<20)

@@ -19,10 +19,10 @@ import (
 // TestSettledConfigsAreShared settles equal and different configurations.
 func TestSettledConfigsAreShared(t *testing.T) {
 	list := []string{"a", "b"}
-	first := (&Config{Subprotocols: list}).settled()
-	require.Same(t, first, (&Config{Subprotocols: list}).settled())
-	require.NotSame(t, first, (&Config{Subprotocols: []string{"a", "b"}}).settled(), "its owner may change it")
-	require.NotSame(t, first, (&Config{Subprotocols: list[:1]}).settled())
+	first := (&Config{Subprotocols: list}).withDefaults()
+	require.Same(t, first, (&Config{Subprotocols: list}).withDefaults())
+	require.NotSame(t, first, (&Config{Subprotocols: []string{"a", "b"}}).withDefaults(), "its owner may change it")
+	require.NotSame(t, first, (&Config{Subprotocols: list[:1]}).withDefaults())
 
 	for i := range reflect.TypeFor[Config]().NumField() {
 		c := Config{Subprotocols: list}
@@ -39,7 +39,7 @@ func TestSettledConfigsAreShared(t *testing.T) {
 		default:
 			field.SetInt(4321)
 		}
-		changed := c.settled()
+		changed := c.withDefaults()
 		require.NotSame(t, first, changed, reflect.TypeFor[Config]().Field(i).Name)
 		require.False(t, changed.equals(first))
 	}
@@ -65,7 +65,7 @@ func TestDurations(t *testing.T) {
 		} {
 			var c Config
 			reflect.ValueOf(&c).Elem().FieldByName(name).SetInt(int64(value))
-			got := time.Duration(reflect.ValueOf(c.settled()).Elem().FieldByName(name).Int())
+			got := time.Duration(reflect.ValueOf(c.withDefaults()).Elem().FieldByName(name).Int())
 			require.Equal(t, want, got, "%s: %d", name, value)
 			if refused := c.check() != nil; refused != (name == "CloseTimeout" && value < 0) {
 				t.Errorf("%s: %d: got %v", name, value, c.check())

@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -51,42 +50,41 @@ type Conn struct {
 	nc          socket
 	cfg         *Config
 	subprotocol string
-	role        role
-	gone        bool // the net.Conn is closed; guarded by mu
 
-	// Locks are taken in this order: reading, sending, queue, mu, guard and
-	// writer. Only the two turns are held across I/O.
+	// Locks are taken in this order: read.lock, send.lock, that of the send
+	// queue, life.mu, those of deadlines and of the frameWriter. Only the first
+	// two are held across I/O.
 
-	readers   atomic.Int32 // calls of the application that wait to read
-	standIn   atomic.Int32 // who reads when the application does not: a state of the stand-in
-	stuck     atomic.Bool  // the stand-in left a data frame that nobody reads
-	probing   atomic.Bool  // a Ping of the keepalive waits for a sign of life
-	shut      atomic.Bool  // the net.Conn is being closed
-	reading   turn         // who may use in and msg
-	readGuard lateGuard
-	in        frameReader
-	msg       inbound
-	deflate   *deflation // nil: messages are not compressed
-	sending   turn       // who may append data frames; a streamed message keeps it
-	out       frameWriter
+	read       readSide
+	in         frameReader // guarded by read.lock
+	msg        inbound     // guarded by read.lock
+	deflate    *deflation  // nil: messages are not compressed
+	send       sendSide
+	out        frameWriter
+	background backgroundRead
+	life       lifetime
+	keepalive  keepalive // guarded by life.mu
+}
+
+// readSide is what those who read share.
+type readSide struct {
+	lock      fifoLock     // who may use in and msg
+	waiting   atomic.Int32 // calls of the application that wait for lock
+	deadlines lazyDeadlines
 	counters  counters
-	queue     atomic.Pointer[sendQueue] // nil until Send needs it
-	pings     atomic.Pointer[pings]     // nil until the first Ping
+}
 
-	mu        sync.Mutex
-	ending    atomic.Pointer[CloseError] // what will be the end: nothing is read any more; set under mu
-	end       atomic.Pointer[CloseError] // the terminal error; set under mu
-	closing   atomic.Pointer[CloseError] // what writers are told once Close was called; set under mu
-	closeBy   instant                    // when the closing handshake must be over
-	audience  *audience                  // who waits for the end; nil until somebody does
-	keepalive keepalive
+// sendSide is what those who send messages share.
+type sendSide struct {
+	lock  fifoLock                  // who may add data frames; a MessageWriter keeps it
+	queue atomic.Pointer[sendQueue] // nil until Send needs it
 }
 
 // newConn makes a connection of nc, on which the opening handshake is over.
 // cfg must be settled. early holds what was received after the handshake; it
 // is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
-	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, role: r, subprotocol: agreed.subprotocol}
+	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, subprotocol: agreed.subprotocol}
 	c.in.init(&c.nc, cfg.ReadBufferSize, early)
 	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
@@ -102,8 +100,8 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 
 // awaitTurn waits for t until ctx, the user's deadline in g, or the connection
 // ends.
-func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
-	w := t.enqueue()
+func (c *Conn) awaitLock(ctx context.Context, t *fifoLock, g *deadlines) error {
+	w := t.lockOrEnqueue()
 	if w == nil {
 		return nil
 	}
@@ -111,11 +109,11 @@ func (c *Conn) awaitTurn(ctx context.Context, t *turn, g *guard) error {
 	if err == nil {
 		return nil
 	}
-	t.leave(w)
+	t.cancelWait(w)
 	if end := c.terminal(); end != nil {
 		return end
 	}
-	if ended := c.over(ctx); ended != nil {
+	if ended := c.contextError(ctx); ended != nil {
 		return ended
 	}
 	return err
@@ -128,7 +126,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.guardReads().setDeadline(instantOf(t))
+	return c.readDeadlines().setUserDeadline(instantOf(t))
 }
 
 // SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
@@ -138,7 +136,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.out.guardWrites().setDeadline(instantOf(t))
+	return c.out.writeDeadlines().setUserDeadline(instantOf(t))
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".

@@ -40,8 +40,8 @@ func connPair(t testing.TB, cfg *Config) (c, s *Conn) {
 		cfg = &Config{}
 	}
 	nc, ns := tcpPair(t)
-	c = newConn(nc, client, cfg.settled(), agreement{}, nil)
-	s = newConn(ns, server, cfg.settled(), agreement{}, nil)
+	c = newConn(nc, client, cfg.withDefaults(), agreement{}, nil)
+	s = newConn(ns, server, cfg.withDefaults(), agreement{}, nil)
 	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
 	return c, s
 }
@@ -107,9 +107,9 @@ func TestPipelinedMessages(t *testing.T) {
 
 func TestReadGoesOnAfterDeadline(t *testing.T) {
 	nc, ns := tcpPair(t)
-	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
 	defer s.CloseNow()
-	frame := appendFrame(nil, header{first: bitFIN | byte(opText), masked: true, key: 0x01020304, length: 5}, []byte("Hello")).b
+	frame := appendFrame(nil, header{byte0: bitFIN | byte(opText), masked: true, key: 0x01020304, length: 5}, []byte("Hello")).b
 	for _, b := range frame {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -206,7 +206,7 @@ func TestConcurrentWriters(t *testing.T) {
 
 func TestBadFrame(t *testing.T) {
 	nc, ns := tcpPair(t)
-	s := newConn(ns, server, (&Config{}).settled(), agreement{}, nil)
+	s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
 	nc.Write([]byte{0x81, 0x05, 'H', 'e', 'l', 'l', 'o'})
 	_, _, err := s.Read(t.Context())
 	var pe *ProtocolError

@@ -390,7 +390,7 @@ func (c conversation) input() []byte {
 
 // model returns a fresh model of the endpoint.
 func (c conversation) model(r role) *model {
-	settled := c.config.settled()
+	settled := c.config.withDefaults()
 	return &model{
 		role:         r,
 		maxMessage:   settled.MaxMessageSize,

@@ -585,8 +585,8 @@ func TestSimultaneousClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := faultnet.Pipe()
 		config := &Config{PingInterval: -1}
-		c := newConn(a, client, config.settled(), agreement{}, nil)
-		s := newConn(b, server, config.settled(), agreement{}, nil)
+		c := newConn(a, client, config.withDefaults(), agreement{}, nil)
+		s := newConn(b, server, config.withDefaults(), agreement{}, nil)
 		notReading(t, c, s)
 		var wg sync.WaitGroup
 		closing := func(conn *Conn, code CloseCode) {
@@ -617,8 +617,8 @@ func TestSimultaneousCloseWithFullWindows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		config := &Config{PingInterval: -1}
-		c := newConn(a, client, config.settled(), agreement{}, nil)
-		s := newConn(b, server, config.settled(), agreement{}, nil)
+		c := newConn(a, client, config.withDefaults(), agreement{}, nil)
+		s := newConn(b, server, config.withDefaults(), agreement{}, nil)
 		var calls sync.WaitGroup
 		for _, conn := range []*Conn{c, s} {
 			calls.Go(func() {

@@ -9,56 +9,62 @@ import (
 // A flushing is what it takes to flush. Whoever becomes the flusher of a
 // connection where nobody flushes borrows one, and the last one in a row gives
 // it back. An idle connection has none.
-type flushing struct {
-	work    work
-	own     ticket    // of a flusher that never had to wait
-	line    []*ticket // those who wait, in the order of their frames
-	written int       // by onWritable, and its error
-	wrote   error
-	await   bool // onWritable waits until the socket takes something
-	vector  vector
-	tried   chan struct{} // closed when a call that does not block is over; nil if nobody waits
-	quiet   chan struct{} // closed when nobody flushes any more; nil if nobody waits
+type flushState struct {
+	work      work
+	ownTicket ticket    // of a flusher that never had to wait
+	queue     []*ticket // those who wait, in the order of their frames
+	raw       rawWrite
+	vector    vector
+	callDone  chan struct{} // closed when a call that does not block is over; nil if nobody waits
+	idle      chan struct{} // closed when nobody flushes any more; nil if nobody waits
 }
 
-var flushings = sync.Pool{New: func() any { return new(flushing) }}
+// A rawWrite is what the flusher and frameWriter.onWritable tell each other.
+type rawWrite struct {
+	wait    bool // onWritable waits until the socket takes something
+	written int  // bytes, by the last call
+	err     error
+}
+
+var flushStates = sync.Pool{New: func() any { return new(flushState) }}
 
 // beginLocked makes the caller, who holds w.mu, the flusher.
-func (w *frameWriter) beginLocked() {
+func (w *frameWriter) becomeFlusherLocked() {
 	w.busy = true
-	if w.flushing == nil {
-		w.flushing = flushings.Get().(*flushing)
+	if w.active == nil {
+		w.active = flushStates.Get().(*flushState)
 	}
 }
 
 // restLocked is called by the flusher when nothing is left to flush. The caller
 // holds w.mu.
-func (w *frameWriter) restLocked() {
-	w.busy, w.owed = false, false
-	w.work, w.own, w.wrote = work{}, ticket{}, nil
-	w.wakeQuietLocked()
-	flushings.Put(w.flushing)
-	w.flushing = nil
+func (w *frameWriter) stopFlushingLocked() {
+	w.busy, w.cork.reported = false, false
+	w.active.work, w.active.ownTicket, w.active.raw.err = work{}, ticket{}, nil
+	w.signalIdleLocked()
+	flushStates.Put(w.active)
+	w.active = nil
 }
 
 // wakeQuietLocked wakes those who wait in flushLast. The caller holds w.mu.
-func (w *frameWriter) wakeQuietLocked() {
-	if w.flushing != nil && w.quiet != nil {
-		close(w.quiet)
-		w.quiet = nil
+func (w *frameWriter) signalIdleLocked() {
+	if w.active != nil && w.active.idle != nil {
+		close(w.active.idle)
+		w.active.idle = nil
 	}
 }
 
 // A ticket is a place in the data stream that its owner waits for.
 type ticket struct {
-	start, end int64
-	first      byte // of the frame's header; 0 if it is no frame
-	final      bool // waits for the Close frame
-	flusher    bool // it is flushing.own: its owner flushes
-	ours       bool // its owner is the connection: no deadline of the user ends its wait
-	state      ticketState
-	wake       chan struct{} // holds one; sent to after state was set
-	next       *ticket       // in frameWriter.idle
+	start, end  int64
+	byte0       byte // of the frame's header; 0 if it is no frame
+	awaitsClose bool // waits for the Close frame
+	flusher     bool // it is flushing.own: its owner flushes
+	internal    bool // its owner is the connection: no deadline of the user ends its wait
+	state       ticketState
+	wake        chan struct{} // holds one; sent to after state was set
+	next        *ticket       // in frameWriter.freeTickets
+	depth       int           // of that list from here on
 }
 
 // A ticketState says what the owner of a ticket has to do when it is woken.
@@ -70,38 +76,38 @@ const (
 	ticketFailed                     // return the writer's error
 )
 
-// maxIdleTickets is how many tickets are kept to be used again.
-const maxIdleTickets = 64
+// maxFreeTickets is how many tickets are kept to be used again.
+const maxFreeTickets = 64
 
 // joinLocked enters a frame of size bytes that was appended at start, whose
 // first byte is given. It makes its owner the flusher, or puts it in the line,
 // and returns the ticket; or holds the bytes and returns nil. The caller holds
 // w.mu.
 func (w *frameWriter) joinLocked(start int64, size int, first byte) *ticket {
-	w.appended = start + int64(size)
-	if w.heldLocked() {
+	w.offsets.appended = start + int64(size)
+	if w.corkLocked() {
 		return nil
 	}
 	if first&bitRSV1 != 0 {
-		w.doubt = start + 1
+		w.offsets.doubtful = start + 1
 	}
-	if w.busy || w.urgent != nil || w.delegate {
-		return w.queueLocked(ticket{start: start, end: w.appended, first: first})
+	if w.busy || w.pending.control != nil || w.mode.delegated {
+		return w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: first})
 	}
 	// As queueLocked does, on less stack.
-	w.beginLocked()
-	w.heldSince = 0
-	w.work.head, w.data = w.data, nil
-	w.handLocked()
-	w.own = ticket{start: start, end: w.appended, first: first, flusher: true}
-	return &w.own
+	w.becomeFlusherLocked()
+	w.cork.since = 0
+	w.active.work.head, w.pending.data = w.pending.data, nil
+	w.handOverLocked()
+	w.active.ownTicket = ticket{start: start, end: w.offsets.appended, byte0: first, flusher: true}
+	return &w.active.ownTicket
 }
 
 // handLocked hands the work to the call that its flusher begins with. Whoever
 // makes somebody the flusher calls it. The caller holds w.mu.
-func (w *frameWriter) handLocked() {
+func (w *frameWriter) handOverLocked() {
 	if w.nc.raw != nil {
-		w.work.handed = len(w.work.head.b)
+		w.active.work.handed = len(w.active.work.head.b)
 	}
 }
 
@@ -111,108 +117,123 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 		if !w.pendingLocked() {
 			return nil
 		}
-		w.beginLocked()
+		w.becomeFlusherLocked()
 		w.loadLocked()
-		if !w.delegate {
-			w.handLocked()
-			w.own = t
-			w.own.flusher = true
-			return &w.own
+		if !w.mode.delegated {
+			w.handOverLocked()
+			w.active.ownTicket = t
+			w.active.ownTicket.flusher = true
+			return &w.active.ownTicket
 		}
-		go w.finishWork()
+		go w.flushDetached()
 	}
-	waiting := w.idle
+	waiting := w.freeTickets
 	if waiting != nil {
-		w.idle = waiting.next
-		w.idles--
+		w.freeTickets = waiting.next
 	} else {
 		waiting = &ticket{wake: make(chan struct{}, 1)}
 	}
 	t.wake = waiting.wake
 	*waiting = t
-	w.line = append(w.line, waiting)
+	w.active.queue = append(w.active.queue, waiting)
 	return waiting
 }
 
 // pendingLocked reports whether anything waits to be loaded. The caller holds
 // w.mu.
 func (w *frameWriter) pendingLocked() bool {
-	return w.data != nil || w.urgent != nil || w.final != nil && !w.finished
+	return w.pending.data != nil || w.pending.control != nil || w.pending.closeFrame != nil && !w.end.closeSent
 }
 
 // loadLocked makes all that is pending the work, unless there is some left
 // from before, and reports whether there is any. The caller holds w.mu and is
 // the flusher.
 func (w *frameWriter) loadLocked() bool {
-	if w.work.head != nil {
+	if w.active.work.head != nil {
 		return true
 	}
-	w.heldSince = 0
-	head := w.urgent
-	if w.lastPong != nil {
-		head = head.grown(len(w.lastPong.b))
-		head.b = append(head.b, w.lastPong.b...)
-		w.lastPong.free()
+	w.cork.since = 0
+	head := w.pending.control
+	if w.pending.lastPong != nil {
+		head = head.grow(len(w.pending.lastPong.b))
+		head.b = append(head.b, w.pending.lastPong.b...)
+		w.pending.lastPong.free()
 	}
-	w.urgent, w.lastPong = nil, nil
+	w.pending.control, w.pending.lastPong = nil, nil
 	dataStart := 0
 	switch {
 	case head == nil:
-		head = w.data
-	case w.data != nil:
+		head = w.pending.data
+	case w.pending.data != nil:
 		dataStart = len(head.b)
-		head = head.grown(len(w.data.b))
-		head.b = append(head.b, w.data.b...)
-		w.data.free()
+		head = head.grow(len(w.pending.data.b))
+		head.b = append(head.b, w.pending.data.b...)
+		w.pending.data.free()
 	default:
 		dataStart = len(head.b)
 	}
-	w.work = work{head: head, dataStart: dataStart}
-	w.data = nil
-	if w.final != nil && !w.finished {
-		w.work.head = w.work.head.grown(len(w.final.b))
-		w.work.head.b = append(w.work.head.b, w.final.b...)
-		w.work.final = true
+	w.active.work = work{head: head, dataStart: dataStart}
+	w.pending.data = nil
+	if w.pending.closeFrame != nil && !w.end.closeSent {
+		w.active.work.head = w.active.work.head.grow(len(w.pending.closeFrame.b))
+		w.active.work.head.b = append(w.active.work.head.b, w.pending.closeFrame.b...)
+		w.active.work.final = true
 	}
-	return w.work.head != nil
+	return w.active.work.head != nil
 }
+
+// An otherwise says what becomes of a frame when its owner stops waiting.
+type otherwise uint8
+
+const (
+	orLeave    otherwise = iota // it is sent by others
+	orWithdraw                  // it is taken back, unless it has begun to leave
+)
 
 // flush waits until the bytes of t are on the network, or is the one who
 // writes them. When ctx or the user's deadline ends first, bytes that have not
 // begun to go out are withdrawn, if revocable is set, and withdrawn says so;
 // others are finished by somebody else. Then flush returns the reason and the
 // connection lives on. t must not be used afterwards.
-func (w *frameWriter) flush(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
+func (w *frameWriter) flush(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
 	if t == nil {
 		return false, nil
 	}
 	if t.flusher {
-		return w.lead(ctx, t, revocable)
+		return w.lead(ctx, t, or)
 	}
-	withdrawn, err = w.wait(ctx, t, revocable)
+	withdrawn, err = w.awaitTicket(ctx, t, or)
 	if t.state == ticketLeading {
-		withdrawn, err = w.lead(ctx, t, revocable)
+		withdrawn, err = w.lead(ctx, t, or)
 	}
+	w.freeTicket(t)
+	return withdrawn, err
+}
+
+// freeTicket keeps a ticket that its owner is done with, unless there are enough.
+func (w *frameWriter) freeTicket(t *ticket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.idles < maxIdleTickets {
-		t.next, w.idle = w.idle, t
-		w.idles++
+	t.next, t.depth = w.freeTickets, 1
+	if t.next != nil {
+		t.depth = t.next.depth + 1
 	}
-	return withdrawn, err
+	if t.depth <= maxFreeTickets {
+		w.freeTickets = t
+	}
 }
 
 // wait stands in the line until t is woken, or leaves it when ctx ends or the
 // user's deadline passes.
-func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
+func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
 	if err := w.awaitWake(ctx, t); err != nil {
-		if left, withdrawn := w.leaveLine(t, revocable); left {
+		if left, withdrawn := w.cancelTicket(t, or); left {
 			return withdrawn, err
 		}
 		<-t.wake
 	}
 	if t.state == ticketFailed {
-		return false, w.failure()
+		return false, w.whyRefused()
 	}
 	return false, nil
 }
@@ -220,8 +241,8 @@ func (w *frameWriter) wait(ctx context.Context, t *ticket, revocable bool) (with
 // awaitWake waits until t is woken, ctx ends, or the deadline passes that holds
 // for t's owner.
 func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
-	if !t.ours {
-		return w.guardWrites().await(ctx, t.wake, nil)
+	if !t.internal {
+		return w.writeDeadlines().await(ctx, t.wake, nil)
 	}
 	select {
 	case <-t.wake:
@@ -234,62 +255,62 @@ func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 // writeOwn does for the owner of t what flush does, on little stack, if t's
 // owner is the flusher, the socket takes all at once, and nothing came
 // meanwhile. Otherwise it reports false, and flush must be called.
-func (w *frameWriter) writeOwn(t *ticket) bool {
-	if !t.flusher || w.nc.raw == nil || w.work.external != nil || w.cfg.Trace != nil {
+func (w *frameWriter) flushAlone(t *ticket) bool {
+	if !t.flusher || w.nc.raw == nil || w.active.work.external != nil || w.cfg.Trace != nil {
 		return false
 	}
-	w.written, w.wrote = 0, nil
-	return w.ownWritten(w.nc.raw.Write(w.onWritable))
+	w.active.raw.written, w.active.raw.err = 0, nil
+	return w.flushedAlone(w.nc.raw.Write(w.onWritable))
 }
 
 // ownWritten enters what writeOwn wrote, and reports whether that ends the
 // flushing, or somebody else goes on with it.
-func (w *frameWriter) ownWritten(err error) bool {
+func (w *frameWriter) flushedAlone(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.advanceLocked(w.written)
-	if err != nil || w.work.off < w.work.size() {
-		w.handLocked()
+	w.noteWrittenLocked(w.active.raw.written)
+	if err != nil || w.active.work.off < w.active.work.size() {
+		w.handOverLocked()
 		return false
 	}
-	w.flushes++
+	w.counts.flushes++
 	w.doneLocked()
 	if w.pendingLocked() {
 		w.loadLocked()
-		w.handLocked()
+		w.handOverLocked()
 		return w.promoteLocked()
 	}
-	w.restLocked()
+	w.stopFlushingLocked()
 	return true
 }
 
 // failure returns the error for frames that can no longer go out.
-func (w *frameWriter) failure() error {
+func (w *frameWriter) whyRefused() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err
+	return w.end.refusal
 }
 
 // outLocked returns how far the data stream is on the network. The caller holds
 // w.mu.
-func (w *frameWriter) outLocked() int64 {
-	if w.flushing == nil || w.work.head == nil {
-		return w.sent
+func (w *frameWriter) sentToLocked() int64 {
+	if w.active == nil || w.active.work.head == nil {
+		return w.offsets.sent
 	}
-	n := int64(max(w.work.off-w.work.dataStart, 0))
-	return w.sent + min(n, w.work.span(w.final))
+	n := int64(max(w.active.work.off-w.active.work.dataStart, 0))
+	return w.offsets.sent + min(n, w.active.work.span(w.pending.closeFrame))
 }
 
 // reachedLocked reports whether what t waits for is on the network. A nil
 // ticket waits for nothing. The caller holds w.mu.
-func (w *frameWriter) reachedLocked(t *ticket) bool {
+func (w *frameWriter) isSentLocked(t *ticket) bool {
 	if t == nil {
 		return true
 	}
-	if t.final {
-		return w.finished
+	if t.awaitsClose {
+		return w.end.closeSent
 	}
-	return w.outLocked() >= t.end
+	return w.sentToLocked() >= t.end
 }
 
 // A duty is what a flusher has to do after a write.
@@ -303,15 +324,14 @@ const (
 
 // lead writes until the bytes of t are out, and leaves the rest to somebody
 // else.
-func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) (withdrawn bool, err error) {
+func (w *frameWriter) lead(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
 	for {
-		n, interrupted, err := w.push(ctx, t)
-		next, withdrawn, err := w.settle(t, n, interrupted, err, revocable)
+		next, withdrawn, err := w.completeWrite(t, w.push(ctx, t), or)
 		if next == dutyLead {
 			continue
 		}
 		if next == dutyPass {
-			w.passOn()
+			w.handOff()
 		}
 		return withdrawn, err
 	}
@@ -320,22 +340,22 @@ func (w *frameWriter) lead(ctx context.Context, t *ticket, revocable bool) (with
 // flushNow makes what is pending leave without making the caller wait: what a
 // socket does not take at once is written by a goroutine of its own.
 func (w *frameWriter) flushNow() {
-	if w.claim() {
-		w.passOn()
+	if w.claimFlush() {
+		w.handOff()
 	}
 }
 
 // passOn is what a flusher does that waits for nothing: it writes what the
 // socket takes at once, and leaves the rest to who waits for it, or to a
 // goroutine.
-func (w *frameWriter) passOn() {
-	for w.nc.raw != nil && w.work.external == nil {
-		start, size := w.traceStart(), w.work.handed-w.work.off
+func (w *frameWriter) handOff() {
+	for w.nc.raw != nil && w.active.work.external == nil {
+		start, size := w.traceStart(), w.active.work.handed-w.active.work.off
 		n, err := w.tryWrite()
 		w.traceFlush(start, n, err)
-		next, _, err := w.settle(nil, n, false, err, false)
+		next, _, err := w.completeWrite(nil, writeResult{n: n, err: err}, orLeave)
 		if err != nil {
-			w.broken(err)
+			w.onFailure(err)
 		}
 		if next == dutyOver {
 			return
@@ -344,37 +364,37 @@ func (w *frameWriter) passOn() {
 			break
 		}
 	}
-	go w.finishWork()
+	go w.flushDetached()
 }
 
 // advance enters n bytes of what was handed to a call, which is over, and wakes
 // those who wait for them.
-func (w *frameWriter) advance(n int) {
+func (w *frameWriter) noteWritten(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.advanceLocked(n)
-	if len(w.line) > 0 {
-		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+	w.noteWrittenLocked(n)
+	if len(w.active.queue) > 0 {
+		w.active.queue = slices.DeleteFunc(w.active.queue, w.wakeLocked)
 	}
 }
 
 // advanceLocked enters n bytes of what was handed to a call, which is over. The
 // caller holds w.mu.
-func (w *frameWriter) advanceLocked(n int) {
-	w.work.off += n
-	w.work.handed = w.work.off
-	w.progress.Add(uint64(n))
-	if w.tried != nil {
-		close(w.tried)
-		w.tried = nil
+func (w *frameWriter) noteWrittenLocked(n int) {
+	w.active.work.off += n
+	w.active.work.handed = w.active.work.off
+	w.counts.bytes.Add(uint64(n))
+	if w.active.callDone != nil {
+		close(w.active.callDone)
+		w.active.callDone = nil
 	}
 }
 
 // flushHeld makes what is held leave, before the caller waits for input. It
 // never waits itself.
-func (w *frameWriter) flushHeld() {
+func (w *frameWriter) flushCorked() {
 	w.mu.Lock()
-	idle := w.urgent == nil && w.data == nil
+	idle := w.pending.control == nil && w.pending.data == nil
 	w.mu.Unlock()
 	if !idle {
 		w.flushNow()
@@ -388,93 +408,104 @@ func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.nc.raw != nil || !w.busy || !w.owed || w.dead {
+	if w.nc.raw != nil || !w.busy || !w.cork.reported || w.end.broken {
 		return nil
 	}
-	if w.quiet == nil {
-		w.quiet = make(chan struct{})
+	if w.active.idle == nil {
+		w.active.idle = make(chan struct{})
 	}
-	return w.quiet
+	return w.active.idle
 }
 
 // closeSent reports whether the Close frame was handed to the network.
 func (w *frameWriter) closeSent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.finished
+	return w.end.closeSent
 }
 
 // closeLeaves returns a channel that is closed once the Close frame was handed
 // to the network.
-func (w *frameWriter) closeLeaves() <-chan struct{} {
+func (w *frameWriter) closeSentChan() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.finalOut == nil {
-		w.finalOut = make(chan struct{})
-		if w.finished {
-			close(w.finalOut)
+	if w.end.closeSentCh == nil {
+		w.end.closeSentCh = make(chan struct{})
+		if w.end.closeSent {
+			close(w.end.closeSentCh)
 		}
 	}
-	return w.finalOut
+	return w.end.closeSentCh
 }
 
 // left returns how many bytes have left. It changes also while a large message
 // is under way.
-func (w *frameWriter) left() uint64 { return w.progress.Load() }
+func (w *frameWriter) written() uint64 { return w.counts.bytes.Load() }
 
 // flushFinal waits until the Close frame is on the network.
-func (w *frameWriter) flushFinal(ctx context.Context) error {
+func (w *frameWriter) flushClose(ctx context.Context) error {
 	w.mu.Lock()
-	if w.dead || w.finished {
+	if w.end.broken || w.end.closeSent {
 		defer w.mu.Unlock()
-		if w.finished {
+		if w.end.closeSent {
 			return nil
 		}
-		return w.err
+		return w.end.refusal
 	}
-	t := w.queueLocked(ticket{start: w.appended, end: w.appended, final: true, ours: true})
+	t := w.queueLocked(ticket{start: w.offsets.appended, end: w.offsets.appended, awaitsClose: true, internal: true})
 	w.mu.Unlock()
-	_, err := w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, orLeave)
 	return err
 }
 
-// flushAll waits until all that was appended is on the network. With ours set,
-// the connection does that for itself.
-func (w *frameWriter) flushAll(ctx context.Context, ours bool) error {
+// flushAll waits until all frames that were added are on the network, for the
+// application.
+func (w *frameWriter) flushAll(ctx context.Context) error { return w.flushAdded(ctx, ticket{}) }
+
+// flushAllInternal is flushAll for the connection itself: no deadline of the
+// application ends the wait.
+func (w *frameWriter) flushAllInternal(ctx context.Context) error {
+	return w.flushAdded(ctx, ticket{internal: true})
+}
+
+// flushAdded waits with t for all frames that were added.
+func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 	w.mu.Lock()
-	if w.dead {
+	if w.end.broken {
 		defer w.mu.Unlock()
-		return w.err
+		return w.end.refusal
 	}
 	var t *ticket
-	if w.busy || w.urgent != nil || w.data != nil {
-		t = w.queueLocked(ticket{start: w.appended, end: w.appended, ours: ours})
+	if w.busy || w.pending.control != nil || w.pending.data != nil {
+		own.start, own.end = w.offsets.appended, w.offsets.appended
+		t = w.queueLocked(own)
 	}
 	w.mu.Unlock()
-	_, err := w.flush(ctx, t, false)
+	_, err := w.flush(ctx, t, orLeave)
 	return err
 }
 
 // claim makes the caller the flusher if nobody is and something is pending.
-func (w *frameWriter) claim() bool {
+func (w *frameWriter) claimFlush() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.busy || w.dead || !w.pendingLocked() {
+	if w.busy || w.end.broken || !w.pendingLocked() {
 		return false
 	}
-	w.beginLocked()
+	w.becomeFlusherLocked()
 	w.loadLocked()
-	w.handLocked()
+	w.handOverLocked()
 	return true
 }
 
 // finishWork is the flusher that nobody waits for. Only the timeout limits it.
-func (w *frameWriter) finishWork() {
+func (w *frameWriter) flushDetached() {
 	for {
-		n, _, err := w.push(context.Background(), nil)
-		next, _, err := w.settle(nil, n, false, err, false)
+		written := w.push(context.Background(), nil)
+		written.interrupted = false // nobody does: a deadline that passes is a failure
+		next, _, err := w.completeWrite(nil, written, orLeave)
 		if err != nil {
-			w.broken(err)
+			w.onFailure(err)
 		}
 		if next == dutyOver {
 			return
@@ -482,39 +513,38 @@ func (w *frameWriter) finishWork() {
 	}
 }
 
-// settle says what the flusher, whose ticket is t, has to do after push, which
-// returned n, interrupted and err. If it was interrupted, its bytes are withdrawn
-// if revocable is set and they have not begun to go out.
-func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revocable bool) (next duty, withdrawn bool, _ error) {
+// completeWrite records a write that is over and returns what the flusher, whose
+// ticket is t, has to do next. If the write was interrupted, or says what becomes
+// of the flusher's own bytes.
+func (w *frameWriter) completeWrite(t *ticket, write writeResult, or otherwise) (next duty, withdrawn bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.flushes++
-	w.advanceLocked(n)
-	if err != nil && !interrupted {
-		return dutyOver, false, w.breakLocked(err)
+	w.counts.flushes++
+	w.noteWrittenLocked(write.n)
+	if write.err != nil && !write.interrupted {
+		return dutyOver, false, w.breakLocked(write.err)
 	}
-	if w.dead {
-		w.guard.ifMade().release()
-		w.work.head.free()
-		w.restLocked()
-		return dutyOver, false, w.err
+	if w.end.broken {
+		w.deadlines.load().unfollow()
+		w.active.work.head.free()
+		w.stopFlushingLocked()
+		return dutyOver, false, w.end.refusal
 	}
 	w.retireLocked()
 	switch {
-	case w.reachedLocked(t):
-		err = nil
-	case !interrupted:
+	case w.isSentLocked(t):
+	case !write.interrupted:
 		w.loadLocked()
-		w.handLocked()
+		w.handOverLocked()
 		return dutyLead, false, nil
 	default:
-		withdrawn = w.giveUpLocked(t, revocable)
+		withdrawn, err = w.giveUpLocked(t, or), write.err
 	}
 	if !w.loadLocked() {
-		w.restLocked()
+		w.stopFlushingLocked()
 		return dutyOver, withdrawn, err
 	}
-	w.handLocked()
+	w.handOverLocked()
 	if w.promoteLocked() {
 		return dutyOver, withdrawn, err
 	}
@@ -524,7 +554,7 @@ func (w *frameWriter) settle(t *ticket, n int, interrupted bool, err error, revo
 // retireLocked ends the work if all of it is on the network. The caller, who is
 // the flusher, holds w.mu.
 func (w *frameWriter) retireLocked() {
-	if w.work.head != nil && w.work.off == w.work.size() {
+	if w.active.work.head != nil && w.active.work.off == w.active.work.size() {
 		w.doneLocked()
 	}
 }
@@ -532,24 +562,24 @@ func (w *frameWriter) retireLocked() {
 // doneLocked retires the work, which is on the network, and wakes those who
 // waited for it. The caller holds w.mu.
 func (w *frameWriter) doneLocked() {
-	w.sent += w.work.span(w.final)
-	if w.work.final && !w.finished {
-		w.finished = true
-		if w.finalOut != nil {
-			close(w.finalOut)
+	w.offsets.sent += w.active.work.span(w.pending.closeFrame)
+	if w.active.work.final && !w.end.closeSent {
+		w.end.closeSent = true
+		if w.end.closeSentCh != nil {
+			close(w.end.closeSentCh)
 		}
 	}
-	w.work.head.free()
-	w.work = work{}
-	if len(w.line) > 0 {
-		w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+	w.active.work.head.free()
+	w.active.work = work{}
+	if len(w.active.queue) > 0 {
+		w.active.queue = slices.DeleteFunc(w.active.queue, w.wakeLocked)
 	}
 }
 
 // wakeLocked wakes the owner of t if what it waits for is on the network, and
 // reports that. The caller holds w.mu.
 func (w *frameWriter) wakeLocked(t *ticket) bool {
-	if !w.reachedLocked(t) {
+	if !w.isSentLocked(t) {
 		return false
 	}
 	t.state = ticketDone
@@ -560,11 +590,11 @@ func (w *frameWriter) wakeLocked(t *ticket) bool {
 // promoteLocked makes the first in the line the flusher, if there is one and it
 // may be. The caller holds w.mu.
 func (w *frameWriter) promoteLocked() bool {
-	if len(w.line) == 0 || w.delegate {
+	if len(w.active.queue) == 0 || w.mode.delegated {
 		return false
 	}
-	t := w.line[0]
-	w.line = slices.Delete(w.line, 0, 1)
+	t := w.active.queue[0]
+	w.active.queue = slices.Delete(w.active.queue, 0, 1)
 	t.state = ticketLeading
 	t.wake <- struct{}{}
 	return true
@@ -573,25 +603,25 @@ func (w *frameWriter) promoteLocked() bool {
 // breakLocked ends all writing because of err, and returns what those who
 // wanted to write are told. The caller holds w.mu.
 func (w *frameWriter) breakLocked(err error) error {
-	w.dead, w.busy = true, false
-	w.wakeQuietLocked()
-	if w.err == nil {
-		w.err = err
+	w.end.broken, w.busy = true, false
+	w.signalIdleLocked()
+	if w.end.refusal == nil {
+		w.end.refusal = err
 	}
-	w.refuseLocked()
+	w.failWaitersLocked()
 	return err
 }
 
 // refuseLocked tells those in the line that their bytes do not go out. The
 // caller holds w.mu.
-func (w *frameWriter) refuseLocked() {
-	if w.flushing == nil {
+func (w *frameWriter) failWaitersLocked() {
+	if w.active == nil {
 		return
 	}
-	for _, t := range w.line {
+	for _, t := range w.active.queue {
 		t.state = ticketFailed
 		t.wake <- struct{}{}
 	}
-	clear(w.line)
-	w.line = w.line[:0]
+	clear(w.active.queue)
+	w.active.queue = w.active.queue[:0]
 }

@@ -61,17 +61,17 @@ const (
 
 // A header is a frame without its payload.
 type header struct {
-	first  byte // FIN, RSV1 to RSV3 and opcode as on the wire
+	byte0  byte // FIN, RSV1 to RSV3 and opcode as on the wire
 	masked bool
 	key    uint32 // masking key, in little-endian order; see mask
 	length int64  // of the payload, in bytes
 }
 
 // opcode returns the frame's opcode.
-func (h header) opcode() opcode { return opcode(h.first & 0x0f) }
+func (h header) opcode() opcode { return opcode(h.byte0 & 0x0f) }
 
 // fin reports whether the frame is the last of its message.
-func (h header) fin() bool { return h.first&bitFIN != 0 }
+func (h header) fin() bool { return h.byte0&bitFIN != 0 }
 
 // appendHeader appends the shortest encoding of h to b
 // (RFC 6455, Section 5.2: "the minimal number of bytes MUST be used").
@@ -82,11 +82,11 @@ func appendHeader(b []byte, h header) []byte {
 	}
 	switch {
 	case h.length < length16:
-		b = append(b, h.first, maskBit|byte(h.length))
+		b = append(b, h.byte0, maskBit|byte(h.length))
 	case h.length <= 0xffff:
-		b = append(b, h.first, maskBit|length16, byte(h.length>>8), byte(h.length))
+		b = append(b, h.byte0, maskBit|length16, byte(h.length>>8), byte(h.length))
 	default:
-		b = append(b, h.first, maskBit|length64)
+		b = append(b, h.byte0, maskBit|length64)
 		b = binary.BigEndian.AppendUint64(b, uint64(h.length))
 	}
 	if h.masked {
@@ -119,7 +119,7 @@ func parseHeader(b []byte) (h header, size int, v violation) {
 	if len(b) < 2 {
 		return h, 0, noViolation
 	}
-	h.first = b[0]
+	h.byte0 = b[0]
 	h.masked = b[1]&bitMASK != 0
 	h.length = int64(b[1] &^ bitMASK)
 	size = 2

@@ -19,65 +19,60 @@ import (
 // It is used by one goroutine at a time: the one that has the Conn's reading
 // turn. Only received and parked may be read by others.
 type frameReader struct {
-	nc      *socket // fill uses its Read unless it is raw
-	onReady func(fd uintptr) bool
+	nc      *socket
+	raw     rawRead
+	waitBuf *[16]byte // to wait with; nil on a raw socket
 
-	buf     *buffer // its unread bytes are b[start:len(b)]; nil when there are none
-	start   int
-	lent    *buffer   // holds the bytes of a message that the application looks at
-	small   int       // size of an ordinary buffer
-	pinned  bool      // buf, too, holds bytes of that message: they may not be moved or overwritten
-	step    uint8     // how often the buffer grew because fills were full
-	large   uint8     // fills that would have fitted a step lower until it is taken back
-	try     bool      // onReady returns without bytes instead of waiting
-	current bool      // a data frame's header was read and nobody took it up yet
-	first   *[16]byte // to wait with; nil on a raw socket
-
+	readBuffer
 	rules frameRules
-	frame header // the current data frame
-	left  int64  // of its payload, not yet handed on
-	clear int    // of the unread payload, already unmasked
+	frame dataFrame
+	err   error // the first error of the network; permanent
 
-	target []byte // for onReady: where to read to, and what came of it
-	got    int
-	err    error // the first error of the network; permanent
-
-	received atomic.Uint64 // bytes
-	parked   atomic.Int64  // the instant since when fill waits; 0: it does not
+	received     atomic.Uint64 // bytes
+	waitingSince atomic.Int64  // the instant since when fill waits; 0: it does not
 }
 
-// busyBufferSizes are the sizes of the buffers borrowed after reads that filled
-// an ordinary one, and after others that filled the first of these.
-var busyBufferSizes = [...]int{64 << 10, 256 << 10}
+// A dataFrame is the data frame that is being received.
+type dataFrame struct {
+	byte0     byte   // of its header
+	masked    bool   //
+	ready     bool   // its header was read, and nextDataFrame has not been told
+	key       uint32 // for the payload that is not unmasked
+	remaining int64  // bytes of payload that were not handed on
+	unmasked  int    // of the payload that is unread
+}
 
-// largeReads is how many small reads in a row a larger buffer outlives.
-const largeReads = 8
+// opcode returns the frame's opcode.
+func (f *dataFrame) opcode() opcode { return header{byte0: f.byte0}.opcode() }
+
+// fin reports whether the frame is the last of its message.
+func (f *dataFrame) fin() bool { return header{byte0: f.byte0}.fin() }
+
+// A rawRead is what fill and onReadable tell each other.
+type rawRead struct {
+	onReadable func(fd uintptr) bool // reads from a raw socket
+	noWait     bool                  // it returns without bytes instead of waiting
+	dst        []byte                // where to read to; nil: the buffer
+	n          int                   // bytes that came
+}
 
 // maxIdleReads is how many reads of nothing, without an error, are taken in a
 // row.
-const maxIdleReads = 100
+const maxEmptyReads = 100
 
 // init makes r read nc, after the bytes in early.
 func (r *frameReader) init(nc *socket, small int, early []byte) {
-	r.nc, r.small = nc, small
+	r.nc, r.baseSize = nc, int32(small)
 	if nc.raw != nil {
-		r.onReady = func(fd uintptr) bool { return r.ready(fd) }
+		r.raw.onReadable = func(fd uintptr) bool { return r.readReady(fd) }
 	} else {
-		r.first = new([16]byte)
+		r.waitBuf = new([16]byte)
 	}
 	if len(early) > 0 {
-		r.buf = borrow(max(small, len(early)))
+		r.buf = acquireBuffer(max(small, len(early)))
 		r.buf.b = append(r.buf.b, early...)
 		r.received.Store(uint64(len(early)))
 	}
-}
-
-// unread returns the bytes that were received and not taken.
-func (r *frameReader) unread() []byte {
-	if r.buf == nil {
-		return nil
-	}
-	return r.buf.b[r.start:]
 }
 
 // next takes the next frame's header from what was received. For a control
@@ -85,7 +80,7 @@ func (r *frameReader) unread() []byte {
 // until the next call; a data frame becomes the current one. ok is false when
 // bytes are missing. A violation leaves r unchanged. The current frame's
 // payload must have been taken.
-func (r *frameReader) next() (h header, payload []byte, ok bool, v violation) {
+func (r *frameReader) nextFrame() (h header, payload []byte, ok bool, v violation) {
 	b := r.unread()
 	h, size, v := parseHeader(b)
 	if v != noViolation {
@@ -98,18 +93,18 @@ func (r *frameReader) next() (h header, payload []byte, ok bool, v violation) {
 		return h, nil, false, v
 	}
 	if h.opcode().isControl() {
-		return r.nextControl(h, b, size)
+		return r.nextControlFrame(h, b, size)
 	}
 	if v := r.rules.accept(h); v != noViolation {
 		return h, nil, false, v
 	}
-	r.take(size)
-	r.frame, r.left, r.current = h, h.length, true
+	r.discard(size)
+	r.frame = dataFrame{byte0: h.byte0, masked: h.masked, ready: true, key: h.key, remaining: h.length}
 	return h, nil, true, noViolation
 }
 
 // nextControl takes the control frame at the start of b if all of it is there.
-func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte, bool, violation) {
+func (r *frameReader) nextControlFrame(h header, b []byte, size int) (header, []byte, bool, violation) {
 	if v := r.rules.check(h); v != noViolation {
 		return h, nil, false, v
 	}
@@ -121,25 +116,21 @@ func (r *frameReader) nextControl(h header, b []byte, size int) (header, []byte,
 	if h.masked {
 		mask(payload, h.key)
 	}
-	r.take(end)
+	r.discard(end)
 	return h, payload, true, noViolation
 }
 
-// take marks n unread bytes as taken. A buffer without unread bytes stays
-// until fill or settle, because the last bytes taken may still be in use.
-func (r *frameReader) take(n int) { r.start += n }
-
 // dataWaits reports whether the unread bytes, which must begin with a header,
 // begin with that of a data frame.
-func (r *frameReader) dataWaits() bool {
+func (r *frameReader) startsWithData() bool {
 	b := r.unread()
-	return len(b) > 0 && !header{first: b[0]}.opcode().isControl()
+	return len(b) > 0 && !header{byte0: b[0]}.opcode().isControl()
 }
 
 // messageWaits reports whether the unread bytes begin with a message of one
 // frame. If the rest of it cannot be looked for without waiting, it must all
 // be there.
-func (r *frameReader) messageWaits() bool {
+func (r *frameReader) startsWithMessage() bool {
 	b := r.unread()
 	if len(b) < 2 {
 		return false
@@ -151,104 +142,49 @@ func (r *frameReader) messageWaits() bool {
 
 // unmask unmasks the payload of the current frame that was received, where it
 // is, and returns what was not unmasked before.
-func (r *frameReader) unmask() []byte {
+func (r *frameReader) unmaskPayload() []byte {
 	b := r.unread()
-	b = b[:min(int64(len(b)), r.left)][r.clear:]
+	b = b[:min(int64(len(b)), r.frame.remaining)][r.frame.unmasked:]
 	if r.frame.masked {
 		r.frame.key = mask(b, r.frame.key)
 	}
-	r.clear += len(b)
+	r.frame.unmasked += len(b)
 	return b
 }
 
 // consume takes n bytes of the current frame's payload that unmask unmasked.
-func (r *frameReader) consume(n int) {
-	r.take(n)
-	r.clear -= n
-	r.left -= int64(n)
+func (r *frameReader) discardPayload(n int) {
+	r.discard(n)
+	r.frame.unmasked -= n
+	r.frame.remaining -= int64(n)
 }
 
 // piece takes the payload of the current frame that was received and returns
 // it in place, unmasked. It is valid until settle or fill, and, after pin,
 // until unpin.
-func (r *frameReader) piece() []byte {
-	r.unmask()
-	b := r.unread()[:r.clear]
-	r.consume(r.clear)
+func (r *frameReader) takePayload() []byte {
+	r.unmaskPayload()
+	b := r.unread()[:r.frame.unmasked]
+	r.discardPayload(r.frame.unmasked)
 	return b
 }
 
 // read copies payload of the current frame that was received to p, unmasked,
 // and returns how much.
-func (r *frameReader) read(p []byte) int {
+func (r *frameReader) copyPayload(p []byte) int {
 	b := r.unread()
-	n := int(min(int64(len(b)), int64(len(p)), r.left))
-	done := min(r.clear, n)
+	n := int(min(int64(len(b)), int64(len(p)), r.frame.remaining))
+	done := min(r.frame.unmasked, n)
 	copy(p, b[:done])
 	if r.frame.masked {
 		r.frame.key = maskCopy(p[done:n], b[done:n], r.frame.key)
 	} else {
 		copy(p[done:n], b[done:n])
 	}
-	r.clear -= done
-	r.take(n)
-	r.left -= int64(n)
+	r.frame.unmasked -= done
+	r.discard(n)
+	r.frame.remaining -= int64(n)
 	return n
-}
-
-// bufferSize returns the size of the buffer that room borrows.
-func (r *frameReader) bufferSize() int { return r.sizeAt(r.step) }
-
-// sizeAt returns the size of the buffer after so many steps.
-func (r *frameReader) sizeAt(step uint8) int {
-	if step == 0 {
-		return r.small
-	}
-	return max(r.small, busyBufferSizes[step-1])
-}
-
-// pin keeps the bytes that piece returned valid until unpin.
-func (r *frameReader) pin() { r.pinned = true }
-
-// unpin ends what pin began.
-func (r *frameReader) unpin() {
-	r.pinned = false
-	r.lent.free()
-	r.lent = nil
-}
-
-// forsake ends what pin began while the borrower may still look at the bytes:
-// their memory is left to it.
-func (r *frameReader) forsake() {
-	if r.pinned {
-		old := r.unread()
-		r.buf, r.start, r.pinned = nil, 0, false
-		if len(old) > 0 {
-			r.buf = borrow(max(r.bufferSize(), len(old)))
-			r.buf.b = append(r.buf.b, old...)
-		}
-	}
-	r.lent = nil
-}
-
-// settle gives the buffer back if it has no unread bytes.
-func (r *frameReader) settle() {
-	if r.buf == nil || r.start < len(r.buf.b) {
-		return
-	}
-	r.retire()
-}
-
-// retire parts with the buffer: it goes back to the pool, or to lent while it
-// is pinned.
-func (r *frameReader) retire() {
-	if r.pinned {
-		r.lent.free()
-		r.lent, r.pinned = r.buf, false
-	} else {
-		r.buf.free()
-	}
-	r.buf, r.start = nil, 0
 }
 
 // fill waits for bytes from the network. They go into the buffer, or, if
@@ -263,25 +199,25 @@ func (r *frameReader) fill(target []byte) (int, error) {
 		return 0, r.err
 	}
 	if target != nil || r.nc.raw == nil {
-		r.settle()
+		r.releaseIfEmpty()
 	}
-	n, err := r.receive(target)
-	err = r.entered(n, err)
+	n, err := r.readOnce(target)
+	err = r.noteRead(n, err)
 	if target == nil {
 		return 0, err
 	}
 	if r.frame.masked {
 		r.frame.key = mask(target[:n], r.frame.key)
 	}
-	r.left -= int64(n)
+	r.frame.remaining -= int64(n)
 	return n, err
 }
 
 // entered counts n bytes that a read brought, keeps its error if that is the
 // first permanent one, and returns it if nothing came.
-func (r *frameReader) entered(n int, err error) error {
-	if r.parked.Load() != 0 {
-		r.parked.Store(0)
+func (r *frameReader) noteRead(n int, err error) error {
+	if r.waitingSince.Load() != 0 {
+		r.waitingSince.Store(0)
 	}
 	r.received.Add(uint64(n))
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -297,44 +233,44 @@ func (r *frameReader) entered(n int, err error) error {
 }
 
 // idle reports whether nothing is there to be read or to be taken up.
-func (r *frameReader) idle() bool {
-	return !r.current && r.left == 0 && (r.buf == nil || r.start == len(r.buf.b))
+func (r *frameReader) isIdle() bool {
+	return !r.frame.ready && r.frame.remaining == 0 && (r.buf == nil || r.start == len(r.buf.b))
 }
 
 // fillNow is fill for when bytes may be there. ok is false if none are, or if
 // that cannot be known without waiting: then nothing has happened.
-func (r *frameReader) fillNow(target []byte) (n int, ok bool, err error) {
+func (r *frameReader) tryFill(target []byte) (n int, ok bool, err error) {
 	if r.nc.raw == nil || r.err != nil {
 		return 0, false, nil
 	}
-	r.try = true
+	r.raw.noWait = true
 	n, err = r.fill(target)
-	r.try = false
-	if r.got == 0 && r.err == nil {
+	r.raw.noWait = false
+	if r.raw.n == 0 && r.err == nil {
 		return 0, false, nil
 	}
 	return n, true, err
 }
 
 // receive reads once from the network.
-func (r *frameReader) receive(target []byte) (n int, err error) {
+func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	if r.nc.raw != nil {
-		return r.receiveRaw(target)
+		return r.readRaw(target)
 	}
-	r.parked.Store(int64(now()))
+	r.waitingSince.Store(int64(now()))
 	switch {
 	case target != nil:
 		return r.readConn(target)
 	case r.buf == nil:
-		n, err = r.readConn(r.first[:])
+		n, err = r.readConn(r.waitBuf[:])
 		if n > 0 {
-			copy(r.room(), r.first[:n])
+			copy(r.room(), r.waitBuf[:n])
 		}
 	default:
 		n, err = r.readConn(r.room())
 	}
 	if n > 0 {
-		r.filled(n)
+		r.noteFilled(n)
 	}
 	return n, err
 }
@@ -344,7 +280,7 @@ func (r *frameReader) readConn(p []byte) (int, error) { return readSome(r.nc, p)
 
 // readSome reads until something comes, or too often nothing.
 func readSome(from io.Reader, p []byte) (int, error) {
-	for range maxIdleReads {
+	for range maxEmptyReads {
 		n, err := from.Read(p)
 		if n < 0 || n > len(p) {
 			return 0, errors.New("websocket: net.Conn returned an invalid count from Read")
@@ -357,36 +293,36 @@ func readSome(from io.Reader, p []byte) (int, error) {
 }
 
 // receiveRaw reads when the descriptor is ready.
-func (r *frameReader) receiveRaw(target []byte) (n int, err error) {
-	r.target, r.got = target, 0
-	err = r.nc.raw.Read(r.onReady)
-	r.target = nil
+func (r *frameReader) readRaw(target []byte) (n int, err error) {
+	r.raw.dst, r.raw.n = target, 0
+	err = r.nc.raw.Read(r.raw.onReadable)
+	r.raw.dst = nil
 	if err == nil {
-		n, err = r.got, r.err
+		n, err = r.raw.n, r.err
 	}
 	if target == nil && n > 0 {
-		r.filled(n)
+		r.noteFilled(n)
 	}
 	return n, err
 }
 
 // wait is fill for the buffer of a raw socket, on little stack. arrived must be
 // called with what it returns.
-func (r *frameReader) wait() error {
-	r.target, r.got = nil, 0
-	return r.nc.raw.Read(r.onReady)
+func (r *frameReader) awaitRaw() error {
+	r.raw.dst, r.raw.n = nil, 0
+	return r.nc.raw.Read(r.raw.onReadable)
 }
 
 // arrived enters what wait brought and returns what fill would.
-func (r *frameReader) arrived(err error) error {
-	n := r.got
+func (r *frameReader) afterRaw(err error) error {
+	n := r.raw.n
 	if err == nil {
 		err = r.err
 	}
 	if n > 0 {
-		r.filled(n)
+		r.noteFilled(n)
 	}
-	return r.entered(n, err)
+	return r.noteRead(n, err)
 }
 
 // ready is called with the descriptor, first at once and then each time that
@@ -394,77 +330,32 @@ func (r *frameReader) arrived(err error) error {
 //
 // The descriptor's reference is held meanwhile, and closing the net.Conn waits
 // for it: nothing else may happen here.
-func (r *frameReader) ready(fd uintptr) bool {
-	p := r.target
+func (r *frameReader) readReady(fd uintptr) bool {
+	p := r.raw.dst
 	if p == nil {
 		p = r.room()
 	}
 	n, wait, err := readNow(fd, p)
 	if wait {
-		r.settle()
-		if r.try {
+		r.releaseIfEmpty()
+		if r.raw.noWait {
 			return true
 		}
-		r.parked.Store(int64(now()))
+		r.waitingSince.Store(int64(now()))
 		return false
 	}
 	if err != nil {
-		r.settle()
+		r.releaseIfEmpty()
 	}
-	r.got, r.err = n, err
+	r.raw.n, r.err = n, err
 	return true
-}
-
-// room returns the free part of the buffer, borrowing or moving as needed.
-func (r *frameReader) room() []byte {
-	if r.buf == nil {
-		r.buf = borrow(r.bufferSize())
-	}
-	free := cap(r.buf.b) - len(r.buf.b)
-	if r.start == len(r.buf.b) && r.start > 0 || free < cap(r.buf.b)/2 && r.start > 0 || free == 0 {
-		r.compact()
-	}
-	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
-}
-
-// compact moves the unread bytes, if any, to the start of the buffer, or of
-// another one if this one is pinned or full of them.
-func (r *frameReader) compact() {
-	old := r.unread()
-	if !r.pinned && r.start > 0 && cap(r.buf.b) >= r.bufferSize() {
-		r.buf.b = r.buf.b[:copy(r.buf.b, old)]
-		r.start = 0
-		return
-	}
-	fresh := borrow(max(r.bufferSize(), 2*len(old)))
-	fresh.b = append(fresh.b, old...)
-	r.retire()
-	r.buf = fresh
-}
-
-// filled enters n bytes that were read into room. Reads that fill the buffer
-// ask for a larger one, reads that would have fitted a smaller one end that.
-func (r *frameReader) filled(n int) {
-	r.buf.b = r.buf.b[:len(r.buf.b)+n]
-	switch {
-	case len(r.buf.b) == cap(r.buf.b):
-		r.large = largeReads
-		if int(r.step) < len(busyBufferSizes) && cap(r.buf.b) >= r.bufferSize() {
-			r.step++
-		}
-	case r.step > 0 && n < r.sizeAt(r.step-1):
-		if r.large--; r.large == 0 {
-			r.step--
-			r.large = largeReads
-		}
-	}
 }
 
 // close gives the buffer back. r must not be used afterwards. What is lent
 // stays with who looks at it.
-func (r *frameReader) close() {
+func (r *frameReader) freeBuffers() {
 	if !r.pinned {
 		r.buf.free()
 	}
-	r.buf, r.lent, r.start, r.pinned = nil, nil, 0, false
+	r.buf, r.borrowed, r.start, r.pinned = nil, nil, 0, false
 }

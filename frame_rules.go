@@ -35,7 +35,7 @@ type frameRules struct {
 // the payload length.
 func (r *frameRules) check(h header) violation {
 	op := h.opcode()
-	if h.first&bitsRSV != 0 {
+	if h.byte0&bitsRSV != 0 {
 		if v := r.checkReserved(h); v != noViolation {
 			return v
 		}
@@ -64,7 +64,7 @@ func (r *frameRules) check(h header) violation {
 // frame of a compressed message (RFC 7692, Section 6).
 func (r *frameRules) checkReserved(h header) violation {
 	switch {
-	case h.first&bitsRSV != bitRSV1 || !r.deflate:
+	case h.byte0&bitsRSV != bitRSV1 || !r.deflate:
 		return reservedBitSet
 	case h.opcode() != opText && h.opcode() != opBinary:
 		return compressedContinuation
@@ -80,7 +80,7 @@ func (r *frameRules) accept(h header) violation {
 	}
 	size, fragments, compressed := r.size, r.fragments, r.compressed
 	if !r.inside {
-		size, fragments, compressed = 0, 0, h.first&bitRSV1 != 0
+		size, fragments, compressed = 0, 0, h.byte0&bitRSV1 != 0
 	}
 	if h.length > r.wireLimit(compressed)-size {
 		return messageTooBig

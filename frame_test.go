@@ -18,20 +18,20 @@ func TestHeaderExamples(t *testing.T) {
 		h    header
 		b    []byte
 	}{
-		{"unmasked text", header{first: bitFIN | byte(opText), length: 5}, []byte{0x81, 0x05}},
-		{"masked text", header{first: bitFIN | byte(opText), masked: true, key: 0x3d21fa37, length: 5}, []byte{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d}},
-		{"first fragment", header{first: byte(opText), length: 3}, []byte{0x01, 0x03}},
-		{"last fragment", header{first: bitFIN | byte(opContinuation), length: 2}, []byte{0x80, 0x02}},
-		{"Ping", header{first: bitFIN | byte(opPing), length: 5}, []byte{0x89, 0x05}},
-		{"masked Pong", header{first: bitFIN | byte(opPong), masked: true, key: 0x3d21fa37, length: 5}, []byte{0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d}},
-		{"256 bytes", header{first: bitFIN | byte(opBinary), length: 256}, []byte{0x82, 0x7e, 0x01, 0x00}},
-		{"64 KiB", header{first: bitFIN | byte(opBinary), length: 64 << 10}, []byte{0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0}},
-		{"nothing", header{first: bitFIN | byte(opBinary)}, []byte{0x82, 0x00}},
-		{"the longest 7-bit length", header{first: bitFIN | byte(opBinary), length: 125}, []byte{0x82, 0x7d}},
-		{"the shortest 16-bit length", header{first: bitFIN | byte(opBinary), length: 126}, []byte{0x82, 0x7e, 0, 126}},
-		{"the longest 16-bit length", header{first: bitFIN | byte(opBinary), length: 65535}, []byte{0x82, 0x7e, 0xff, 0xff}},
-		{"the longest length", header{first: bitFIN | byte(opBinary), length: math.MaxInt64}, []byte{0x82, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
-		{"RSV1", header{first: bitFIN | bitRSV1 | byte(opText), length: 1}, []byte{0xc1, 0x01}},
+		{"unmasked text", header{byte0: bitFIN | byte(opText), length: 5}, []byte{0x81, 0x05}},
+		{"masked text", header{byte0: bitFIN | byte(opText), masked: true, key: 0x3d21fa37, length: 5}, []byte{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d}},
+		{"first fragment", header{byte0: byte(opText), length: 3}, []byte{0x01, 0x03}},
+		{"last fragment", header{byte0: bitFIN | byte(opContinuation), length: 2}, []byte{0x80, 0x02}},
+		{"Ping", header{byte0: bitFIN | byte(opPing), length: 5}, []byte{0x89, 0x05}},
+		{"masked Pong", header{byte0: bitFIN | byte(opPong), masked: true, key: 0x3d21fa37, length: 5}, []byte{0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d}},
+		{"256 bytes", header{byte0: bitFIN | byte(opBinary), length: 256}, []byte{0x82, 0x7e, 0x01, 0x00}},
+		{"64 KiB", header{byte0: bitFIN | byte(opBinary), length: 64 << 10}, []byte{0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{"nothing", header{byte0: bitFIN | byte(opBinary)}, []byte{0x82, 0x00}},
+		{"the longest 7-bit length", header{byte0: bitFIN | byte(opBinary), length: 125}, []byte{0x82, 0x7d}},
+		{"the shortest 16-bit length", header{byte0: bitFIN | byte(opBinary), length: 126}, []byte{0x82, 0x7e, 0, 126}},
+		{"the longest 16-bit length", header{byte0: bitFIN | byte(opBinary), length: 65535}, []byte{0x82, 0x7e, 0xff, 0xff}},
+		{"the longest length", header{byte0: bitFIN | byte(opBinary), length: math.MaxInt64}, []byte{0x82, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+		{"RSV1", header{byte0: bitFIN | bitRSV1 | byte(opText), length: 1}, []byte{0xc1, 0x01}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			require.Equal(t, c.b, appendHeader(nil, c.h))

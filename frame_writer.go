@@ -28,78 +28,112 @@ import (
 // Data has offsets in one endless stream: what is pending ends at appended,
 // what is on the network at sent.
 type frameWriter struct {
-	nc         *socket // push uses its Write unless it is raw
-	onWritable func(fd uintptr) bool
+	writerSetup
+	deadlines lazyDeadlines
+	cork      cork
+
+	mu          sync.Mutex // guards what follows, but not active.work while it is written
+	mode        writeMode
+	busy        bool // somebody flushes
+	pending     pending
+	offsets     offsets
+	end         writeEnd
+	active      *flushState // the flusher's; nil while nobody flushes
+	freeTickets *ticket     // used ones, to use again
+	counts      writeCounts
+}
+
+// writerSetup is what init sets, for good.
+type writerSetup struct {
+	nc         *socket
 	cfg        *Config
-	broken     func(error) // told when a write fails that nobody waits for
-	guard      lateGuard
-	hold       atomic.Bool   // replies may wait for more
-	progress   atomic.Uint64 // bytes that have left
-	masked     bool          // frames leave masked: we are the client
+	onFailure  func(error)           // told when a write fails that nobody waits for
+	onWritable func(fd uintptr) bool // writes to a raw socket; nil on any other net.Conn
+}
 
-	mu        sync.Mutex
-	fragile   bool          // a write that is interrupted breaks nc
-	delegate  bool          // goroutines of our own flush, whom nothing interrupts
-	patient   bool          // keepalive finds a peer that is gone, no timeout of writes
-	owed      bool          // something was held, whose writer was told that it is written
-	dead      bool          // the network failed: nothing more is written either
-	busy      bool          // somebody flushes
-	finished  bool          // the Close frame is on the network
-	holdArmed bool          // holdTimer runs
-	idles     uint8         // tickets in idle
-	err       error         // why nothing more is accepted: the first error, or the end
-	urgent    *buffer       // control frames
-	lastPong  *buffer       // the latest Pong that found urgent full
-	data      *buffer       // data frames
-	final     *buffer       // the Close frame, which comes last
-	finalOut  chan struct{} // closed when finished is set; nil if nobody waits
-	appended  int64
-	sent      int64
-	doubt     int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: of none
-	heldSince instant
-	holdTimer *time.Timer
+// A writeMode says what the net.Conn, or its user, can bear.
+type writeMode struct {
+	masked    bool // we are the client
+	breaks    bool // an interrupted write breaks the net.Conn: TLS
+	delegated bool // goroutines of our own flush, which nothing interrupts
+	patient   bool // no write times out where keepalive finds a peer that is gone
+}
 
-	*flushing         // the flusher's; nil while nobody flushes
-	idle      *ticket // used tickets, to use again
+// pending are the frames that were added and not loaded, in the order in which
+// they are loaded. Buffers without bytes are nil.
+type pending struct {
+	control    *buffer
+	lastPong   *buffer // the latest Pong that found control full
+	data       *buffer
+	closeFrame *buffer // stays when it has been loaded
+}
 
+// offsets count the bytes of data frames, in one endless stream.
+type offsets struct {
+	appended int64 // where pending.data ends
+	sent     int64 // where the work begins
+	doubtful int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: there is none
+}
+
+// A writeEnd says what can still be written.
+type writeEnd struct {
+	refusal     error         // why no more frames are accepted: the first error, or the end
+	broken      bool          // the network failed: nothing is written either
+	closeSent   bool          // the Close frame is on the network
+	closeSentCh chan struct{} // closed when closeSent is set; nil if nobody waits
+}
+
+// A cork holds small replies back, like TCP_CORK, so that they leave with those
+// that follow. Only on may be used without frameWriter.mu.
+type cork struct {
+	on       atomic.Bool // more whole messages wait to be read
+	reported bool        // something was held back, and its writer told that it is written
+	timerSet bool        // timer runs
+	since    instant     // when the first frame was held back; 0: none is
+	timer    *time.Timer
+}
+
+// writeCounts are the counters of Stats for what leaves.
+type writeCounts struct {
 	frames, messages, flushes uint64
+	bytes                     atomic.Uint64 // that have left; may be read without frameWriter.mu
 }
 
 // Sizes in bytes.
 const (
-	lendAbove = 16 << 10  // payloads from which on a server's are not copied
-	copyBelow = 64 << 10  // payloads that are copied if they are held, or if that leaves one piece to write
-	maxHeld   = 256 << 10 // held frames that are flushed at once
-	maxUrgent = 4 << 10   // waiting control frames from which on only the latest Pong is kept
+	inPlaceFrom       = 16 << 10  // payloads from which on a server's are not copied
+	joinBelow         = 64 << 10  // payloads that are copied if they are held, or if that leaves one piece to write
+	maxCorked         = 256 << 10 // held frames that are flushed at once
+	maxPendingControl = 4 << 10   // waiting control frames from which on only the latest Pong is kept
 )
 
 // init makes w write to nc.
 func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) {
-	w.nc, w.masked, w.broken, w.cfg = nc, r == client, broken, cfg
-	_, w.fragile = nc.Conn.(*tls.Conn)
+	w.nc, w.mode.masked, w.onFailure, w.cfg = nc, r == client, broken, cfg
+	_, w.mode.breaks = nc.Conn.(*tls.Conn)
 	if nc.raw != nil {
 		// Called with the descriptor; see frameReader.ready.
 		w.onWritable = func(fd uintptr) bool {
-			if w.await {
+			if w.active.raw.wait {
 				return w.writeReady(fd)
 			}
-			w.written, w.wrote = writeNow(fd, w.work.rest())
+			w.active.raw.written, w.active.raw.err = writeNow(fd, w.active.work.rest())
 			return true
 		}
 	}
 }
 
 // guardWrites returns the guard of what is written.
-func (w *frameWriter) guardWrites() *guard { return w.guard.of(w.nc, true) }
+func (w *frameWriter) writeDeadlines() *deadlines { return w.deadlines.ensure(w.nc, forWriting) }
 
 // neverInterrupt makes w safe for a net.Conn that breaks when a write is
 // interrupted in the middle, as that of crypto/tls does: who gives up leaves,
 // and the write goes on. It costs a goroutine for each flush.
-func (w *frameWriter) neverInterrupt() {
+func (w *frameWriter) delegateFlushes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.delegate = w.nc.raw == nil
-	w.patient = true
+	w.mode.delegated = w.nc.raw == nil
+	w.mode.patient = true
 }
 
 // append adds a data frame whose first byte is given. The payload is copied,
@@ -107,41 +141,41 @@ func (w *frameWriter) neverInterrupt() {
 // where it is. The ticket must be passed to flush, until which the payload must
 // not change. It is nil when there is nothing to wait for, because the frame is
 // held.
-func (w *frameWriter) append(first byte, payload []byte) (*ticket, error) {
-	h, err := w.header(first, payload)
+func (w *frameWriter) addData(first byte, payload []byte) (*ticket, error) {
+	h, err := w.newHeader(first, payload)
 	if err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return nil, w.err
+	if w.end.refusal != nil {
+		return nil, w.end.refusal
 	}
 	if w.maySendInPlaceLocked(len(payload)) {
-		return w.appendInPlaceLocked(h, payload), nil
+		return w.addInPlaceLocked(h, payload), nil
 	}
 	// Room is made here because it would be deeper on the stack in appendFrame.
 	size := headerSize(h) + len(payload)
-	w.data = w.data.grown(size)
-	w.data = appendFrame(w.data, h, payload)
-	w.count(h)
-	return w.joinLocked(w.appended, size, first), nil
+	w.pending.data = w.pending.data.grow(size)
+	w.pending.data = appendFrame(w.pending.data, h, payload)
+	w.countLocked(h)
+	return w.joinLocked(w.offsets.appended, size, first), nil
 }
 
 // appendInPlaceLocked is append for a payload that is taken from where it is.
 // The caller holds w.mu.
-func (w *frameWriter) appendInPlaceLocked(h header, payload []byte) *ticket {
-	w.data = w.data.grown(maxHeaderSize)
-	w.data.b = appendHeader(w.data.b, h)
-	w.count(h)
-	start := w.appended
-	w.appended += int64(headerSize(h) + len(payload))
-	if h.first&bitRSV1 != 0 {
-		w.doubt = start + 1
+func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
+	w.pending.data = w.pending.data.grow(maxHeaderSize)
+	w.pending.data.b = appendHeader(w.pending.data.b, h)
+	w.countLocked(h)
+	start := w.offsets.appended
+	w.offsets.appended += int64(headerSize(h) + len(payload))
+	if h.byte0&bitRSV1 != 0 {
+		w.offsets.doubtful = start + 1
 	}
-	t := w.queueLocked(ticket{start: start, end: w.appended, first: h.first})
-	w.work.external = payload
-	w.work.handed = w.work.off // to a call that waits, which has not begun
+	t := w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: h.byte0})
+	w.active.work.external = payload
+	w.active.work.handed = w.active.work.off // to a call that waits, which has not begun
 	return t
 }
 
@@ -149,26 +183,26 @@ func (w *frameWriter) appendInPlaceLocked(h header, payload []byte) *ticket {
 // where it is: because it is worth it, and its owner will write it and can
 // copy what is left when it gives up. The caller holds w.mu.
 func (w *frameWriter) maySendInPlaceLocked(size int) bool {
-	return size >= lendAbove && !w.masked && !w.busy && !w.delegate &&
-		(size >= copyBelow || w.data != nil && !w.hold.Load())
+	return size >= inPlaceFrom && !w.mode.masked && !w.busy && !w.mode.delegated &&
+		(size >= joinBelow || w.pending.data != nil && !w.cork.on.Load())
 }
 
 // post adds a data frame, copied, without waiting. The caller must then see to
 // it that it is flushed, unless held is true.
-func (w *frameWriter) post(first byte, payload []byte) (held bool, err error) {
-	h, err := w.header(first, payload)
+func (w *frameWriter) postData(first byte, payload []byte) (held bool, err error) {
+	h, err := w.newHeader(first, payload)
 	if err != nil {
 		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return false, w.err
+	if w.end.refusal != nil {
+		return false, w.end.refusal
 	}
-	w.data = appendFrame(w.data, h, payload)
-	w.appended += int64(headerSize(h) + len(payload))
-	w.count(h)
-	return w.heldLocked(), nil
+	w.pending.data = appendFrame(w.pending.data, h, payload)
+	w.offsets.appended += int64(headerSize(h) + len(payload))
+	w.countLocked(h)
+	return w.corkLocked(), nil
 }
 
 // isBusy reports whether somebody flushes.
@@ -181,21 +215,21 @@ func (w *frameWriter) isBusy() bool {
 // header returns the header of a frame with that first byte and payload, with
 // a fresh masking key if frames leave masked. That there is none ends the
 // connection: later messages may refer to the one that cannot leave.
-func (w *frameWriter) header(first byte, payload []byte) (h header, err error) {
-	h = header{first: first, masked: w.masked, length: int64(len(payload))}
-	if w.masked {
+func (w *frameWriter) newHeader(first byte, payload []byte) (h header, err error) {
+	h = header{byte0: first, masked: w.mode.masked, length: int64(len(payload))}
+	if w.mode.masked {
 		if h.key, err = newKey(); err != nil {
-			w.broken(err)
+			w.onFailure(err)
 		}
 	}
 	return h, err
 }
 
 // count enters a frame into the statistics. The caller holds w.mu.
-func (w *frameWriter) count(h header) {
-	w.frames++
+func (w *frameWriter) countLocked(h header) {
+	w.counts.frames++
 	if h.fin() && !h.opcode().isControl() {
-		w.messages++
+		w.counts.messages++
 	}
 	if t := w.cfg.Trace; t != nil && t.FrameOut != nil {
 		t.FrameOut(frameTrace(h))
@@ -205,7 +239,7 @@ func (w *frameWriter) count(h header) {
 // appendFrame appends a whole frame to b, masked with h.key if h says so. b may
 // be nil.
 func appendFrame(b *buffer, h header, payload []byte) *buffer {
-	b = b.grown(headerSize(h) + len(payload))
+	b = b.grow(headerSize(h) + len(payload))
 	b.b = appendHeader(b.b, h)
 	n := len(b.b)
 	b.b = b.b[:n+len(payload)]
@@ -219,21 +253,21 @@ func appendFrame(b *buffer, h header, payload []byte) *buffer {
 
 // heldLocked decides whether what is pending waits for more. The caller holds
 // w.mu.
-func (w *frameWriter) heldLocked() bool {
-	if !w.hold.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.data.b) >= maxHeld {
+func (w *frameWriter) corkLocked() bool {
+	if !w.cork.on.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.pending.data.b) >= maxCorked {
 		return false
 	}
-	w.owed = true
-	if w.heldSince != 0 {
+	w.cork.reported = true
+	if w.cork.since != 0 {
 		return true
 	}
-	w.heldSince = now()
-	if !w.holdArmed {
-		w.holdArmed = true
-		if w.holdTimer == nil {
-			w.holdTimer = time.AfterFunc(w.cfg.HoldReplies, w.heldTooLong)
+	w.cork.since = now()
+	if !w.cork.timerSet {
+		w.cork.timerSet = true
+		if w.cork.timer == nil {
+			w.cork.timer = time.AfterFunc(w.cfg.HoldReplies, w.onCorkTimer)
 		} else {
-			w.holdTimer.Reset(w.cfg.HoldReplies)
+			w.cork.timer.Reset(w.cfg.HoldReplies)
 		}
 	}
 	return true
@@ -241,19 +275,19 @@ func (w *frameWriter) heldLocked() bool {
 
 // heldTooLong is called by the timer, which is left to run when what was held
 // has gone: it looks whether something else has been held for its time.
-func (w *frameWriter) heldTooLong() {
+func (w *frameWriter) onCorkTimer() {
 	w.mu.Lock()
-	if w.heldSince == 0 || w.dead {
-		w.holdArmed = false
+	if w.cork.since == 0 || w.end.broken {
+		w.cork.timerSet = false
 		w.mu.Unlock()
 		return
 	}
-	if wait := w.heldSince.add(w.cfg.HoldReplies).until(); wait > 0 {
-		w.holdTimer.Reset(wait)
+	if wait := w.cork.since.add(w.cfg.HoldReplies).until(); wait > 0 {
+		w.cork.timer.Reset(wait)
 		w.mu.Unlock()
 		return
 	}
-	w.holdArmed = false
+	w.cork.timerSet = false
 	w.mu.Unlock()
 	w.flushNow()
 }
@@ -261,85 +295,94 @@ func (w *frameWriter) heldTooLong() {
 // control adds a control frame, which overtakes all data that is not being
 // written yet. It does not flush. Of Pongs that cannot leave because the peer
 // does not read, only the latest is kept (RFC 6455, Section 5.5.3).
-func (w *frameWriter) control(op opcode, payload []byte) error {
-	h, err := w.header(bitFIN|byte(op), payload)
+func (w *frameWriter) addControl(op opcode, payload []byte) error {
+	h, err := w.newHeader(bitFIN|byte(op), payload)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return w.err
+	if w.end.refusal != nil {
+		return w.end.refusal
 	}
-	w.count(h)
-	if op == opPong && w.urgent != nil && len(w.urgent.b) > maxUrgent {
-		w.lastPong.free()
-		w.lastPong = appendFrame(nil, h, payload)
+	w.countLocked(h)
+	if op == opPong && w.pending.control != nil && len(w.pending.control.b) > maxPendingControl {
+		w.pending.lastPong.free()
+		w.pending.lastPong = appendFrame(nil, h, payload)
 		return nil
 	}
-	w.urgent = appendFrame(w.urgent, h, payload)
+	w.pending.control = appendFrame(w.pending.control, h, payload)
 	return nil
 }
 
 // finish adds the Close frame, after all data, and refuses everything that
 // comes later with refusal. It reports whether it was the first to do so.
-func (w *frameWriter) finish(payload []byte, refusal error) (bool, error) {
-	h, err := w.header(bitFIN|byte(opClose), payload)
+func (w *frameWriter) addClose(payload []byte, refusal error) (bool, error) {
+	h, err := w.newHeader(bitFIN|byte(opClose), payload)
 	if err != nil {
 		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
+	if w.end.refusal != nil {
 		return false, nil
 	}
-	w.err = refusal
-	w.final = appendFrame(nil, h, payload)
-	w.count(h)
+	w.end.refusal = refusal
+	w.pending.closeFrame = appendFrame(nil, h, payload)
+	w.countLocked(h)
 	return true, nil
 }
 
-// fail makes err the answer to all who want to write, from now on. With drop
-// set, nothing that waits is written any more either.
-func (w *frameWriter) fail(err error, drop bool) {
+// An unsent says what becomes of frames that have not left when a connection
+// ends.
+type unsent uint8
+
+const (
+	sendUnsent unsent = iota
+	dropUnsent
+)
+
+// refuseAll makes err the answer to every later frame. Those that were accepted
+// leave or are dropped, as rest says.
+func (w *frameWriter) refuseAll(err error, rest unsent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.err = err
-	if drop && !w.dead {
-		w.dead = true
-		w.refuseLocked()
+	w.end.refusal = err
+	if rest == dropUnsent && !w.end.broken {
+		w.end.broken = true
+		w.failWaitersLocked()
 	}
 }
 
 // close gives the buffers back, once the network is closed. Work that somebody
 // is still writing is left to the garbage collector.
-func (w *frameWriter) close() {
-	w.guard.ifMade().release()
+func (w *frameWriter) freeBuffers() {
+	w.deadlines.load().unfollow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dead = true
-	if w.err == nil {
-		w.err = net.ErrClosed
+	w.end.broken = true
+	if w.end.refusal == nil {
+		w.end.refusal = net.ErrClosed
 	}
-	w.refuseLocked()
-	if !w.busy && w.flushing != nil {
-		w.work.head.free()
-		w.restLocked()
+	w.failWaitersLocked()
+	if !w.busy && w.active != nil {
+		w.active.work.head.free()
+		w.stopFlushingLocked()
 	}
-	w.urgent.free()
-	w.lastPong.free()
-	w.data.free()
-	w.urgent, w.lastPong, w.data, w.idle = nil, nil, nil, nil
-	if w.holdTimer != nil {
-		w.holdTimer.Stop()
+	w.pending.control.free()
+	w.pending.lastPong.free()
+	w.pending.data.free()
+	w.pending.control, w.pending.lastPong, w.pending.data, w.freeTickets = nil, nil, nil, nil
+	if w.cork.timer != nil {
+		w.cork.timer.Stop()
 	}
 }
 
 // alive reports whether the network has not failed.
-func (w *frameWriter) alive() bool {
+func (w *frameWriter) isAlive() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.dead
+	return !w.end.broken
 }
 
 // frameTrace describes h for a Trace.
@@ -347,7 +390,7 @@ func frameTrace(h header) FrameTrace {
 	return FrameTrace{
 		Opcode:     byte(h.opcode()),
 		FIN:        h.fin(),
-		Compressed: h.first&bitRSV1 != 0,
+		Compressed: h.byte0&bitRSV1 != 0,
 		Length:     h.length,
 	}
 }

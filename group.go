@@ -124,7 +124,11 @@ func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	if policy == Block {
 		policy = DropNewest
 	}
-	return c.sendPrepared(m, policy, later)
+	held, err := c.postPrepared(m, policy)
+	if err == nil && !held && !later {
+		c.out.flushNow()
+	}
+	return err
 }
 
 // All returns the members as they are when the loop begins, in any order. The

@@ -19,7 +19,7 @@ func BenchmarkGroupSend(b *testing.B) {
 	b.Run("group", func(b *testing.B) {
 		var g Group
 		for _, nc := range drainedSockets(b, members) {
-			s := newConn(nc, server, (&Config{}).settled(), agreement{}, nil)
+			s := newConn(nc, server, (&Config{}).withDefaults(), agreement{}, nil)
 			defer s.CloseNow()
 			g.Add(s)
 		}

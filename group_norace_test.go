@@ -14,7 +14,7 @@ func TestGroupSendDoesNotAllocate(t *testing.T) {
 	for range 20 {
 		nc, peer := tcpPair(t)
 		go io.Copy(io.Discard, peer)
-		s := newConn(nc, server, (&Config{}).settled(), agreement{}, nil)
+		s := newConn(nc, server, (&Config{}).withDefaults(), agreement{}, nil)
 		defer s.CloseNow()
 		g.Add(s)
 	}

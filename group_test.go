@@ -37,7 +37,7 @@ func TestGroupReachesItsMembers(t *testing.T) {
 	remove()
 	remove()
 	require.Equal(t, 2, g.Len())
-	require.Empty(t, servers[0].audience.watchers)
+	require.Empty(t, servers[0].life.audience.watchers)
 	queued, _ = g.Send(Prepare(Text, []byte("to the others")))
 	require.Equal(t, 2, queued)
 	queued, dropped = g.Send(Prepare(Text, []byte("\xff")))
@@ -54,12 +54,12 @@ func TestGroupMembersLeaveAsTheyEnd(t *testing.T) {
 	for range 100 {
 		g.Add(s)()
 	}
-	require.Empty(t, s.audience.watchers)
+	require.Empty(t, s.life.audience.watchers)
 	g.Add(s)
 	go echo(s)
 	require.NoError(t, c.Close(CloseNormal, ""))
 	<-s.Context().Done()
-	<-s.goneChan()
+	<-s.transportClosedChan()
 	require.Zero(t, g.Len())
 	require.Empty(t, g.members)
 	g.Add(s)()

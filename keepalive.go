@@ -8,33 +8,35 @@ import (
 // keepalive finds peers that are gone, connections that nobody uses, and those
 // that nobody reads. It is guarded by Conn.mu, but for lastMessage.
 type keepalive struct {
-	timer       *time.Timer
-	standIn     instant // when to look whether a stand-in is needed; 0: never
-	progress    uint64  // Conn.progress when that was decided
-	beat        instant // when the next sign of life is due; 0: never
-	received    uint64  // bytes received at the last look
-	heard       instant // when the peer was last heard, as far as known
-	lastMessage atomic.Int64
+	probing          atomic.Bool           // a Ping waits for a sign of life
+	pings            atomic.Pointer[pings] // nil until the first Ping
+	timer            *time.Timer
+	backgroundReadAt instant // when to look whether a stand-in is needed; 0: never
+	progress         uint64  // Conn.progress when that was decided
+	pongAt           instant // when the next sign of life is due; 0: never
+	received         uint64  // bytes received at the last look
+	heardAt          instant // when the peer was last heard, as far as known
+	lastMessage      atomic.Int64
 }
 
 // startKeepalive starts the timer, and sees to it that somebody reads.
 func (c *Conn) startKeepalive() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	k := &c.keepalive
-	k.heard = now()
-	k.lastMessage.Store(int64(k.heard))
+	k.heardAt = now()
+	k.lastMessage.Store(int64(k.heardAt))
 	k.received = c.in.received.Load()
-	k.progress = c.progress()
-	k.timer = time.AfterFunc(standInDelay, c.tick)
+	k.progress = c.readProgress()
+	k.timer = time.AfterFunc(backgroundReadDelay, c.tick)
 	if c.nc.raw != nil {
-		k.standIn = k.heard.add(standInDelay)
-		c.standIn.Store(standInDue)
+		k.backgroundReadAt = k.heardAt.add(backgroundReadDelay)
+		c.background.state.Store(backgroundReadDue)
 		return
 	}
 	k.timer.Stop()
 	c.rearmLocked()
-	go c.readAlone()
+	go c.readInBackground()
 }
 
 // rearmLocked makes the timer call tick when the next thing is due. The caller
@@ -42,9 +44,9 @@ func (c *Conn) startKeepalive() {
 // the lock: what it wants is looked at before and behind.
 func (c *Conn) rearmLocked() {
 	k := &c.keepalive
-	for again := true; again; again = c.standIn.Load() == standInDue && k.standIn == 0 {
-		if c.standIn.Load() == standInDue && k.standIn == 0 {
-			k.standIn = now().add(standInDelay)
+	for again := true; again; again = c.background.state.Load() == backgroundReadDue && k.backgroundReadAt == 0 {
+		if c.background.state.Load() == backgroundReadDue && k.backgroundReadAt == 0 {
+			k.backgroundReadAt = now().add(backgroundReadDelay)
 		}
 		if next := c.nextLocked(); next != 0 {
 			k.timer.Reset(next.until())
@@ -55,9 +57,9 @@ func (c *Conn) rearmLocked() {
 // nextLocked returns when something is due; 0 is never. The caller holds c.mu.
 func (c *Conn) nextLocked() instant {
 	k := &c.keepalive
-	next := earliest(k.standIn, k.beat)
-	if c.cfg.PingInterval > 0 && !c.probing.Load() {
-		next = earliest(next, k.heard.add(c.cfg.PingInterval))
+	next := earliest(k.backgroundReadAt, k.pongAt)
+	if c.cfg.PingInterval > 0 && !c.keepalive.probing.Load() {
+		next = earliest(next, k.heardAt.add(c.cfg.PingInterval))
 	}
 	if c.cfg.IdleTimeout > 0 {
 		next = earliest(next, c.idleAt())
@@ -82,22 +84,22 @@ func (k *keepalive) stop() {
 
 // tick is called by the timer.
 func (c *Conn) tick() {
-	c.mu.Lock()
-	if c.end.Load() != nil {
-		c.mu.Unlock()
+	c.life.mu.Lock()
+	if c.life.terminal.Load() != nil {
+		c.life.mu.Unlock()
 		return
 	}
 	at := now()
-	c.standInLocked()
-	beat := c.beatLocked(at)
+	c.backgroundReadLocked()
+	beat := c.pongDueLocked(at)
 	idle := c.cfg.IdleTimeout > 0 && c.idleAt() <= at
-	probe := c.silentLocked(at) && !c.probing.Swap(true)
+	probe := c.silentLocked(at) && !c.keepalive.probing.Swap(true)
 	if !idle {
 		c.rearmLocked()
 	}
-	c.mu.Unlock()
+	c.life.mu.Unlock()
 	if beat {
-		c.out.control(opPong, nil)
+		c.out.addControl(opPong, nil)
 		c.out.flushNow()
 	}
 	switch {
@@ -111,21 +113,21 @@ func (c *Conn) tick() {
 
 // beatLocked reports whether a sign of life is due: an unsolicited Pong (RFC
 // 6455, Section 5.5.3). The caller holds c.mu.
-func (c *Conn) beatLocked(at instant) bool {
+func (c *Conn) pongDueLocked(at instant) bool {
 	k := &c.keepalive
-	if k.beat == 0 || k.beat > at {
+	if k.pongAt == 0 || k.pongAt > at {
 		return false
 	}
-	k.beat = 0
-	if c.stuck.Load() {
-		k.beat = at.add(c.beatInterval())
+	k.pongAt = 0
+	if c.background.dataPending.Load() {
+		k.pongAt = at.add(c.pongInterval())
 	}
-	return k.beat != 0
+	return k.pongAt != 0
 }
 
 // beatInterval returns how often a sign of life is due, so that a peer with the
 // same settings never takes us for gone.
-func (c *Conn) beatInterval() time.Duration {
+func (c *Conn) pongInterval() time.Duration {
 	return max(min(c.cfg.PingInterval, c.cfg.PongTimeout)/3, time.Millisecond)
 }
 
@@ -145,25 +147,25 @@ func (c *Conn) silentLocked(at instant) bool {
 	k := &c.keepalive
 	if received := c.in.received.Load(); received != k.received {
 		k.received = received
-		k.heard = at
-		if parked := instant(c.in.parked.Load()); parked != 0 {
-			k.heard = parked
+		k.heardAt = at
+		if parked := instant(c.in.waitingSince.Load()); parked != 0 {
+			k.heardAt = parked
 		}
 	}
-	return k.heard.add(c.cfg.PingInterval) <= at
+	return k.heardAt.add(c.cfg.PingInterval) <= at
 }
 
 // probe sends a Ping and ends the connection if the peer gives no sign of life.
 func (c *Conn) probe() {
-	if !c.awaitSign() {
+	if !c.awaitSignOfLife() {
 		c.fail(ErrPongTimeout)
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.probing.Store(false)
-	c.keepalive.heard = now()
-	if c.end.Load() == nil {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	c.keepalive.probing.Store(false)
+	c.keepalive.heardAt = now()
+	if c.life.terminal.Load() == nil {
 		c.rearmLocked()
 	}
 }
@@ -174,13 +176,13 @@ func (c *Conn) probe() {
 // application does not read and no more fits in our buffer, or that no Ping can
 // be sent, says nothing about the peer; nor does it that somebody began to wait
 // only now, who may not have looked yet for what is here.
-func (c *Conn) awaitSign() bool {
-	received, left := c.in.received.Load(), c.out.left()
+func (c *Conn) awaitSignOfLife() bool {
+	received, left := c.in.received.Load(), c.out.written()
 	p, err := c.sendPing()
 	if err != nil {
 		return true
 	}
-	defer c.pings.Load().remove(p)
+	defer c.keepalive.pings.Load().remove(p)
 	timeout := time.NewTimer(c.cfg.PongTimeout)
 	defer timeout.Stop()
 	for looked := false; ; {
@@ -192,16 +194,16 @@ func (c *Conn) awaitSign() bool {
 		case <-timeout.C:
 		}
 		before := left
-		left = c.out.left()
-		parked := instant(c.in.parked.Load())
+		left = c.out.written()
+		parked := instant(c.in.waitingSince.Load())
 		switch {
 		case c.in.received.Load() != received || parked == 0:
 			return true
 		case left != before && c.out.isBusy():
 			timeout.Reset(c.cfg.PongTimeout)
-		case !looked && parked.add(standInDelay) > now():
+		case !looked && parked.add(backgroundReadDelay) > now():
 			looked = true
-			timeout.Reset(standInDelay)
+			timeout.Reset(backgroundReadDelay)
 		default:
 			return false
 		}
@@ -209,7 +211,7 @@ func (c *Conn) awaitSign() bool {
 }
 
 // messageHeard notes that data came.
-func (c *Conn) messageHeard() {
+func (c *Conn) noteMessage() {
 	if c.cfg.IdleTimeout > 0 {
 		c.keepalive.lastMessage.Store(int64(now()))
 	}

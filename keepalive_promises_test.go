@@ -151,13 +151,13 @@ func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 					p := peer.listen(t, true)
 					reading.do(t, c, p)
 					if !reading.gaveUp {
-						time.Sleep(3 * standInDelay)
+						time.Sleep(3 * backgroundReadDelay)
 					}
 					p.wantPong(t, "at once")
 					p.wantPong(t, "again")
 					reading.do(t, c, p)
 					if !reading.gaveUp {
-						time.Sleep(3 * standInDelay)
+						time.Sleep(3 * backgroundReadDelay)
 					}
 					p.wantPong(t, "after the second time")
 					for n := range 3 {
@@ -188,7 +188,7 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 				if _, body, err := c.Read(context.Background()); string(body) != "a message" {
 					t.Errorf("Read: %q, %v", body, err)
 				}
-				time.Sleep(3 * standInDelay)
+				time.Sleep(3 * backgroundReadDelay)
 				if !p.has(0xa, "behind") {
 					t.Error("the Ping behind the message was not answered after it was read")
 				}
@@ -371,7 +371,7 @@ func TestGoneIsFound(t *testing.T) {
 		"a message was read":   func(c *Conn, p *rawPeer) { go p.send(0x81, "small"); c.Read(context.Background()) },
 		"a message is halfway": func(_ *Conn, p *rawPeer) { p.nc.Write(p.frame(0x81, "small")[:4]) },
 		"a message is streamed": func(c *Conn, p *rawPeer) {
-			c.guardReads().obeyed() // as it is known of sockets
+			c.readDeadlines().noteProven() // as it is known of sockets
 			go p.send(0x81, "small")
 			_, r, _ := c.Reader(context.Background())
 			r.Read(make([]byte, 2))
@@ -390,8 +390,8 @@ func TestGoneIsFound(t *testing.T) {
 				case <-c.Context().Done():
 				case <-time.After(time.Hour):
 				}
-				end := c.over(c.Context())
-				if took := time.Since(began); took < 50*time.Second || took > 50*time.Second+3*standInDelay || !errors.Is(end, ErrPongTimeout) {
+				end := c.contextError(c.Context())
+				if took := time.Since(began); took < 50*time.Second || took > 50*time.Second+3*backgroundReadDelay || !errors.Is(end, ErrPongTimeout) {
 					t.Errorf("after %v the end is %v; want %v after 50s", took, end, ErrPongTimeout)
 				}
 			})
@@ -502,9 +502,9 @@ func TestBackPressureBetweenTwo(t *testing.T) {
 			t.Run(fmt.Sprint(name, ", by a ", r), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					near, far := faultnet.Pipe()
-					receiver := newConn(near, r, (&Config{}).settled(), agreement{}, nil)
+					receiver := newConn(near, r, (&Config{}).withDefaults(), agreement{}, nil)
 					defer receiver.CloseNow()
-					sender := newConn(far, r.other(), (&Config{WriteTimeout: time.Hour}).settled(), agreement{}, nil)
+					sender := newConn(far, r.other(), (&Config{WriteTimeout: time.Hour}).withDefaults(), agreement{}, nil)
 					defer sender.CloseNow()
 					sent := make(chan error, 1)
 					go func() {

@@ -19,8 +19,8 @@ func memConns(t testing.TB, cfg *Config) (c, s *Conn) {
 		cfg = &Config{}
 	}
 	near, far := faultnet.Pipe()
-	c = newConn(near, client, cfg.settled(), agreement{}, nil)
-	s = newConn(far, server, cfg.settled(), agreement{}, nil)
+	c = newConn(near, client, cfg.withDefaults(), agreement{}, nil)
+	s = newConn(far, server, cfg.withDefaults(), agreement{}, nil)
 	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
 	return c, s
 }
@@ -64,8 +64,8 @@ func TestKeepaliveWithNobodyReading(t *testing.T) {
 	covers(t, "O03")
 	synctest.Test(t, func(t *testing.T) {
 		near, far := faultnet.Pipe()
-		c := newConn(near, client, (&Config{}).settled(), agreement{}, nil)
-		s := newConn(far, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		c := newConn(near, client, (&Config{}).withDefaults(), agreement{}, nil)
+		s := newConn(far, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		defer s.CloseNow()
 		defer c.CloseNow()
 		go s.Read(t.Context())
@@ -201,7 +201,7 @@ func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
 			defer c.CloseNow()
 			peer.Write(clientFrame(0x81, "small"))
 			time.Sleep(later)
-			require.True(t, c.stuck.Load())
+			require.True(t, c.background.dataPending.Load())
 			_, p, err := c.Read(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, "small", string(p))

@@ -20,8 +20,8 @@ var floors = [][]string{
 	{"errors.go", "mask.go", "mask_amd64.go", "mask_other.go"},
 	{"frame.go"},
 	{"frame_rules.go"},
-	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "turn.go", "guard.go", "socket.go", "socket_unix.go", "socket_other.go"},
-	{"frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
+	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "fifo_lock.go", "deadlines.go", "socket.go", "socket_unix.go", "socket_other.go"},
+	{"read_buffer.go", "frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
 	{"handshake.go", "extension.go", "head.go", "uri.go", "compress.go"},
 	{
 		"conn.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
@@ -78,16 +78,19 @@ func TestPureFloors(t *testing.T) {
 // waiting are the methods that wait for the network to take something, or for
 // others who write.
 var waiting = map[string][]string{
-	"frameWriter": {"flush", "wait", "awaitWake", "lead", "push", "pushSome", "writeSome", "finishWork", "flushAll", "flushFinal"},
-	"Conn":        {"Flush", "Drain", "Write", "WriteString", "write", "writeFrame", "takeSending", "enqueue", "close", "emptyQueue"},
+	"frameWriter": {
+		"flush", "awaitTicket", "awaitWake", "lead", "push", "pushSome", "writeSome", "flushDetached",
+		"flushAll", "flushAllInternal", "flushAdded", "flushClose",
+	},
+	"Conn": {"Flush", "Drain", "Write", "WriteString", "write", "writeFrame", "lockSending", "enqueue", "close", "emptyQueue"},
 }
 
 // readingFiles and readingFuncs are what reads.
 var (
-	readingFiles = []string{"frame_reader.go", "inbound.go", "read.go"}
+	readingFiles = []string{"read_buffer.go", "frame_reader.go", "inbound.go", "read.go"}
 	readingFuncs = []string{
-		"takeReading", "awaitReading", "endRead", "receive", "beginMessage", "beforeWait", "afterWait",
-		"readControlFrame", "handleControl", "discardAll", "peerCloses", "failProtocol", "openReader",
+		"lockReading", "awaitReadLock", "unlockReading", "awaitInput", "awaitMessage", "beforeWait", "afterWait",
+		"readControlFrame", "handleControl", "discardAll", "handleClose", "failProtocol", "openReader",
 	}
 )
 

@@ -109,7 +109,7 @@ func TestStaleReaderTakesNothing(t *testing.T) {
 			require.NoError(t, err)
 			_, err = stale.Read(make([]byte, 8))
 			require.ErrorIs(t, err, errStaleReader)
-			borrow(4096).free() // what was given back is used again
+			acquireBuffer(4096).free() // what was given back is used again
 			got = append(got, string(m.Data))
 			if len(got) == 3 {
 				break
@@ -125,7 +125,7 @@ func TestStaleReaderTakesNothing(t *testing.T) {
 func TestLoopsOfSeveralGoroutines(t *testing.T) {
 	covers(t, "V08")
 	client, served := tcpPair(t)
-	c := newConn(served, server, (&Config{}).settled(), agreement{}, nil)
+	c := newConn(served, server, (&Config{}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	const messages = 400
 	go func() {

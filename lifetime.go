@@ -5,8 +5,23 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// lifetime is what is known of the end of a connection. Its pointers may be
+// read without mu, and are set under it.
+type lifetime struct {
+	mu               sync.Mutex
+	transportClosed  bool                       // the net.Conn is closed
+	closingTransport atomic.Bool                // the net.Conn is being closed
+	closeDeadline    instant                    // when the closing handshake must be over; 0: not begun
+	refusal          atomic.Pointer[CloseError] // what writers are told once Close was called
+	ending           atomic.Pointer[CloseError] // what will be the end: nothing is read any more
+	terminal         atomic.Pointer[CloseError] // the terminal error
+	audience         *audience                  // who waits for the end; nil until somebody does
+}
 
 // fail ends the connection because the network failed with err, and returns the
 // terminal error. What writers were told is written leaves first, as far as the
@@ -15,8 +30,8 @@ func (c *Conn) fail(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if ending := c.ending.Load(); ending != nil {
-		c.settleEnd(ending, true)
+	if ending := c.life.ending.Load(); ending != nil {
+		c.settleEnd(ending, dropUnsent)
 		return c.terminal()
 	}
 	c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err})
@@ -28,11 +43,13 @@ func (c *Conn) fail(err error) error {
 // as the network takes it.
 func (c *Conn) breakOff(end *CloseError) {
 	leaves := c.out.flushLast()
-	if !c.terminate(end, leaves == nil) {
+	if leaves == nil {
+		if c.terminate(end, dropUnsent) {
+			c.closeTransport()
+		}
 		return
 	}
-	if leaves == nil {
-		c.closeTransport()
+	if !c.terminate(end, sendUnsent) {
 		return
 	}
 	go func() {
@@ -53,41 +70,41 @@ const maxLeaving = 100 * time.Millisecond
 // Section 7.1.7). It returns what conclude does. The caller has the reading turn.
 func (c *Conn) failProtocol(v violation) error {
 	breach := v.err()
-	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}, true)
+	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach})
 }
 
-// terminate makes end the terminal error, unless there is one, and tells all
-// who wait. With drop set, nothing more is written. It reports whether end
-// was the first; then the caller must see to the net.Conn.
-func (c *Conn) terminate(end *CloseError, drop bool) bool {
-	c.mu.Lock()
-	if c.end.Load() != nil {
-		c.mu.Unlock()
+// terminate makes end the terminal error, unless there is one, and wakes
+// everyone that waits. It reports whether end was the first; then the caller
+// must close the net.Conn.
+func (c *Conn) terminate(end *CloseError, rest unsent) bool {
+	c.life.mu.Lock()
+	if c.life.terminal.Load() != nil {
+		c.life.mu.Unlock()
 		return false
 	}
-	c.ending.CompareAndSwap(nil, end)
+	c.life.ending.CompareAndSwap(nil, end)
 	var watchers []watcher
-	if a := c.audience; a != nil {
+	if a := c.life.audience; a != nil {
 		if a.cancelCtx != nil {
 			a.cancelCtx(end) // before any call can return the terminal error
 		}
 		watchers = slices.Clone(a.watchers)
 	}
-	c.end.Store(end)
-	if c.audience != nil {
-		c.audience.ended.set()
+	c.life.terminal.Store(end)
+	if c.life.audience != nil {
+		c.life.audience.ended.set()
 	}
-	if c.closeBy == 0 {
-		c.closeBy = now().add(c.cfg.CloseTimeout)
+	if c.life.closeDeadline == 0 {
+		c.life.closeDeadline = now().add(c.cfg.CloseTimeout)
 	}
 	c.keepalive.stop()
-	c.mu.Unlock()
+	c.life.mu.Unlock()
 
-	c.out.fail(end, drop)
-	c.queue.Load().end(end)
-	c.readGuard.ifMade().release()
-	if drop {
-		c.out.guard.ifMade().release() // otherwise closeTransport does, when nobody writes any more
+	c.out.refuseAll(end, rest)
+	c.send.queue.Load().end(end)
+	c.read.deadlines.load().unfollow()
+	if rest == dropUnsent {
+		c.out.deadlines.load().unfollow() // otherwise closeTransport does, when nobody writes any more
 	}
 	for _, w := range watchers {
 		w.ended(c)
@@ -110,7 +127,7 @@ func (c *Conn) report(end *CloseError) {
 
 // terminal returns the terminal error, or nil while there is none.
 func (c *Conn) terminal() error {
-	if end := c.end.Load(); end != nil {
+	if end := c.life.terminal.Load(); end != nil {
 		return end
 	}
 	return nil
@@ -118,13 +135,13 @@ func (c *Conn) terminal() error {
 
 // over returns the error of ctx if it has ended, or the terminal error if the
 // connection has: the connection's own context ends with it.
-func (c *Conn) over(ctx context.Context) error {
+func (c *Conn) contextError(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
 		return nil
 	}
-	c.mu.Lock() // under which terminate ends the context first
-	defer c.mu.Unlock()
+	c.life.mu.Lock() // under which terminate ends the context first
+	defer c.life.mu.Unlock()
 	if end := c.terminal(); end != nil {
 		return end
 	}
@@ -133,26 +150,26 @@ func (c *Conn) over(ctx context.Context) error {
 
 // closeTransport closes the net.Conn without waiting for anything.
 func (c *Conn) closeTransport() {
-	if c.shut.Swap(true) {
+	if c.life.closingTransport.Swap(true) {
 		return
 	}
-	if !c.readGuard.ifMade().hasClosed() && !c.out.guard.ifMade().hasClosed() {
-		c.nc.shut()
+	if !c.read.deadlines.load().hasClosedTransport() && !c.out.deadlines.load().hasClosedTransport() {
+		c.nc.closeNow()
 	}
-	c.out.close()
-	c.closeReading()
-	if c.deflate != nil && c.sending.try() {
+	c.out.freeBuffers()
+	c.releaseReading()
+	if c.deflate != nil && c.send.lock.tryLock() {
 		c.deflate.compressor.Drop()
-		c.sending.give()
+		c.send.lock.unlock()
 	}
-	c.mu.Lock()
-	c.gone = true
+	c.life.mu.Lock()
+	c.life.transportClosed = true
 	var watchers []watcher
-	if a := c.audience; a != nil {
-		a.gone.set()
+	if a := c.life.audience; a != nil {
+		a.transportClosed.set()
 		watchers, a.watchers = a.watchers, nil
 	}
-	c.mu.Unlock()
+	c.life.mu.Unlock()
 	for _, w := range watchers {
 		w.gone(c)
 	}
@@ -168,9 +185,9 @@ type watcher interface {
 // watch makes w hear of the end. It reports false, and w hears nothing, if
 // the connection has ended.
 func (c *Conn) watch(w watcher) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.end.Load() != nil {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.terminal.Load() != nil {
 		return false
 	}
 	a := c.audienceLocked()
@@ -180,9 +197,9 @@ func (c *Conn) watch(w watcher) bool {
 
 // unwatch undoes watch. If the connection is ending, w may still hear of it.
 func (c *Conn) unwatch(w watcher) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a := c.audience; a != nil {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if a := c.life.audience; a != nil {
 		if i := slices.Index(a.watchers, w); i >= 0 {
 			a.watchers = slices.Delete(a.watchers, i, i+1)
 		}
@@ -192,26 +209,26 @@ func (c *Conn) unwatch(w watcher) {
 // An audience is all who wait for the end of a connection. It is guarded by
 // Conn.mu.
 type audience struct {
-	ended     event // Conn.end is set
-	gone      event // the net.Conn is closed
-	ctx       *ownContext
-	cancelCtx context.CancelCauseFunc
-	watchers  []watcher // nil once the net.Conn is closed
+	ended           event // Conn.end is set
+	transportClosed event // the net.Conn is closed
+	ctx             *ownContext
+	cancelCtx       context.CancelCauseFunc
+	watchers        []watcher // nil once the net.Conn is closed
 }
 
 // audienceLocked returns the audience, which exists from now on. The caller
 // holds c.mu.
 func (c *Conn) audienceLocked() *audience {
-	if c.audience == nil {
-		c.audience = new(audience)
-		if c.end.Load() != nil {
-			c.audience.ended.set()
+	if c.life.audience == nil {
+		c.life.audience = new(audience)
+		if c.life.terminal.Load() != nil {
+			c.life.audience.ended.set()
 		}
-		if c.gone {
-			c.audience.gone.set()
+		if c.life.transportClosed {
+			c.life.audience.transportClosed.set()
 		}
 	}
-	return c.audience
+	return c.life.audience
 }
 
 // An event happens once. Its channel exists only if somebody waits. It is
@@ -242,35 +259,35 @@ func (e *event) channel() <-chan struct{} {
 
 // endedChan returns a channel that is closed once there is a terminal error.
 func (c *Conn) endedChan() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	return c.audienceLocked().ended.channel()
 }
 
 // isGone reports whether the net.Conn is closed.
-func (c *Conn) isGone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gone
+func (c *Conn) isTransportClosed() bool {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.life.transportClosed
 }
 
 // goneChan returns a channel that is closed once the net.Conn is.
-func (c *Conn) goneChan() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.audienceLocked().gone.channel()
+func (c *Conn) transportClosedChan() <-chan struct{} {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	return c.audienceLocked().transportClosed.channel()
 }
 
 // Context returns a context that is done when the connection has ended. Its
 // cause is the terminal *CloseError. It carries no values.
 func (c *Conn) Context() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
 	a := c.audienceLocked()
 	if a.ctx == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		a.ctx, a.cancelCtx = &ownContext{ctx, c}, cancel
-		if end := c.end.Load(); end != nil {
+		if end := c.life.terminal.Load(); end != nil {
 			cancel(end)
 		}
 	}
@@ -285,7 +302,7 @@ type ownContext struct {
 
 // bounding returns ctx, or, if that is the connection's own, one without an
 // end: all calls end with the connection, and to watch the context costs memory.
-func (c *Conn) bounding(ctx context.Context) context.Context {
+func (c *Conn) callContext(ctx context.Context) context.Context {
 	if own, ok := ctx.(*ownContext); ok && own.c == c {
 		return context.Background()
 	}

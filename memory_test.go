@@ -257,7 +257,7 @@ func compressedTalk(extensions string, window int, context flate.Context) talk {
 		if !smaller {
 			panic("a sentence that does not compress")
 		}
-		k.answers = append(k.answers, len(appendFrame(nil, header{first: 0xc1, length: int64(len(answer))}, answer).b))
+		k.answers = append(k.answers, len(appendFrame(nil, header{byte0: 0xc1, length: int64(len(answer))}, answer).b))
 	}
 	return k
 }

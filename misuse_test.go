@@ -92,10 +92,10 @@ func callEverything(ctx context.Context, s *Conn, m Message) error {
 // every kind of connection: the bytes are those of one write.
 func TestVectoredWrites(t *testing.T) {
 	covers(t, "Q.G08")
-	messages := [][]byte{noise(10, 1), noise(lendAbove, 2), noise(3*lendAbove, 3), nil, noise(1<<20, 4)}
+	messages := [][]byte{noise(10, 1), noise(inPlaceFrom, 2), noise(3*inPlaceFrom, 3), nil, noise(1<<20, 4)}
 	var want []byte
 	for _, p := range messages {
-		want = append(want, appendFrame(nil, header{first: 0x82, length: int64(len(p))}, p).b...)
+		want = append(want, appendFrame(nil, header{byte0: 0x82, length: int64(len(p))}, p).b...)
 	}
 	for name, ends := range map[string]func(t *testing.T) (near, far net.Conn){
 		"TCP":          func(t *testing.T) (net.Conn, net.Conn) { return tcpPair(t) },
@@ -106,7 +106,7 @@ func TestVectoredWrites(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			near, far := ends(t)
-			s := newConn(near, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			s := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 			defer s.CloseNow()
 			go func() {
 				for _, p := range messages {
@@ -308,7 +308,7 @@ func tcpPairOf(t *testing.T) (near, far net.Conn) {
 //go:noinline
 func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 	t.Helper()
-	s := newConn(near, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+	s := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := far.Write(clientFrame(0x81, "Hello"))

@@ -318,7 +318,7 @@ func mixReads(t *testing.T, seed uint64, near, far net.Conn, unit time.Duration)
 	if rnd.IntN(3) == 0 {
 		early = rnd.IntN(min(len(wire), 20000) + 1)
 	}
-	c := newConn(near, server, cfg.settled(), agreed, wire[:early])
+	c := newConn(near, server, cfg.withDefaults(), agreed, wire[:early])
 	var peer sync.WaitGroup
 	defer peer.Wait()
 	defer far.Close()
@@ -391,7 +391,7 @@ func TestManyReaders(t *testing.T) {
 			known[string(m.Data)] = true
 		}
 		far, near := tcpPair(t)
-		c := newConn(near, server, cfg.settled(), agreed, nil)
+		c := newConn(near, server, cfg.withDefaults(), agreed, nil)
 		go io.Copy(io.Discard, far)
 		go far.Write(append(wire, clientFrame(0x88, "\x03\xe8")...))
 		var readers sync.WaitGroup

@@ -296,13 +296,13 @@ func mixWrites(t *testing.T, seed uint64, near, far net.Conn, patient bool, endi
 	patient = patient || rnd.IntN(3) == 0
 	stop := make(chan struct{})
 	end := func(nc net.Conn, r role) *mixedEnd {
-		c := newConn(nc, r, cfg.settled(), agreedFor(r, cfg.Compression), nil)
+		c := newConn(nc, r, cfg.withDefaults(), agreedFor(r, cfg.Compression), nil)
 		return &mixedEnd{c: c, seed: seed, patient: patient, stop: stop}
 	}
 	a, b := end(near, client), end(far, server)
 	if rnd.IntN(4) == 0 {
-		a.c.out.neverInterrupt()
-		b.c.out.neverInterrupt()
+		a.c.out.delegateFlushes()
+		b.c.out.delegateFlushes()
 	}
 	var readers, writers sync.WaitGroup
 	for _, e := range []*mixedEnd{a, b} {
@@ -329,7 +329,7 @@ func mixWrites(t *testing.T, seed uint64, near, far net.Conn, patient bool, endi
 	})
 	checkOrder(t, a, b)
 	checkOrder(t, b, a)
-	if ending == "complete" && err == nil && a.c.end.Load().Code == CloseNormal {
+	if ending == "complete" && err == nil && a.c.life.terminal.Load().Code == CloseNormal {
 		checkNoneIsMissing(t, a, b) // a discards what comes after its Close
 	}
 	checkPool(t)
@@ -341,7 +341,7 @@ func checkOrder(t *testing.T, from, to *mixedEnd) {
 	for writer, got := range to.got {
 		for i := 1; i < len(got); i++ {
 			if got[i] <= got[i-1] {
-				t.Errorf("%v, writer %d: %d after %d", from.c.role, writer, got[i], got[i-1])
+				t.Errorf("%v, writer %d: %d after %d", from.c.in.rules.role, writer, got[i], got[i-1])
 			}
 		}
 	}
@@ -353,7 +353,7 @@ func checkNoneIsMissing(t *testing.T, from, to *mixedEnd) {
 	for writer, sure := range from.sure {
 		for _, n := range sure {
 			if !slices.Contains(to.got[writer], n) {
-				t.Errorf("%v, writer %d: %d is lost", from.c.role, writer, n)
+				t.Errorf("%v, writer %d: %d is lost", from.c.in.rules.role, writer, n)
 			}
 		}
 	}
@@ -363,8 +363,8 @@ func checkNoneIsMissing(t *testing.T, from, to *mixedEnd) {
 func checkPool(t *testing.T) {
 	t.Helper()
 	for range 50 {
-		f := flushings.Get().(*flushing)
-		if len(f.line) > 0 || f.work.head != nil || f.own != (ticket{}) {
+		f := flushStates.Get().(*flushState)
+		if len(f.queue) > 0 || f.work.head != nil || f.ownTicket != (ticket{}) {
 			t.Error("the pool has something of a connection")
 		}
 	}
@@ -385,8 +385,8 @@ func TestMixedGroup(t *testing.T) {
 			cfg.Compression = &Compression{}
 		}
 		ns, nc := networks[i%len(networks)].join(t)
-		s := newConn(ns, server, cfg.settled(), agreedFor(server, cfg.Compression), nil)
-		c := newConn(nc, client, cfg.settled(), agreedFor(client, cfg.Compression), nil)
+		s := newConn(ns, server, cfg.withDefaults(), agreedFor(server, cfg.Compression), nil)
+		c := newConn(nc, client, cfg.withDefaults(), agreedFor(client, cfg.Compression), nil)
 		defer c.CloseNow()
 		defer s.CloseNow()
 		g.Add(s)
@@ -432,7 +432,7 @@ func TestCloseNowEndsWritesOverTCP(t *testing.T) {
 	covers(t, "Q.F10")
 	for range 100 {
 		near, far := tcpPairOf(t)
-		s := newConn(near, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		s := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		go io.Copy(io.Discard, far)
 		var writers sync.WaitGroup
 		for range 3 {

@@ -33,7 +33,7 @@ import (
 //
 // The Conn must not be read directly meanwhile, and it has the same deadlines.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
-	c.out.neverInterrupt()
+	c.out.delegateFlushes()
 	n := &netConn{c: c, typ: t}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
@@ -50,21 +50,21 @@ type netConn struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	reading turn          // who may use the next three
+	reading fifoLock      // who may use the next three
 	open    bool          // message is not at its end
 	message MessageReader // the current one
 	readErr error         // permanent
 
-	writing turn // who may use the next
-	behind  bool // what the last Write counted may not be on the network
+	writing fifoLock // who may use the next
+	behind  bool     // what the last Write counted may not be on the network
 }
 
 // Read reads into p what the peer sent, waiting for at least one byte.
 func (n *netConn) Read(p []byte) (int, error) {
-	if err := n.begin(&n.reading, n.c.guardReads()); err != nil {
+	if err := n.begin(&n.reading, n.c.readDeadlines()); err != nil {
 		return 0, n.failure(err)
 	}
-	defer n.reading.give()
+	defer n.reading.unlock()
 	if len(p) == 0 || n.readErr != nil {
 		return 0, n.readErr
 	}
@@ -82,17 +82,17 @@ func (n *netConn) Read(p []byte) (int, error) {
 }
 
 // begin takes a turn for a call, unless its deadline has passed.
-func (n *netConn) begin(t *turn, g *guard) error {
+func (n *netConn) begin(t *fifoLock, g *deadlines) error {
 	if err := n.ctx.Err(); err != nil {
 		return err
 	}
 	if g.expired() {
 		return os.ErrDeadlineExceeded
 	}
-	if t.try() {
+	if t.tryLock() {
 		return nil
 	}
-	return n.c.awaitTurn(n.ctx, t, g)
+	return n.c.awaitLock(n.ctx, t, g)
 }
 
 // nextMessage makes the next message the current one, if there is none.
@@ -132,10 +132,10 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	if err := n.c.checkOutgoing(n.typ, p); err != nil {
 		return 0, err
 	}
-	if err := n.begin(&n.writing, n.c.out.guardWrites()); err != nil {
+	if err := n.begin(&n.writing, n.c.out.writeDeadlines()); err != nil {
 		return 0, n.writeFailure(err)
 	}
-	defer n.writing.give()
+	defer n.writing.unlock()
 	for written < len(p) {
 		if err := n.catchUp(); err != nil {
 			return written, n.writeFailure(err)
@@ -154,7 +154,7 @@ func (n *netConn) catchUp() error {
 	if !n.behind {
 		return nil
 	}
-	if err := n.c.out.flushAll(n.ctx, false); err != nil {
+	if err := n.c.out.flushAll(n.ctx); err != nil {
 		return n.c.writeError(n.ctx, err)
 	}
 	n.behind = false
@@ -182,9 +182,9 @@ func (n *netConn) send(p []byte) error {
 	if err != nil {
 		return c.writeError(n.ctx, err)
 	}
-	_, err = c.out.flush(n.ctx, ticket, false)
+	_, err = c.out.flush(n.ctx, ticket, orLeave)
 	err = c.writeError(n.ctx, err)
-	if err != nil && c.writable() == nil {
+	if err != nil && c.writeRefusal() == nil {
 		n.behind = true
 		return nil
 	}
@@ -202,7 +202,7 @@ func (n *netConn) writeFailure(err error) error {
 // Close ends the connection.
 func (n *netConn) Close() error {
 	n.cancel()
-	return n.c.hangUp()
+	return n.c.closeInBackground()
 }
 
 // LocalAddr returns that of the Conn.

@@ -104,8 +104,8 @@ func TestNetConnDeadlines(t *testing.T) {
 			return n, err
 		})
 		cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour}
-		a := AsNetConn(newConn(whole, client, cfg.settled(), agreement{}, nil), Binary)
-		b := AsNetConn(newConn(ns, server, cfg.settled(), agreement{}, nil), Binary)
+		a := AsNetConn(newConn(whole, client, cfg.withDefaults(), agreement{}, nil), Binary)
+		b := AsNetConn(newConn(ns, server, cfg.withDefaults(), agreement{}, nil), Binary)
 		defer b.(*netConn).c.CloseNow()
 		defer a.(*netConn).c.CloseNow()
 

@@ -148,7 +148,7 @@ func springTrap(t *testing.T, k *trap, lay func(*trap, net.Conn, *Config) net.Co
 	ours, peer := faultnet.Pipe()
 	cfg := Config{PingInterval: -1}
 	nc := lay(k, ours, &cfg)
-	c := newConn(nc, client, cfg.settled(), agreement{}, nil)
+	c := newConn(nc, client, cfg.withDefaults(), agreement{}, nil)
 	ended := application(c, loop)
 	var peers sync.WaitGroup
 	peers.Go(func() { io.Copy(io.Discard, peer) })

@@ -74,16 +74,16 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 }
 
 // waits reports whether a Ping waits for its Pong. s may be nil.
-func (s *pings) waits() bool { return s != nil && s.pending.Load() > 0 }
+func (s *pings) hasPending() bool { return s != nil && s.pending.Load() > 0 }
 
 // Ping sends a Ping and returns how long the Pong took. It works with nobody
 // reading: the stand-in reads then, up to the header of the next data frame,
 // and leaves that to the application. A Pong behind data that nobody reads is
 // not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	if ctx.Done() != nil {
-		if err := c.over(ctx); err != nil {
+		if err := c.contextError(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -94,12 +94,12 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err != nil {
 		return 0, c.writeError(ctx, err)
 	}
-	defer c.pings.Load().remove(p)
+	defer c.keepalive.pings.Load().remove(p)
 	select {
 	case <-p.wake:
 		return p.rtt, nil
 	case <-ctx.Done():
-		return 0, c.over(ctx)
+		return 0, c.contextError(ctx)
 	case <-c.endedChan():
 		return 0, c.terminal()
 	}
@@ -108,14 +108,14 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 // sendPing sends a Ping, which must be removed from c.pings, and sees to it
 // that somebody reads the Pong.
 func (c *Conn) sendPing() (*ping, error) {
-	c.pings.CompareAndSwap(nil, new(pings))
-	pings := c.pings.Load()
+	c.keepalive.pings.CompareAndSwap(nil, new(pings))
+	pings := c.keepalive.pings.Load()
 	p := pings.add()
-	if err := c.out.control(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
+	if err := c.out.addControl(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
 		pings.remove(p)
 		return nil, err
 	}
 	c.out.flushNow()
-	c.seeToReading(atOnce)
+	c.ensureReading(atOnce)
 	return p, nil
 }

@@ -16,8 +16,8 @@ import (
 // memoryPair returns two joined connections in memory, for use in a bubble.
 func memoryPair(t *testing.T, config Config) (c, s *Conn) {
 	a, b := faultnet.Pipe()
-	c = newConn(a, client, config.settled(), agreement{}, nil)
-	s = newConn(b, server, config.settled(), agreement{}, nil)
+	c = newConn(a, client, config.withDefaults(), agreement{}, nil)
+	s = newConn(b, server, config.withDefaults(), agreement{}, nil)
 	t.Cleanup(func() {
 		c.CloseNow()
 		s.CloseNow()

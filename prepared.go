@@ -76,7 +76,7 @@ func (c *Conn) checkPrepared(m *Prepared) error {
 
 // WritePrepared sends m as Write does.
 func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}
@@ -85,24 +85,26 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 
 // SendPrepared queues m as Send does, without copying it.
 func (c *Conn) SendPrepared(m *Prepared) error {
-	return c.sendPrepared(m, c.cfg.SlowConsumer, false)
+	held, err := c.postPrepared(m, c.cfg.SlowConsumer)
+	if err == nil && !held {
+		c.out.flushNow()
+	}
+	return err
 }
 
-// sendPrepared is SendPrepared under a policy. With later set, the caller calls
-// flushNow afterwards. A large message takes the way through the queue, from
-// which it leaves without being copied.
-func (c *Conn) sendPrepared(m *Prepared, policy SlowPolicy, later bool) error {
+// postPrepared is SendPrepared under a policy, and without the flush, which must
+// follow unless the message is held: because it waits for others, or is in the
+// queue. That is the way of a large one, which leaves from there without being
+// copied.
+func (c *Conn) postPrepared(m *Prepared, policy SlowPolicy) (held bool, err error) {
 	if err := c.checkPrepared(m); err != nil {
-		return err
+		return false, err
 	}
-	if len(m.payload) < lendAbove {
+	if len(m.payload) < inPlaceFrom {
 		done, held, err := c.postNow(outgoing{typ: m.typ, payload: m.payload, shared: m})
-		if done && !held && !later {
-			c.out.flushNow()
-		}
 		if done || err != nil {
-			return err
+			return held, err
 		}
 	}
-	return c.enqueue(queued{typ: m.typ, shared: m}, policy)
+	return true, c.enqueue(queued{typ: m.typ, shared: m}, policy)
 }

@@ -63,15 +63,15 @@ func TestPreparedKeepsItsOwnCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := memoryConn(server, &Config{PingInterval: -1})
 		defer c.CloseNow()
-		p := bytes.Repeat([]byte("x"), lendAbove)
+		p := bytes.Repeat([]byte("x"), inPlaceFrom)
 		m := Prepare(Binary, p)
 		clear(p)
 		require.NoError(t, c.SendPrepared(m))
 		require.NoError(t, c.WritePrepared(t.Context(), m))
 		for range 2 {
 			h, payload := readFrame(t, peer)
-			require.Equal(t, bitFIN|byte(opBinary), h.first)
-			require.Equal(t, bytes.Repeat([]byte("x"), lendAbove), payload)
+			require.Equal(t, bitFIN|byte(opBinary), h.byte0)
+			require.Equal(t, bytes.Repeat([]byte("x"), inPlaceFrom), payload)
 		}
 	})
 }
@@ -114,7 +114,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 		}
 		require.NoError(t, c.Send(Text, []byte("copied")))
 		synctest.Wait()
-		require.Same(t, large, c.queue.Load().entries[1].shared)
+		require.Same(t, large, c.send.queue.Load().entries[1].shared)
 		for _, m := range sent {
 			_, payload := readFrame(t, peer)
 			require.True(t, bytes.Equal(m.payload, payload))
@@ -145,7 +145,7 @@ func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 func BenchmarkSendPrepared(b *testing.B) {
 	nc, peer := tcpPair(b)
 	go io.Copy(io.Discard, peer)
-	s := newConn(nc, server, (&Config{}).settled(), agreement{}, nil)
+	s := newConn(nc, server, (&Config{}).withDefaults(), agreement{}, nil)
 	defer s.CloseNow()
 	m := Prepare(Text, bytes.Repeat([]byte("x"), 128))
 	b.ReportAllocs()

@@ -60,7 +60,7 @@ func TestSlowPeerGetsEverything(t *testing.T) {
 				t.Run(fmt.Sprint(network, ", ", name, ", ", roleName(r)), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						near, far := join(t)
-						c := newConn(near, r, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+						c := newConn(near, r, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 						received := make(chan []byte, 1)
 						go func() { received <- slowly(far, tt.perSecond) }()
 						for range tt.messages {
@@ -84,7 +84,7 @@ func TestWriteTimeoutIsNamed(t *testing.T) {
 	covers(t, "V12")
 	near, far := net.Pipe()
 	defer far.Close()
-	c := newConn(near, server, (&Config{PingInterval: -1, WriteTimeout: time.Millisecond}).settled(), agreement{}, nil)
+	c := newConn(near, server, (&Config{PingInterval: -1, WriteTimeout: time.Millisecond}).withDefaults(), agreement{}, nil)
 	err := c.WriteString(t.Context(), "nobody reads")
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.ErrorContains(t, err, "took nothing for 1ms (Config.WriteTimeout)")
@@ -137,7 +137,7 @@ func TestNoDeadlineIsLeftBehind(t *testing.T) {
 			near, far := faultnet.Pipe()
 			defer far.Close()
 			nc := &watchedDeadline{Conn: near}
-			c := newConn(nc, server, (&Config{PingInterval: -1, WriteTimeout: 10 * time.Second}).settled(), agreement{}, nil)
+			c := newConn(nc, server, (&Config{PingInterval: -1, WriteTimeout: 10 * time.Second}).withDefaults(), agreement{}, nil)
 			defer c.CloseNow()
 			var deadline time.Time
 			if user != 0 {

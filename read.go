@@ -29,20 +29,21 @@ const (
 
 // readMessage returns a whole message. The caller has the reading turn.
 func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType, []byte, error) {
-	if err := c.settleOpen(by); err != nil {
+	if err := c.dropUnread(by); err != nil {
 		return 0, nil, err
 	}
-	if !c.msg.open {
-		if err := c.begin(by); err != nil {
+	if !c.msg.isOpen() {
+		if err := c.beginMessage(by); err != nil {
 			return 0, nil, err
 		}
-		c.msg.inPlace = c.fitsInPlace()
+		if c.fitsInPlace() {
+			c.msg.phase = inReadBuffer
+		}
 	}
-	if c.msg.inPlace {
+	if c.msg.phase == inReadBuffer {
 		if err := c.awaitWhole(by); err != nil {
 			return 0, nil, err
 		}
-		c.msg.inPlace = false
 		if c.msg.compressed {
 			return c.inflateWhole(where, dst)
 		}
@@ -56,11 +57,11 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 
 // settleOpen drops what a MessageReader left of a message. While the connection
 // is closing it drops everything, and returns when that fails.
-func (c *Conn) settleOpen(by caller) error {
+func (c *Conn) dropUnread(by caller) error {
 	if c.isClosing() {
 		return c.discardAll(by)
 	}
-	if c.msg.open && c.msg.streaming {
+	if c.msg.phase == inReader {
 		c.msg.number++ // should skip be interrupted, nobody may go on behind the gap
 		return c.skip(by)
 	}
@@ -71,22 +72,22 @@ func (c *Conn) settleOpen(by caller) error {
 // the read buffer: it has one frame, and is there or fits.
 func (c *Conn) fitsInPlace() bool {
 	return c.in.frame.fin() &&
-		c.in.left <= int64(max(len(c.in.unread()), c.in.bufferSize()))
+		c.in.frame.remaining <= int64(max(len(c.in.unread()), c.in.bufferSize()))
 }
 
 // awaitWhole waits until all of a message lies in the read buffer. Text is
 // checked as it comes.
 func (c *Conn) awaitWhole(by caller) error {
-	for int64(len(c.in.unread())) < c.in.left {
-		if p := c.in.unmask(); !c.acceptText(p) {
+	for int64(len(c.in.unread())) < c.in.frame.remaining {
+		if p := c.in.unmaskPayload(); !c.acceptText(p) {
 			return c.failProtocol(textNotUTF8)
 		}
-		if _, err := c.receive(by, nil); err != nil {
+		if _, err := c.awaitInput(by, nil); err != nil {
 			return err
 		}
 	}
-	if c.in.clear > 0 {
-		if p := c.in.unmask(); !c.acceptText(p) {
+	if c.in.frame.unmasked > 0 {
+		if p := c.in.unmaskPayload(); !c.acceptText(p) {
 			return c.failProtocol(textNotUTF8)
 		}
 	}
@@ -101,8 +102,8 @@ func (c *Conn) acceptText(p []byte) bool {
 
 // takeWhole returns a message that lies in the read buffer.
 func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, error) {
-	fresh := c.in.clear == 0
-	p := c.in.piece()
+	fresh := c.in.frame.unmasked == 0
+	p := c.in.takePayload()
 	if c.msg.checked && fresh && !utf8.Valid(p) {
 		return 0, nil, c.failProtocol(textNotUTF8)
 	}
@@ -112,7 +113,7 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	} else {
 		p = append(dst, p...)
 	}
-	if err := c.finish(); err != nil {
+	if err := c.endMessage(); err != nil {
 		return 0, nil, err
 	}
 	return c.msg.typ, p, nil
@@ -121,10 +122,10 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 // inflateWhole returns what a compressed message that lies in the read buffer
 // inflates to.
 func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, error) {
-	p := c.in.piece()
+	p := c.in.takePayload()
 	var scratch *buffer
 	if where != placeAppend {
-		scratch = borrow(max(c.deflate.expected(len(p), c.cfg.MaxMessageSize), minBorrowed))
+		scratch = acquireBuffer(max(c.deflate.expectedSize(len(p), c.cfg.MaxMessageSize), minBorrowed))
 		dst = scratch.b
 	}
 	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
@@ -138,14 +139,14 @@ func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, e
 		scratch.b = out
 		out = c.place(scratch, where, []byte{})
 	}
-	return c.msg.typ, out, c.finish()
+	return c.msg.typ, out, c.endMessage()
 }
 
 // place puts a message that lies in scratch, which it takes over, where it is
 // to go.
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
-		c.msg.held, c.msg.lent = scratch, true
+		c.msg.partial, c.msg.partialLent = scratch, true
 		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
 	p := append(dst, scratch.b...)
@@ -157,16 +158,16 @@ func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 // to. If it is interrupted, what came is kept for the next call.
 func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	m := &c.msg
-	for !m.inflated {
+	for m.inflation != inflationDone {
 		if err := c.inflateSome(by, c.cfg.MaxMessageSize); err != nil {
 			return 0, nil, err
 		}
 	}
-	if err := c.finish(); err != nil {
+	if err := c.endMessage(); err != nil {
 		return 0, nil, err
 	}
-	scratch := m.held
-	m.held = nil
+	scratch := m.partial
+	m.partial = nil
 	return m.typ, c.place(scratch, where, dst), nil
 }
 
@@ -174,20 +175,20 @@ func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType
 // to what is held, waiting if nothing is here. It sets inflated at the end.
 func (c *Conn) inflateSome(by caller, room int64) error {
 	m := &c.msg
-	if m.held == nil {
-		m.held = borrow(minBorrowed)
+	if m.partial == nil {
+		m.partial = acquireBuffer(minBorrowed)
 	}
 	room = min(room, c.cfg.MaxMessageSize-m.size)
-	before := len(m.held.b)
-	ended, v, err := c.inflateStep(by, room)
+	before := len(m.partial.b)
+	v, err := c.inflateStep(by, room)
 	if err != nil {
 		return err
 	}
-	fresh := m.held.b[before:]
+	fresh := m.partial.b[before:]
 	m.size += int64(len(fresh))
 	switch {
 	case v != noViolation:
-	case m.full && m.size == c.cfg.MaxMessageSize:
+	case m.inflation == inflationFull && m.size == c.cfg.MaxMessageSize:
 		v = messageTooBig
 	case m.checked && !m.text.Accept(fresh):
 		v = textNotUTF8
@@ -195,33 +196,36 @@ func (c *Conn) inflateSome(by caller, room int64) error {
 	if v != noViolation {
 		return c.failProtocol(v)
 	}
-	m.inflated = ended && !m.full
 	return nil
 }
 
 // inflateStep inflates what is in the read buffer of the current frame, or goes
 // on to the next, or ends the message.
-func (c *Conn) inflateStep(by caller, room int64) (ended bool, v violation, err error) {
+func (c *Conn) inflateStep(by caller, room int64) (v violation, err error) {
 	m := &c.msg
-	if !m.full && c.in.left == 0 {
+	hungry := m.inflation == inflationHungry
+	if hungry && c.in.frame.remaining == 0 {
 		if !c.in.frame.fin() {
-			return false, noViolation, c.nextFragment(by)
+			return noViolation, c.nextFragment(by)
 		}
-		m.held.b, m.full, v = c.deflate.inflateEnd(m.held.b, room)
-		return true, v, nil
+		m.partial.b, m.inflation, v = c.deflate.inflateEnd(m.partial.b, room)
+		if m.inflation == inflationHungry {
+			m.inflation = inflationDone
+		}
+		return v, nil
 	}
-	if !m.full && len(c.in.unread()) == 0 {
-		if _, err := c.receive(by, nil); err != nil {
-			return false, noViolation, err
+	if hungry && len(c.in.unread()) == 0 {
+		if _, err := c.awaitInput(by, nil); err != nil {
+			return noViolation, err
 		}
 	}
-	c.in.unmask()
-	part := c.in.unread()[:c.in.clear]
-	m.held = m.held.grown(c.deflate.expected(len(part), room))
+	c.in.unmaskPayload()
+	part := c.in.unread()[:c.in.frame.unmasked]
+	m.partial = m.partial.grow(c.deflate.expectedSize(len(part), room))
 	var used int
-	m.held.b, used, m.full, v = c.deflate.inflatePart(m.held.b, part, room)
-	c.in.consume(used)
-	return false, v, nil
+	m.partial.b, used, m.inflation, v = c.deflate.inflatePart(m.partial.b, part, room)
+	c.in.discardPayload(used)
+	return v, nil
 }
 
 // assemble returns a message that comes in pieces. If it is interrupted, what
@@ -229,24 +233,24 @@ func (c *Conn) inflateStep(by caller, room int64) (ended bool, v violation, err 
 func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	m := &c.msg
 	a := assembly{conn: c, by: by}
-	if where == placeAppend && m.held == nil {
+	if where == placeAppend && m.partial == nil {
 		a.direct = dst
 	} else {
-		a.scratch = m.held
+		a.scratch = m.partial
 	}
-	m.held = nil
+	m.partial = nil
 	err := a.run()
 	if err == nil {
-		err = c.finish()
+		err = c.endMessage()
 	}
 	if err != nil {
-		m.held = a.kept()
+		m.partial = a.keep()
 		return 0, nil, err
 	}
 	if a.scratch == nil {
 		return m.typ, a.direct, nil
 	}
-	m.usual = max(len(a.scratch.b), m.usual-m.usual/8)
+	m.usualSize = max(len(a.scratch.b), m.usualSize-m.usualSize/8)
 	return m.typ, c.place(a.scratch, where, dst), nil
 }
 
@@ -263,7 +267,7 @@ type assembly struct {
 // run receives the message to its end.
 func (a *assembly) run() error {
 	for {
-		if err := a.frame(); err != nil {
+		if err := a.readFrame(); err != nil {
 			return err
 		}
 		if a.conn.in.frame.fin() {
@@ -276,12 +280,12 @@ func (a *assembly) run() error {
 }
 
 // frame receives what is left of the current frame.
-func (a *assembly) frame() error {
+func (a *assembly) readFrame() error {
 	c := a.conn
-	for c.in.left > 0 {
+	for c.in.frame.remaining > 0 {
 		room := a.room()
 		n, err := c.readPayload(a.by, room)
-		a.add(n)
+		a.noteRead(n)
 		if err != nil {
 			return err
 		}
@@ -291,16 +295,16 @@ func (a *assembly) frame() error {
 
 // room returns memory for the next bytes.
 func (a *assembly) room() []byte {
-	left := a.conn.in.left
+	left := a.conn.in.frame.remaining
 	if a.scratch == nil {
 		if free := cap(a.direct) - len(a.direct); free > 0 && int64(free) >= min(left, minBorrowed) {
 			return a.direct[len(a.direct):cap(a.direct)]
 		}
-		a.scratch = borrow(len(a.direct) + a.step(left))
+		a.scratch = acquireBuffer(len(a.direct) + a.growBy(left))
 		a.scratch.b = append(a.scratch.b, a.direct...)
 	}
 	if len(a.scratch.b) == cap(a.scratch.b) {
-		a.scratch = a.scratch.grown(a.step(left))
+		a.scratch = a.scratch.grow(a.growBy(left))
 	}
 	return a.scratch.b[len(a.scratch.b):cap(a.scratch.b)]
 }
@@ -315,13 +319,13 @@ const (
 // step returns by how much the memory grows: by as much as has arrived, but
 // after a good start at once to the size that messages of this connection
 // usually have.
-func (a *assembly) step(left int64) int {
+func (a *assembly) growBy(left int64) int {
 	arrived := 0
 	if a.scratch != nil {
 		arrived = len(a.scratch.b)
 	}
 	step := max(arrived, minBorrowed)
-	if usual := a.conn.msg.usual; usual > minBorrowed {
+	if usual := a.conn.msg.usualSize; usual > minBorrowed {
 		step = max(step, min(usual, maxLeap))
 		if arrived >= maxLeap {
 			step = max(step, usual-arrived)
@@ -331,7 +335,7 @@ func (a *assembly) step(left int64) int {
 }
 
 // add enters n bytes that were read into room.
-func (a *assembly) add(n int) {
+func (a *assembly) noteRead(n int) {
 	if a.scratch == nil {
 		a.direct = a.direct[:len(a.direct)+n]
 	} else {
@@ -340,9 +344,9 @@ func (a *assembly) add(n int) {
 }
 
 // kept returns what has arrived in memory of our own, for another call.
-func (a *assembly) kept() *buffer {
+func (a *assembly) keep() *buffer {
 	if a.scratch == nil && len(a.direct) > 0 {
-		a.scratch = borrow(len(a.direct))
+		a.scratch = acquireBuffer(len(a.direct))
 		a.scratch.b = append(a.scratch.b, a.direct...)
 	}
 	return a.scratch
@@ -352,16 +356,16 @@ func (a *assembly) kept() *buffer {
 // here, and checks it if it is text. What a buffer holds takes the way through
 // the buffer, because what follows may come with it.
 func (c *Conn) readPayload(by caller, p []byte) (int, error) {
-	p = p[:min(int64(len(p)), c.in.left)]
+	p = p[:min(int64(len(p)), c.in.frame.remaining)]
 	if len(c.in.unread()) == 0 && len(p) < c.in.bufferSize() {
-		if _, err := c.receive(by, nil); err != nil {
+		if _, err := c.awaitInput(by, nil); err != nil {
 			return 0, err
 		}
 	}
-	n := c.in.read(p)
+	n := c.in.copyPayload(p)
 	if n == 0 {
 		var err error
-		if n, err = c.receive(by, p); err != nil {
+		if n, err = c.awaitInput(by, p); err != nil {
 			return 0, err
 		}
 	}
@@ -373,19 +377,18 @@ func (c *Conn) readPayload(by caller, p []byte) (int, error) {
 
 // skip drops what is left of the message, but checks it.
 func (c *Conn) skip(by caller) error {
-	c.msg.dropHeld()
+	c.msg.dropPartial()
 	if c.msg.compressed {
 		return c.skipInflated(by)
 	}
 	for {
-		for c.in.left > 0 {
+		for c.in.frame.remaining > 0 {
 			if _, err := c.readPiece(by); err != nil {
 				return err
 			}
 		}
 		if c.in.frame.fin() {
-			c.msg.streaming = false
-			return c.finish()
+			return c.endMessage()
 		}
 		if err := c.nextFragment(by); err != nil {
 			return err
@@ -395,15 +398,14 @@ func (c *Conn) skip(by caller) error {
 
 // skipInflated is skip for a compressed message: later ones may refer to it.
 func (c *Conn) skipInflated(by caller) error {
-	defer c.msg.dropHeld()
-	for !c.msg.inflated {
+	defer c.msg.dropPartial()
+	for c.msg.inflation != inflationDone {
 		if err := c.inflateSome(by, inflateChunk); err != nil {
 			return err
 		}
-		c.msg.held.b = c.msg.held.b[:0]
+		c.msg.partial.b = c.msg.partial.b[:0]
 	}
-	c.msg.streaming = false
-	return c.finish()
+	return c.endMessage()
 }
 
 // inflateChunk is the number of bytes to which a streamed message inflates at
@@ -414,11 +416,11 @@ const inflateChunk = 16 << 10
 // buffer, waiting if there is none. It is valid until the next read.
 func (c *Conn) readPiece(by caller) ([]byte, error) {
 	if len(c.in.unread()) == 0 {
-		if _, err := c.receive(by, nil); err != nil {
+		if _, err := c.awaitInput(by, nil); err != nil {
 			return nil, err
 		}
 	}
-	p := c.in.piece()
+	p := c.in.takePayload()
 	if !c.acceptText(p) {
 		return nil, c.failProtocol(textNotUTF8)
 	}
@@ -427,8 +429,8 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 
 // Read returns the next message in a new slice.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
-	ctx = c.bounding(ctx)
-	if err := c.beginMessage(ctx, nobody); err != nil {
+	ctx = c.callContext(ctx)
+	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
 	return c.takeMessage(ctx, placeNew, nil)
@@ -437,8 +439,8 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // ReadInto returns the next message, appended to buf[:0]. If buf is too small
 // the result is a new slice. After an error the content of buf is undefined.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	ctx = c.bounding(ctx)
-	if err := c.beginMessage(ctx, nobody); err != nil {
+	ctx = c.callContext(ctx)
+	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
 	return c.takeMessage(ctx, placeAppend, buf[:0])
@@ -450,7 +452,7 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 // a code; otherwise the last iteration yields the error. If that is the
 // context's or os.ErrDeadlineExceeded, another loop can go on.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	return func(yield func(Message, error) bool) {
 		var loop borrower
 		for {
@@ -471,7 +473,7 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // borrowMessage returns the next message, lent to who.
 func (c *Conn) borrowMessage(ctx context.Context, who *borrower) (MessageType, []byte, error) {
-	if err := c.beginMessage(ctx, *who); err != nil {
+	if err := c.awaitMessage(ctx, *who); err != nil {
 		return 0, nil, err
 	}
 	c.lendTo(who)
@@ -482,15 +484,15 @@ func (c *Conn) borrowMessage(ctx context.Context, who *borrower) (MessageType, [
 // reading turn.
 func (c *Conn) lendTo(who *borrower) {
 	if *who == nobody {
-		c.msg.borrowers++
-		*who = c.msg.borrowers
+		c.msg.loan.count++
+		*who = c.msg.loan.count
 	}
-	c.msg.lentTo = *who
+	c.msg.loan.to = *who
 }
 
 // takeMessage ends what beginMessage began with the message.
 func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t MessageType, p []byte, err error) {
-	defer c.endReadAfter(&err)
+	defer c.unlockReadingAfter(&err)
 	t, p, err = c.readMessage(caller{ctx: ctx}, where, dst)
 	if err == errEnding {
 		err = c.awaitEnd(caller{ctx: ctx})

@@ -10,7 +10,7 @@ func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
 	whole := clientFrame(0x82, string(ramp(100)))
 	for _, sent := range [][]byte{nil, whole[:50], whole[:1], append(whole[:len(whole):len(whole)], whole[:20]...)} {
 		nc, ns := tcpPair(t)
-		s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		s := newConn(ns, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		nc.Write(sent)
 		nc.Close()
 		var err error
@@ -23,18 +23,18 @@ func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
 }
 
 func TestReadBufferGrowsInStepsAndShrinks(t *testing.T) {
-	r := frameReader{small: 4 << 10}
+	r := frameReader{readBuffer: readBuffer{baseSize: 4 << 10}}
 	full := func() {
-		r.filled(len(r.room()))
-		r.take(len(r.unread()))
-		r.settle()
+		r.noteFilled(len(r.room()))
+		r.discard(len(r.unread()))
+		r.releaseIfEmpty()
 	}
 	short := func(times int) {
 		for range times {
 			r.room()
-			r.filled(1)
-			r.take(1)
-			r.settle()
+			r.noteFilled(1)
+			r.discard(1)
+			r.releaseIfEmpty()
 		}
 	}
 	require.Equal(t, 4<<10, r.bufferSize())
@@ -44,19 +44,19 @@ func TestReadBufferGrowsInStepsAndShrinks(t *testing.T) {
 	full()
 	require.Equal(t, 256<<10, r.bufferSize(), "this is the largest")
 	require.Nil(t, r.buf, "nothing is unread")
-	short(largeReads)
+	short(shrinkAfter)
 	require.Equal(t, 64<<10, r.bufferSize())
-	short(largeReads)
+	short(shrinkAfter)
 	require.Equal(t, 4<<10, r.bufferSize())
-	short(largeReads)
+	short(shrinkAfter)
 	require.Equal(t, 4<<10, r.bufferSize())
 }
 
 func TestUnreadBytesMoveToALargerBuffer(t *testing.T) {
-	r := frameReader{small: 4 << 10}
+	r := frameReader{readBuffer: readBuffer{baseSize: 4 << 10}}
 	n := copy(r.room(), ramp(4<<10))
-	r.filled(n)
-	r.take(n - 100)
+	r.noteFilled(n)
+	r.discard(n - 100)
 	r.room()
 	require.Equal(t, 64<<10, cap(r.buf.b))
 	require.Equal(t, ramp(4 << 10)[n-100:], r.unread())

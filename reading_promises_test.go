@@ -111,7 +111,7 @@ func TestTwoEndsThatWriteAndRead(t *testing.T) {
 
 // twoConns returns connections on both ends of a network.
 func twoConns(near, far net.Conn) (a, b *Conn) {
-	cfg := (&Config{}).settled()
+	cfg := (&Config{}).withDefaults()
 	return newConn(near, client, cfg, agreement{}, nil), newConn(far, server, cfg, agreement{}, nil)
 }
 
@@ -162,7 +162,7 @@ func TestStreamedMessageEndsWithNobodySending(t *testing.T) {
 		_, err = io.ReadFull(r, p)
 		require.NoError(t, err)
 		require.Equal(t, "whole", string(p))
-		<-time.After(10 * standInDelay)
+		<-time.After(10 * backgroundReadDelay)
 		began := time.Now()
 		late := time.AfterFunc(time.Minute, func() { c.CloseNow() })
 		defer late.Stop()

@@ -127,7 +127,7 @@ func TestRedial(t *testing.T) {
 func farEnd(end func(nc net.Conn, s *Conn)) answering {
 	return func(nc net.Conn, r *http.Request) {
 		io.WriteString(nc, strings.ReplaceAll(response(), sampleAccept, acceptFor(r)))
-		end(nc, newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil))
+		end(nc, newConn(nc, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil))
 	}
 }
 
@@ -142,7 +142,7 @@ var echoes = farEnd(func(_ net.Conn, s *Conn) { waitForEnd(s) })
 // waitForEnd reads until s has ended, and its answer has left.
 func waitForEnd(s *Conn) {
 	readToEnd(s)
-	<-s.goneChan()
+	<-s.transportClosedChan()
 }
 
 // dozes is the script of a server that reads, and answers our Close frame, after

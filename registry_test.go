@@ -138,7 +138,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		c, s := connPair(t, nil)
 		first.fill(s)
 		require.ErrorIs(t, readToEnd(c), stop.code)
-		<-s.goneChan()
+		<-s.transportClosedChan()
 		second.fill(s) // which has ended
 		if quiet != nil {
 			<-quiet
@@ -397,8 +397,8 @@ func TestShutdownIsStaggered(t *testing.T) {
 			for range test.conns {
 				c := new(Conn)
 				c.cfg = new(Config)
-				c.terminate(ended, true)
-				c.gone = true
+				c.terminate(ended, dropUnsent)
+				c.life.transportClosed = true
 				r.left = append(r.left, farewell{c, ended})
 			}
 			began := time.Now()

@@ -22,7 +22,7 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	if done, err := c.sendNow(outgoing{typ: t, payload: p}); done || err != nil {
 		return err
 	}
-	m := queued{typ: t, owned: borrow(len(p))}
+	m := queued{typ: t, owned: acquireBuffer(len(p))}
 	m.owned.b = append(m.owned.b, p...)
 	if err := c.enqueue(m, c.cfg.SlowConsumer); err != nil {
 		m.free()
@@ -43,19 +43,19 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 // postNow is sendNow without the flush, which must follow unless the message is
 // held.
 func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
-	if err := c.writable(); err != nil {
+	if err := c.writeRefusal(); err != nil {
 		return false, false, err
 	}
-	if c.queue.Load().waits() || !c.sending.try() {
+	if c.send.queue.Load().hasMessages() || !c.send.lock.tryLock() {
 		return false, false, nil
 	}
-	defer c.sending.give()
-	if c.queue.Load().waits() || c.out.isBusy() {
+	defer c.send.lock.unlock()
+	if c.send.queue.Load().hasMessages() || c.out.isBusy() {
 		return false, false, nil
 	}
 	e := c.encode(m)
 	defer e.free()
-	held, err = c.out.post(e.first, e.payload)
+	held, err = c.out.postData(e.byte0, e.payload)
 	return err == nil, held, c.writeError(context.Background(), err)
 }
 
@@ -65,7 +65,7 @@ func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
 		switch {
 		case slow:
-			c.refuse(ClosePolicyViolation, tooSlow, ErrSlowConsumer) // before another closes
+			c.refuseWrites(ClosePolicyViolation, tooSlow, ErrSlowConsumer) // before another closes
 			go c.closeSlow()
 			return err
 		case err != nil:
@@ -84,7 +84,7 @@ func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 
 // startPump starts the goroutine that empties the queue, unless it runs.
 func (c *Conn) startPump() {
-	q := c.queue.Load()
+	q := c.send.queue.Load()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.pumping {
@@ -102,12 +102,12 @@ func (c *Conn) pump() {
 // pumpOnce moves some messages on and waits until they are out. It reports
 // whether there may be more.
 func (c *Conn) pumpOnce() bool {
-	q := c.queue.Load()
-	if c.sending.take(nil, c.endedChan()) {
+	q := c.send.queue.Load()
+	if c.send.lock.lock(nil, c.endedChan()) {
 		messages, bytes, err := c.moveQueued(context.Background())
-		q.left(messages, bytes)
+		q.noteSent(messages, bytes)
 		if err != nil {
-			q.lose(messages, bytes)
+			q.noteLost(messages, bytes)
 			c.writeError(context.Background(), err)
 		}
 	}
@@ -124,22 +124,22 @@ func (c *Conn) pumpOnce() bool {
 // large one alone, from where it is, or several that are copied into one write.
 // It has the sending turn, and gives it on.
 func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
-	m, large := c.queue.Load().take(lendAbove, math.MaxInt)
+	m, large := c.send.queue.Load().takeOldest(inPlaceFrom, math.MaxInt)
 	if !large {
 		messages, bytes = c.appendQueued(maxBatch)
-		c.sending.give()
-		return messages, bytes, c.out.flushAll(ctx, true)
+		c.send.lock.unlock()
+		return messages, bytes, c.out.flushAllInternal(ctx)
 	}
 	defer m.free()
 	e := c.encode(m.outgoing())
 	defer e.free()
-	ticket, err := c.out.append(e.first, e.payload)
-	c.sending.give()
+	ticket, err := c.out.addData(e.byte0, e.payload)
+	c.send.lock.unlock()
 	if err == nil {
 		if ticket != nil {
-			ticket.ours = true
+			ticket.internal = true
 		}
-		_, err = c.out.flush(ctx, ticket, false)
+		_, err = c.out.flush(ctx, ticket, orLeave)
 	}
 	return 1, len(m.payload()), err
 }
@@ -149,14 +149,14 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 // sendQueue.left once they are out.
 func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 	for {
-		m, ok := c.queue.Load().take(0, limit-bytes)
+		m, ok := c.send.queue.Load().takeOldest(0, limit-bytes)
 		if !ok {
 			return messages, bytes
 		}
 		messages++
 		bytes += len(m.payload())
 		e := c.encode(m.outgoing())
-		c.out.post(e.first, e.payload)
+		c.out.postData(e.byte0, e.payload)
 		e.free()
 		m.free()
 	}
@@ -175,15 +175,15 @@ const maxAtOnce = 256 << 10
 // before it is over, what is queued is given up, so that the Close frame can
 // still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
-	if c.queue.Load().awaitRoom() == nil {
+	if c.send.queue.Load().roomChan() == nil {
 		return nil
 	}
 	latest, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, latest.Add(-c.cfg.CloseTimeout/8))
 	defer cancel()
-	defer c.whileMoving(c.cfg.CloseTimeout/2, cancel)()
+	defer c.whenStalled(c.cfg.CloseTimeout/2, cancel)()
 	for {
-		room := c.queue.Load().awaitRoom()
+		room := c.send.queue.Load().roomChan()
 		if room == nil {
 			return nil
 		}
@@ -192,9 +192,9 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 			case <-room:
 			case <-ctx.Done():
 			}
-		} else if c.sending.take(ctx.Done(), room) {
+		} else if c.send.lock.lock(ctx.Done(), room) {
 			messages, bytes := c.appendQueued(math.MaxInt)
-			c.sending.give()
+			c.send.lock.unlock()
 			if messages > 0 {
 				go c.awaitQueued(messages, bytes)
 			}
@@ -208,8 +208,8 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 
 // whileMoving calls f once no byte has come or gone for so long: a peer that
 // sends may read later. stop prevents that.
-func (c *Conn) whileMoving(limit time.Duration, f func()) (stop func() bool) {
-	moved := func() uint64 { return c.out.left() + c.in.received.Load() }
+func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
+	moved := func() uint64 { return c.out.written() + c.in.received.Load() }
 	var mu sync.Mutex // until the timer is known
 	mu.Lock()
 	defer mu.Unlock()
@@ -230,11 +230,11 @@ func (c *Conn) whileMoving(limit time.Duration, f func()) (stop func() bool) {
 
 // awaitQueued waits until messages that appendQueued appended are out.
 func (c *Conn) awaitQueued(messages, bytes int) {
-	err := c.out.flushAll(context.Background(), true)
-	q := c.queue.Load()
-	q.left(messages, bytes)
+	err := c.out.flushAllInternal(context.Background())
+	q := c.send.queue.Load()
+	q.noteSent(messages, bytes)
 	if err != nil {
-		q.lose(messages, bytes)
+		q.noteLost(messages, bytes)
 	}
 	c.writeError(context.Background(), err)
 }
@@ -250,7 +250,7 @@ func (c *Conn) closeSlow() {
 // Queued returns how many messages that Send took are not on the network, and
 // their payload bytes.
 func (c *Conn) Queued() (messages, bytes int) {
-	q := c.queue.Load()
+	q := c.send.queue.Load()
 	if q == nil {
 		return 0, 0
 	}
@@ -261,19 +261,19 @@ func (c *Conn) Queued() (messages, bytes int) {
 
 // Drain waits until all that Send took is on the network, or ctx ends.
 func (c *Conn) Drain(ctx context.Context) error {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	for {
 		if err := c.terminal(); err != nil {
 			return err
 		}
-		room := c.queue.Load().awaitRoom()
+		room := c.send.queue.Load().roomChan()
 		if room == nil {
-			return c.writeError(ctx, c.out.flushAll(ctx, false))
+			return c.writeError(ctx, c.out.flushAll(ctx))
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return c.over(ctx)
+			return c.contextError(ctx)
 		case <-c.endedChan():
 			return c.terminal()
 		}

@@ -24,16 +24,16 @@ type sendQueue struct {
 
 // sendQueue returns the queue, which exists from now on.
 func (c *Conn) sendQueue() *sendQueue {
-	if q := c.queue.Load(); q != nil {
+	if q := c.send.queue.Load(); q != nil {
 		return q
 	}
-	c.queue.CompareAndSwap(nil, new(sendQueue))
-	q := c.queue.Load()
+	c.send.queue.CompareAndSwap(nil, new(sendQueue))
+	q := c.send.queue.Load()
 	// Who ended the connection may have come before the queue.
 	if err := c.terminal(); err != nil {
 		q.end(err)
-	} else if err := c.writable(); err != nil {
-		q.fail(err)
+	} else if err := c.writeRefusal(); err != nil {
+		q.dropAll(err)
 	}
 	return q
 }
@@ -131,7 +131,7 @@ func (q *sendQueue) pop() queued {
 }
 
 // waits reports whether messages are queued. In a nil queue there are none.
-func (q *sendQueue) waits() bool {
+func (q *sendQueue) hasMessages() bool {
 	if q == nil {
 		return false
 	}
@@ -142,7 +142,7 @@ func (q *sendQueue) waits() bool {
 
 // take moves the oldest message, whose payload must be at least and at most so
 // many bytes, out of the queue.
-func (q *sendQueue) take(atLeast, atMost int) (m queued, ok bool) {
+func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.entries) == 0 {
@@ -159,7 +159,7 @@ func (q *sendQueue) take(atLeast, atMost int) (m queued, ok bool) {
 
 // left enters that messages are on the network, or lost, and tells those who
 // wait for room.
-func (q *sendQueue) left(messages, bytes int) {
+func (q *sendQueue) noteSent(messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.moving -= messages
@@ -188,7 +188,7 @@ func (q *sendQueue) refuse(err error) {
 }
 
 // lose enters messages that were given up. q may be nil.
-func (q *sendQueue) lose(messages, bytes int) {
+func (q *sendQueue) noteLost(messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.lost += messages
@@ -219,14 +219,14 @@ func (q *sendQueue) end(err error) {
 	if q == nil {
 		return
 	}
-	q.fail(err)
+	q.dropAll(err)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.err, q.ended = err, true
 }
 
 // fail drops all messages and refuses others with err. q may be nil.
-func (q *sendQueue) fail(err error) {
+func (q *sendQueue) dropAll(err error) {
 	if q == nil {
 		return
 	}
@@ -249,7 +249,7 @@ func (q *sendQueue) fail(err error) {
 
 // awaitRoom returns a channel that is closed when something leaves the queue,
 // or nil if it is empty. q may be nil.
-func (q *sendQueue) awaitRoom() <-chan struct{} {
+func (q *sendQueue) roomChan() <-chan struct{} {
 	if q == nil {
 		return nil
 	}

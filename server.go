@@ -99,7 +99,7 @@ func newAcceptor(opts *AcceptOptions) *acceptor {
 
 func settle(opts *AcceptOptions) *acceptor {
 	a := &acceptor{
-		cfg:               opts.Config.settled(),
+		cfg:               opts.Config.withDefaults(),
 		origin:            opts.Origin,
 		selectSubprotocol: opts.SelectSubprotocol,
 		refuseCompression: opts.RefuseCompression,

@@ -13,7 +13,7 @@ type socket struct {
 }
 
 // shut closes the net.Conn without waiting for anything.
-func (s socket) shut() {
+func (s socket) closeNow() {
 	nc := s.Conn
 	if tc, ok := nc.(*tls.Conn); ok {
 		// Its Close waits to send an alert.

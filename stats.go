@@ -41,7 +41,7 @@ type counters struct {
 
 // countFrame enters a received frame.
 func (c *Conn) countFrame(h header) {
-	c.counters.framesIn.Add(1)
+	c.read.counters.framesIn.Add(1)
 	if t := c.cfg.Trace; t != nil && t.FrameIn != nil {
 		t.FrameIn(frameTrace(h))
 	}
@@ -50,15 +50,15 @@ func (c *Conn) countFrame(h header) {
 // Stats returns the counts so far.
 func (c *Conn) Stats() Stats {
 	s := Stats{
-		MessagesIn: c.counters.messagesIn.Load(),
-		FramesIn:   c.counters.framesIn.Load(),
+		MessagesIn: c.read.counters.messagesIn.Load(),
+		FramesIn:   c.read.counters.framesIn.Load(),
 		BytesIn:    c.in.received.Load(),
 	}
 	c.out.stats(&s)
 	if c.deflate != nil {
 		c.deflate.stats(&s)
 	}
-	if q := c.queue.Load(); q != nil {
+	if q := c.send.queue.Load(); q != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		s.Dropped = q.dropped
@@ -70,8 +70,8 @@ func (c *Conn) Stats() Stats {
 func (w *frameWriter) stats(s *Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.MessagesOut, s.FramesOut = w.messages, w.frames
-	s.BytesOut, s.Flushes = w.progress.Load(), w.flushes
+	s.MessagesOut, s.FramesOut = w.counts.messages, w.counts.frames
+	s.BytesOut, s.Flushes = w.counts.bytes.Load(), w.counts.flushes
 }
 
 // stats fills in the counts of compressed messages.

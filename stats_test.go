@@ -40,14 +40,14 @@ func TestTraceHooks(t *testing.T) {
 	var rtt time.Duration
 	var ends []*CloseError
 	nc, ns := tcpPair(t)
-	c := newConn(nc, client, (&Config{}).settled(), agreement{}, nil)
+	c := newConn(nc, client, (&Config{}).withDefaults(), agreement{}, nil)
 	s := newConn(ns, server, (&Config{Trace: &Trace{
 		FrameIn:  func(f FrameTrace) { in = append(in, f) },
 		FrameOut: func(f FrameTrace) { out = append(out, f) },
 		Flush:    func(f FlushTrace) { flushed += f.Bytes },
 		Pong:     func(d time.Duration) { rtt = d },
 		Closed:   func(e *CloseError) { ends = append(ends, e) },
-	}}).settled(), agreement{}, nil)
+	}}).withDefaults(), agreement{}, nil)
 	go echo(c)
 	ctx := t.Context()
 	require.NoError(t, s.WriteString(ctx, "hello"))
@@ -100,11 +100,11 @@ func TestLogQuotesAndShowsNoPayload(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var log lines
 			nc, peer := tcpPair(t)
-			c := newConn(nc, client, (&Config{Logger: slog.New(&log)}).settled(), agreement{}, nil)
+			c := newConn(nc, client, (&Config{Logger: slog.New(&log)}).withDefaults(), agreement{}, nil)
 			peer.Write(test.bytes)
 			peer.(interface{ CloseWrite() error }).CloseWrite()
 			err := readToEnd(c)
-			<-c.goneChan()
+			<-c.transportClosedChan()
 			require.NotContains(t, log.String(), "secret")
 			require.Contains(t, log.String(), test.want)
 			require.Equal(t, test.want == "", log.Len() == 0)
@@ -125,7 +125,7 @@ func BenchmarkTrace(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := &Conn{cfg: &Config{Trace: trace}}
-			h := header{first: bitFIN | byte(opText), length: 5}
+			h := header{byte0: bitFIN | byte(opText), length: 5}
 			for b.Loop() {
 				c.countFrame(h)
 			}

@@ -12,19 +12,19 @@ import (
 // A MessageReader reads one message as it arrives. It is good until the next
 // read of a message from its Conn, which drops what was not read.
 type MessageReader struct {
-	c      *Conn
-	ctx    context.Context
-	number uint64
-	who    borrower // of pieces
-	read   int      // of the bytes that an interrupted call left behind
-	err    error    // the first error that ends the message; io.EOF at its end
+	c        *Conn
+	ctx      context.Context
+	number   uint64
+	borrower borrower // of pieces
+	read     int      // of the bytes that an interrupted call left behind
+	err      error    // the first error that ends the message; io.EOF at its end
 }
 
 // Reader returns the type of the next message and a reader for it. ctx is for
 // all calls of the reader. A message of which an interrupted Read has a part
 // is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	t, r, err := c.openReader(ctx, startAtHeader)
 	if err != nil {
 		return 0, nil, err
@@ -45,7 +45,7 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 	if err := c.beginRead(ctx, nobody); err != nil {
 		return 0, MessageReader{}, err
 	}
-	defer c.endReadAfter(&err)
+	defer c.unlockReadingAfter(&err)
 	by := caller{ctx: ctx}
 	if err := c.awaitStart(by, at); err != nil {
 		if err == errEnding {
@@ -53,25 +53,27 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 		}
 		return 0, MessageReader{}, err
 	}
-	if held := c.msg.held; held != nil && len(held.b) == 0 {
-		c.msg.dropHeld()
+	if held := c.msg.partial; held != nil && len(held.b) == 0 {
+		c.msg.dropPartial()
 	}
-	c.msg.streaming = true
+	c.msg.phase = inReader
 	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
 
 // awaitStart waits until a reader can be had for a message.
 func (c *Conn) awaitStart(by caller, at start) error {
-	if err := c.settleOpen(by); err != nil {
+	if err := c.dropUnread(by); err != nil {
 		return err
 	}
-	if !c.msg.open {
-		if err := c.begin(by); err != nil {
+	if !c.msg.isOpen() {
+		if err := c.beginMessage(by); err != nil {
 			return err
 		}
-		c.msg.inPlace = at == startAtWhole && c.fitsInPlace()
+		if at == startAtWhole && c.fitsInPlace() {
+			c.msg.phase = inReadBuffer
+		}
 	}
-	if !c.msg.inPlace {
+	if c.msg.phase != inReadBuffer {
 		return nil
 	}
 	if at == startAtWhole {
@@ -79,7 +81,6 @@ func (c *Conn) awaitStart(by caller, at start) error {
 			return err
 		}
 	}
-	c.msg.inPlace = false
 	c.msg.text.Reset()
 	return nil
 }
@@ -93,18 +94,18 @@ func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
-	by, err := r.begin()
+	by, err := r.lockReading()
 	if err != nil {
 		return 0, err
 	}
-	defer r.c.endReadAfter(&err)
+	defer r.c.unlockReadingAfter(&err)
 	if more, err := r.more(by); !more {
 		return 0, err
 	}
-	if m := &r.c.msg; m.held != nil {
-		n := copy(p, m.held.b[r.read:])
-		if r.read += n; r.read == len(m.held.b) {
-			m.dropHeld()
+	if m := &r.c.msg; m.partial != nil {
+		n := copy(p, m.partial.b[r.read:])
+		if r.read += n; r.read == len(m.partial.b) {
+			m.dropPartial()
 			r.read = 0
 		}
 		return n, nil
@@ -147,24 +148,24 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	by, err := r.begin()
+	by, err := r.lockReading()
 	if err != nil {
 		return nil, err
 	}
-	defer r.c.endReadAfter(&err)
+	defer r.c.unlockReadingAfter(&err)
 	if more, err := r.more(by); !more {
 		return nil, err
 	}
-	if m := &r.c.msg; m.held != nil {
-		p = m.held.b[r.read:]
-		m.lent, r.read = true, 0
+	if m := &r.c.msg; m.partial != nil {
+		p = m.partial.b[r.read:]
+		m.partialLent, r.read = true, 0
 	} else {
 		if p, err = r.c.readPiece(by); err != nil {
 			return nil, r.keep(err)
 		}
 		r.c.in.pin()
 	}
-	r.c.lendTo(&r.who)
+	r.c.lendTo(&r.borrower)
 	return p[:len(p):len(p)], nil
 }
 
@@ -176,11 +177,11 @@ func (r *MessageReader) Discard() (err error) {
 		}
 		return r.err
 	}
-	by, err := r.begin()
+	by, err := r.lockReading()
 	if err != nil {
 		return err
 	}
-	defer r.c.endReadAfter(&err)
+	defer r.c.unlockReadingAfter(&err)
 	r.read = 0
 	if err := r.c.skip(by); err != nil {
 		return r.keep(err)
@@ -190,24 +191,24 @@ func (r *MessageReader) Discard() (err error) {
 }
 
 // begin takes the reading turn and looks whether the message is still there.
-func (r *MessageReader) begin() (caller, error) {
+func (r *MessageReader) lockReading() (caller, error) {
 	c := r.c
 	by := caller{ctx: r.ctx}
-	if err := c.takeReading(r.ctx); err != nil {
+	if err := c.lockReading(r.ctx); err != nil {
 		return by, r.keep(err)
 	}
 	if c.isClosing() {
 		err := r.keep(c.discardAll(by))
-		c.endRead(err)
+		c.unlockReading(err)
 		return by, err
 	}
-	if c.msg.number != r.number || !c.msg.streaming {
+	if c.msg.number != r.number || c.msg.phase != inReader {
 		r.err = errStaleReader
-		c.endRead(nil)
+		c.unlockReading(nil)
 		return by, r.err
 	}
-	if c.msg.lentTo != nobody {
-		c.endLending(r.who)
+	if c.msg.loan.to != nobody {
+		c.endLoan(r.borrower)
 	}
 	return by, nil
 }
@@ -217,12 +218,12 @@ func (r *MessageReader) begin() (caller, error) {
 func (r *MessageReader) more(by caller) (bool, error) {
 	c := r.c
 	switch {
-	case c.msg.held != nil:
+	case c.msg.partial != nil:
 		return true, nil
 	case c.msg.compressed:
 		return r.inflateMore(by)
 	}
-	for c.in.left == 0 {
+	for c.in.frame.remaining == 0 {
 		if c.in.frame.fin() {
 			return false, r.end()
 		}
@@ -236,25 +237,24 @@ func (r *MessageReader) more(by caller) (bool, error) {
 // inflateMore is more for a compressed message.
 func (r *MessageReader) inflateMore(by caller) (bool, error) {
 	m := &r.c.msg
-	for !m.inflated {
+	for m.inflation != inflationDone {
 		if err := r.c.inflateSome(by, inflateChunk); err != nil {
-			m.dropHeld()
+			m.dropPartial()
 			return false, r.keep(err)
 		}
-		if len(m.held.b) > 0 {
+		if len(m.partial.b) > 0 {
 			return true, nil
 		}
 	}
-	if m.held != nil {
-		m.dropHeld()
+	if m.partial != nil {
+		m.dropPartial()
 	}
 	return false, r.end()
 }
 
 // end ends the message, of which everything was read, and returns io.EOF.
 func (r *MessageReader) end() error {
-	r.c.msg.streaming = false
-	if err := r.c.finish(); err != nil {
+	if err := r.c.endMessage(); err != nil {
 		return r.keep(err)
 	}
 	r.err = io.EOF
@@ -297,15 +297,15 @@ const fragmentSize = 4 << 10
 // Writer begins a message of type t. ctx is for all calls of the writer, which
 // must be closed for other messages to go out.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	if t != Text && t != Binary {
 		return nil, errInvalidType
 	}
-	if err := c.takeSending(ctx); err != nil {
+	if err := c.lockSending(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.writable(); err != nil {
-		c.sending.give()
+	if err := c.writeRefusal(); err != nil {
+		c.send.lock.unlock()
 		return nil, err
 	}
 	return &MessageWriter{c: c, ctx: ctx, typ: t}, nil
@@ -321,21 +321,21 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if w.typ == Text && !w.c.cfg.SkipUTF8Check && !w.text.Accept(p) {
-		return 0, w.fail(errInvalidText)
+		return 0, w.giveUp(errInvalidText)
 	}
 	if w.pending != nil && len(w.pending.b)+len(p) > fragmentSize {
-		if err := w.emit(w.pending.b, 0, false); err != nil {
+		if _, err := w.emit(w.pending.b, 0); err != nil {
 			return 0, err
 		}
 		w.pending.b = w.pending.b[:0]
 	}
 	if len(p) >= fragmentSize {
-		if err := w.emit(p, 0, false); err != nil {
+		if _, err := w.emit(p, 0); err != nil {
 			return 0, err
 		}
 		return len(p), nil
 	}
-	w.pending = w.pending.grown(max(len(p), fragmentSize/4))
+	w.pending = w.pending.grow(max(len(p), fragmentSize/4))
 	w.pending.b = append(w.pending.b, p...)
 	return len(p), nil
 }
@@ -347,7 +347,7 @@ func (w *MessageWriter) WriteString(s string) (int, error) {
 
 // ReadFrom adds all that r has to the message.
 func (w *MessageWriter) ReadFrom(r io.Reader) (read int64, err error) {
-	chunk := borrow(4 * fragmentSize)
+	chunk := acquireBuffer(4 * fragmentSize)
 	defer chunk.free()
 	for {
 		n, err := r.Read(chunk.b[:cap(chunk.b)])
@@ -369,11 +369,19 @@ func (w *MessageWriter) Flush() error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.pending != nil && len(w.pending.b) > 0 {
-		if err := w.emit(w.pending.b, 0, true); err != nil {
-			return err
+	if w.pending == nil || len(w.pending.b) == 0 {
+		return nil
+	}
+	w.c.out.cork.on.Store(false)
+	held, err := w.emit(w.pending.b, 0)
+	if err != nil {
+		return err
+	}
+	w.pending.b = w.pending.b[:0]
+	if held {
+		if err := w.c.out.flushAll(w.ctx); err != nil {
+			return w.giveUp(w.c.writeError(w.ctx, err))
 		}
-		w.pending.b = w.pending.b[:0]
 	}
 	return nil
 }
@@ -387,42 +395,41 @@ func (w *MessageWriter) Close() error {
 		return w.err
 	}
 	if w.typ == Text && !w.text.Complete() && !w.c.cfg.SkipUTF8Check {
-		return w.fail(errInvalidText)
+		return w.giveUp(errInvalidText)
 	}
 	var rest []byte
 	if w.pending != nil {
 		rest = w.pending.b
 	}
-	if err := w.emit(rest, bitFIN, false); err != nil {
+	if _, err := w.emit(rest, bitFIN); err != nil {
 		return err
 	}
 	w.end(errWriterClosed)
 	return nil
 }
 
-// emit sends p as the next fragment. With now set it is not held.
-func (w *MessageWriter) emit(p []byte, fin byte, now bool) error {
+// emit sends p as the next fragment, which is the last one if fin is bitFIN and
+// not 0. held reports that it has been held back.
+func (w *MessageWriter) emit(p []byte, fin byte) (held bool, err error) {
 	e := w.encode(p, fin)
 	defer e.free()
-	if now {
-		w.c.out.hold.Store(false)
-	}
-	ticket, err := w.c.out.append(e.first, e.payload)
+	ticket, err := w.c.out.addData(e.byte0, e.payload)
 	if err == nil {
+		or := orWithdraw
+		if w.begun {
+			or = orLeave
+		}
 		var withdrawn bool
-		withdrawn, err = w.c.out.flush(w.ctx, ticket, !w.begun)
-		if withdrawn && e.first&bitRSV1 != 0 {
-			w.c.deflate.withdrawn(len(p), len(e.payload))
+		withdrawn, err = w.c.out.flush(w.ctx, ticket, or)
+		if withdrawn && e.byte0&bitRSV1 != 0 {
+			w.c.deflate.countWithdrawn(len(p), len(e.payload))
 		}
 		w.begun = w.begun || !withdrawn
 	}
-	if err == nil && now && ticket == nil {
-		err = w.c.out.flushAll(w.ctx, false)
-	}
 	if err != nil {
-		return w.fail(w.c.writeError(w.ctx, err))
+		return false, w.giveUp(w.c.writeError(w.ctx, err))
 	}
-	return nil
+	return ticket == nil, nil
 }
 
 // encode makes p the next fragment. A message that is compressed is so from its
@@ -431,9 +438,9 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	if !w.begun && fin != 0 {
 		return w.c.encode(outgoing{typ: w.typ, payload: p})
 	}
-	e := encoded{first: fin | byte(w.typ), payload: p}
+	e := encoded{byte0: fin | byte(w.typ), payload: p}
 	if w.begun {
-		e.first = fin | byte(opContinuation)
+		e.byte0 = fin | byte(opContinuation)
 	}
 	d := w.c.deflate
 	if d == nil {
@@ -442,22 +449,22 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	if !w.begun {
 		w.c.forgetDoubtful()
 	}
-	e.scratch = borrow(len(p))
+	e.scratch = acquireBuffer(len(p))
 	if fin != 0 {
 		e.scratch.b = d.compressor.AppendLast(e.scratch.b, p)
 	} else {
 		e.scratch.b = d.compressor.AppendPart(e.scratch.b, p)
 	}
-	d.sent(len(p), len(e.scratch.b))
+	d.countSent(len(p), len(e.scratch.b))
 	e.payload = e.scratch.b
 	if !w.begun {
-		e.first |= bitRSV1
+		e.byte0 |= bitRSV1
 	}
 	return e
 }
 
 // fail gives the message up. What has begun cannot be taken back.
-func (w *MessageWriter) fail(err error) error {
+func (w *MessageWriter) giveUp(err error) error {
 	const reason = "message was not completed"
 	if w.begun && mayClose(w.c.nc.Conn, CloseInternalError) == nil {
 		w.c.queueClose(CloseInternalError, reason, nil) // before others get the turn
@@ -475,5 +482,5 @@ func (w *MessageWriter) end(err error) {
 	w.err = err
 	w.pending.free()
 	w.pending = nil
-	w.c.sending.give()
+	w.c.send.lock.unlock()
 }

@@ -18,8 +18,8 @@ func tlsPair(t testing.TB, cfg *Config) (c, s *Conn) {
 	}
 	nc, ns := tcpPair(t)
 	tc, ts := tlsEnds(t, nc, ns)
-	c = newConn(tc, client, cfg.settled(), agreement{}, nil)
-	s = newConn(ts, server, cfg.settled(), agreement{}, nil)
+	c = newConn(tc, client, cfg.withDefaults(), agreement{}, nil)
+	s = newConn(ts, server, cfg.withDefaults(), agreement{}, nil)
 	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
 	return c, s
 }

@@ -22,10 +22,10 @@ type twinWrite func(c *Conn, ctx context.Context, p []byte) error
 // slowTwin is Write without what there is for little stack: writeFrame,
 // joinLocked and writeOwn. It takes the ways for which these are.
 func slowTwin(c *Conn, ctx context.Context, p []byte) error {
-	if err := c.takeSending(ctx); err != nil {
+	if err := c.lockSending(ctx); err != nil {
 		return err
 	}
-	held, err := c.out.post(bitFIN|byte(Binary), p)
+	held, err := c.out.postData(bitFIN|byte(Binary), p)
 	w := &c.out
 	w.mu.Lock()
 	var ticket *ticket
@@ -33,9 +33,9 @@ func slowTwin(c *Conn, ctx context.Context, p []byte) error {
 		ticket = w.queueLocked(ticketOf(w, len(p)))
 	}
 	w.mu.Unlock()
-	c.sending.give()
+	c.send.lock.unlock()
 	if err == nil {
-		_, err = w.flush(ctx, ticket, true)
+		_, err = w.flush(ctx, ticket, orWithdraw)
 	}
 	return c.writeError(ctx, err)
 }
@@ -43,8 +43,8 @@ func slowTwin(c *Conn, ctx context.Context, p []byte) error {
 // ticketOf returns the ticket of the frame that was appended last, with a
 // payload of n bytes. The caller holds w.mu.
 func ticketOf(w *frameWriter, n int) ticket {
-	size := headerSize(header{masked: w.masked, length: int64(n)}) + n
-	return ticket{start: w.appended - int64(size), end: w.appended, first: bitFIN | byte(Binary)}
+	size := headerSize(header{masked: w.mode.masked, length: int64(n)}) + n
+	return ticket{start: w.offsets.appended - int64(size), end: w.offsets.appended, byte0: bitFIN | byte(Binary)}
 }
 
 // generalTwin is Write by the way for messages that may be compressed.
@@ -64,8 +64,8 @@ type twinRun struct {
 func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 	far, near := tcpPair(t)
 	cfg := Config{PingInterval: -1, HoldReplies: time.Hour}
-	c := newConn(near, r, cfg.settled(), agreement{}, nil)
-	require.True(t, c.reading.try()) // nobody reads, which would let go what is held
+	c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
+	require.True(t, c.read.lock.tryLock()) // nobody reads, which would let go what is held
 	received := make(chan []byte)
 	go func() {
 		b, _ := io.ReadAll(far)
@@ -82,9 +82,9 @@ func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 		var err error
 		switch rnd.IntN(12) {
 		case 0:
-			err = c.out.control(opPing, p[:min(len(p), 125)])
+			err = c.out.addControl(opPing, p[:min(len(p), 125)])
 		case 1:
-			c.out.hold.Store(!c.out.hold.Load())
+			c.out.cork.on.Store(!c.out.cork.on.Load())
 		case 2:
 			err = c.Flush()
 		case 3:
@@ -97,7 +97,7 @@ func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 		for c.out.isBusy() {
 			runtime.Gosched() // with what goes on on its own
 		}
-		run.results = append(run.results, fmt.Sprintf("%d: %v, something is held: %v", n, twinError(err), c.out.heldSince != 0))
+		run.results = append(run.results, fmt.Sprintf("%d: %v, something is held: %v", n, twinError(err), c.out.cork.since != 0))
 	}
 	c.SetWriteDeadline(time.Time{})
 	require.NoError(t, c.Flush())

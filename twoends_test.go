@@ -139,8 +139,8 @@ func twoEnds(t *testing.T, does, answers []byte) {
 	covers(t, "G06", "G07", "G08", "X07", "Q.F10", "Q.H01", "Q.H03")
 	config := Config{WriteTimeout: 5 * time.Second, CloseTimeout: 2 * time.Second}
 	na, nb := faultnet.Pipe()
-	a := &end{t: t, name: "client", nc: na, sent: map[string]bool{}, conn: newConn(na, client, config.settled(), agreement{}, nil)}
-	b := &end{t: t, name: "server", nc: nb, sent: map[string]bool{}, conn: newConn(nb, server, config.settled(), agreement{}, nil)}
+	a := &end{t: t, name: "client", nc: na, sent: map[string]bool{}, conn: newConn(na, client, config.withDefaults(), agreement{}, nil)}
+	b := &end{t: t, name: "server", nc: nb, sent: map[string]bool{}, conn: newConn(nb, server, config.withDefaults(), agreement{}, nil)}
 	var reading, acting sync.WaitGroup
 	for _, run := range []struct {
 		end  *end

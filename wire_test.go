@@ -147,7 +147,7 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	}
 	e := &endpoint{
 		t:         t,
-		conn:      newConn(nc, s.role, s.config.settled(), agreedFor(s.role, s.config.Compression), s.early),
+		conn:      newConn(nc, s.role, s.config.withDefaults(), agreedFor(s.role, s.config.Compression), s.early),
 		ours:      ours,
 		peer:      peer,
 		readEnded: make(chan struct{}),
@@ -457,7 +457,7 @@ func (p *player) end(code CloseCode, failed bool) *CloseError {
 	ce := p.finish()
 	var pe *ProtocolError
 	told := code
-	if refusal := p.conn.closing.Load(); failed && refusal != nil {
+	if refusal := p.conn.life.refusal.Load(); failed && refusal != nil {
 		told = refusal.Code // what the peer was told before
 	}
 	if ce.Code != told || errors.As(ce, &pe) != failed {
@@ -594,7 +594,7 @@ func TestWireCut(t *testing.T) {
 		{"reset", func(e *endpoint) { e.peer.Reset() }, loopMessages},
 		{"silence", func(e *endpoint) {
 			e.conn.CloseNow()
-			<-e.conn.goneChan() // an end that is under way takes its time
+			<-e.conn.transportClosedChan() // an end that is under way takes its time
 		}, loopReadInto},
 	}
 	eachConversation(t, func(t *testing.T, c conversation, r role) {

@@ -7,9 +7,9 @@ import (
 
 // leaveLine takes t out of the line, unless it has been woken. Its bytes are
 // withdrawn unless they have begun to go out.
-func (w *frameWriter) leaveLine(t *ticket, revocable bool) (left, withdrawn bool) {
+func (w *frameWriter) cancelTicket(t *ticket, or otherwise) (left, withdrawn bool) {
 	for {
-		left, withdrawn, tried := w.tryLeave(t, revocable)
+		left, withdrawn, tried := w.tryCancelTicket(t, or)
 		if tried == nil {
 			return left, withdrawn
 		}
@@ -19,48 +19,48 @@ func (w *frameWriter) leaveLine(t *ticket, revocable bool) (left, withdrawn bool
 
 // tryLeave is leaveLine, but returns a channel if a call that does not block
 // must end before it is known whether bytes of t have begun to go out.
-func (w *frameWriter) tryLeave(t *ticket, revocable bool) (left, withdrawn bool, tried <-chan struct{}) {
+func (w *frameWriter) tryCancelTicket(t *ticket, or otherwise) (left, withdrawn bool, tried <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.flushing == nil {
+	if w.active == nil {
 		return false, false, nil
 	}
-	i := slices.Index(w.line, t)
+	i := slices.Index(w.active.queue, t)
 	if i < 0 {
 		return false, false, nil
 	}
-	if at := w.placeLocked(t); revocable && w.nc.raw != nil && at >= w.work.off && at < w.work.handed {
-		if w.tried == nil {
-			w.tried = make(chan struct{})
+	if at := w.workOffsetLocked(t); or == orWithdraw && w.nc.raw != nil && at >= w.active.work.off && at < w.active.work.handed {
+		if w.active.callDone == nil {
+			w.active.callDone = make(chan struct{})
 		}
-		return false, false, w.tried
+		return false, false, w.active.callDone
 	}
-	w.line = slices.Delete(w.line, i, i+1)
+	w.active.queue = slices.Delete(w.active.queue, i, i+1)
 	t.state = ticketDone
-	return true, revocable && w.takeBackLocked(t), nil
+	return true, or == orWithdraw && w.withdrawLocked(t), nil
 }
 
 // placeLocked returns where in the work the bytes of t begin, which is behind
 // its end if they are pending. The caller holds w.mu.
-func (w *frameWriter) placeLocked(t *ticket) int {
-	return w.work.dataStart + int(t.start-w.sent)
+func (w *frameWriter) workOffsetLocked(t *ticket) int {
+	return w.active.work.dataStart + int(t.start-w.offsets.sent)
 }
 
 // takeBackLocked removes the bytes of t, unless they have begun to go out or are
 // in the call under way. The caller holds w.mu.
-func (w *frameWriter) takeBackLocked(t *ticket) (withdrawn bool) {
+func (w *frameWriter) withdrawLocked(t *ticket) (withdrawn bool) {
 	size := int(t.end - t.start)
 	pending := t.start - w.pendingStartLocked()
-	at := w.placeLocked(t)
+	at := w.workOffsetLocked(t)
 	switch {
-	case size == 0, pending < 0 && at < w.work.handed:
+	case size == 0, pending < 0 && at < w.active.work.handed:
 		return false
 	case pending >= 0:
-		w.data = cutOut(w.data, int(pending), size)
+		w.pending.data = cutOut(w.pending.data, int(pending), size)
 	default:
-		w.work.head = cutOut(w.work.head, at, size)
+		w.active.work.head = cutOut(w.active.work.head, at, size)
 	}
-	w.forgetLocked(t)
+	w.closeGapLocked(t)
 	return true
 }
 
@@ -68,35 +68,35 @@ func (w *frameWriter) takeBackLocked(t *ticket) (withdrawn bool) {
 // The caller holds w.mu.
 func (w *frameWriter) pendingStartLocked() int64 {
 	n := 0
-	if w.data != nil {
-		n = len(w.data.b)
+	if w.pending.data != nil {
+		n = len(w.pending.data.b)
 	}
-	return w.appended - int64(n)
+	return w.offsets.appended - int64(n)
 }
 
 // forgetLocked takes the bytes of t, which were cut out, from the data stream
 // and from the statistics. Some may have waited for nothing else. The caller
 // holds w.mu.
-func (w *frameWriter) forgetLocked(t *ticket) {
+func (w *frameWriter) closeGapLocked(t *ticket) {
 	size := t.end - t.start
-	w.appended -= size
-	for _, later := range w.line {
+	w.offsets.appended -= size
+	for _, later := range w.active.queue {
 		if later.start >= t.end {
 			later.start -= size
 			later.end -= size
 		}
 	}
 	switch {
-	case w.doubt == t.start+1:
-		w.doubt = math.MaxInt64
-	case w.doubt > t.end && w.doubt != math.MaxInt64:
-		w.doubt -= size
+	case w.offsets.doubtful == t.start+1:
+		w.offsets.doubtful = math.MaxInt64
+	case w.offsets.doubtful > t.end && w.offsets.doubtful != math.MaxInt64:
+		w.offsets.doubtful -= size
 	}
-	w.frames--
-	if t.first&bitFIN != 0 {
-		w.messages--
+	w.counts.frames--
+	if t.byte0&bitFIN != 0 {
+		w.counts.messages--
 	}
-	w.line = slices.DeleteFunc(w.line, w.wakeLocked)
+	w.active.queue = slices.DeleteFunc(w.active.queue, w.wakeLocked)
 }
 
 // mayRefer reports whether the next message may refer to those that were
@@ -105,9 +105,9 @@ func (w *frameWriter) forgetLocked(t *ticket) {
 func (w *frameWriter) mayRefer() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	doubt := w.doubt
-	w.doubt = 0
-	return doubt == 0 || w.outLocked() >= doubt
+	doubt := w.offsets.doubtful
+	w.offsets.doubtful = 0
+	return doubt == 0 || w.sentToLocked() >= doubt
 }
 
 // cutOut removes up to n bytes at the given place from b. A buffer without
@@ -124,14 +124,14 @@ func cutOut(b *buffer, at, n int) *buffer {
 // giveUpLocked withdraws the bytes of t, whose owner was the flusher. If they
 // have begun to go out, they become independent of memory that was lent. The
 // caller holds w.mu.
-func (w *frameWriter) giveUpLocked(t *ticket, revocable bool) (withdrawn bool) {
-	external := w.work.external // which is of t, if it is of anybody
-	w.work.external = nil
-	if revocable && w.takeBackLocked(t) {
+func (w *frameWriter) giveUpLocked(t *ticket, or otherwise) (withdrawn bool) {
+	external := w.active.work.external // which is of t, if it is of anybody
+	w.active.work.external = nil
+	if or == orWithdraw && w.withdrawLocked(t) {
 		w.retireLocked()
 		return true
 	}
-	w.work.external = external
-	w.work.takeOver()
+	w.active.work.external = external
+	w.active.work.takeOver()
 	return false
 }

@@ -200,7 +200,7 @@ func (w *withdrawal) until(t *testing.T, what string, state func(w *frameWriter)
 	t.Helper()
 	for began := time.Now(); ; runtime.Gosched() {
 		w.c.out.mu.Lock()
-		reached := w.c.out.flushing != nil && state(&w.c.out)
+		reached := w.c.out.active != nil && state(&w.c.out)
 		w.c.out.mu.Unlock()
 		if reached {
 			return
@@ -214,8 +214,8 @@ func (w *withdrawal) inLine(t *testing.T, n int) {
 	t.Helper()
 	w.until(t, "it is not in the line", func(out *frameWriter) bool {
 		frames := 0
-		for _, t := range out.line {
-			if t.first != 0 {
+		for _, t := range out.active.queue {
+			if t.byte0 != 0 {
 				frames++
 			}
 		}
@@ -239,22 +239,22 @@ var withdrawnPlaces = []struct {
 		func(t *testing.T, w *withdrawal) {
 			w.send(t, block(200))
 			w.send(t, block(w.net.room+5000))
-			w.until(t, "the next is not behind it", func(out *frameWriter) bool { return len(out.line) == 1 })
+			w.until(t, "the next is not behind it", func(out *frameWriter) bool { return len(out.active.queue) == 1 })
 		},
 		func(t *testing.T, w *withdrawal) {
-			w.inLine(t, 1+b2i(w.net.room > lendAbove)) // a large one waits as a frame
+			w.inLine(t, 1+b2i(w.net.room > inPlaceFrom)) // a large one waits as a frame
 			frame := headerSize(header{length: 200, masked: w.peer == server}) + 200
 			w.early = w.net.let(t, frame+10)
 			w.until(t, "it is not loaded", func(out *frameWriter) bool {
-				last := out.line[len(out.line)-1]
-				return last.first != 0 && out.work.head != nil && last.start < out.pendingStartLocked() && out.work.handed > 0
+				last := out.active.queue[len(out.active.queue)-1]
+				return last.byte0 != 0 && out.active.work.head != nil && last.start < out.pendingStartLocked() && out.active.work.handed > 0
 			})
 		},
 	},
 	{"flusher", true,
-		func(t *testing.T, w *withdrawal) { require.NoError(t, w.c.out.control(opPong, []byte("first"))) },
+		func(t *testing.T, w *withdrawal) { require.NoError(t, w.c.out.addControl(opPong, []byte("first"))) },
 		func(t *testing.T, w *withdrawal) {
-			w.until(t, "it does not flush", func(out *frameWriter) bool { return out.busy && out.own.flusher })
+			w.until(t, "it does not flush", func(out *frameWriter) bool { return out.busy && out.active.ownTicket.flusher })
 		},
 	},
 }
@@ -291,10 +291,10 @@ func TestWithdrawnWrites(t *testing.T) {
 // newWithdrawal returns a run on a network.
 func newWithdrawal(t *testing.T, f *fullNetwork, r role, compression *Compression) *withdrawal {
 	cfg := Config{PingInterval: -1, MaxMessageSize: -1, MaxQueuedBytes: 1 << 20, Compression: compression}
-	c := newConn(f.near, r, cfg.settled(), agreedFor(r, cfg.Compression), nil)
+	c := newConn(f.near, r, cfg.withDefaults(), agreedFor(r, cfg.Compression), nil)
 	t.Cleanup(func() { c.CloseNow(); f.far.Close() })
 	if c.nc.raw == nil {
-		require.Eventually(t, func() bool { return c.guardReads().canKick() && c.in.parked.Load() != 0 },
+		require.Eventually(t, func() bool { return c.readDeadlines().canPreempt() && c.in.waitingSince.Load() != 0 },
 			20*time.Second, time.Millisecond, "the stand-in, which flushes before, does not wait")
 	}
 	return &withdrawal{net: f, c: c, cfg: cfg, peer: client + server - r}
@@ -321,7 +321,7 @@ func (w *withdrawal) withdraw(t *testing.T, way withdrawnWrite, by string, place
 // check writes more, and compares what the peer gets.
 func (w *withdrawal) check(t *testing.T) {
 	w.net.open(t)
-	peer := newConn(w.net.far, w.peer, w.cfg.settled(), agreedFor(w.peer, w.cfg.Compression), w.early)
+	peer := newConn(w.net.far, w.peer, w.cfg.withDefaults(), agreedFor(w.peer, w.cfg.Compression), w.early)
 	defer peer.CloseNow()
 	ended := make(chan error, 1)
 	for i := range 2 * len(withdrawnWrites) {
@@ -409,7 +409,7 @@ func (w *withdrawal) waitInLine(t *testing.T, rnd *rand.Rand) []waitingCall {
 // expect reads all that comes and compares those messages that are numbered.
 func (w *withdrawal) expect(t *testing.T, want []string) {
 	w.net.open(t)
-	peer := newConn(w.net.far, w.peer, w.cfg.settled(), agreedFor(w.peer, w.cfg.Compression), nil)
+	peer := newConn(w.net.far, w.peer, w.cfg.withDefaults(), agreedFor(w.peer, w.cfg.Compression), nil)
 	defer peer.CloseNow()
 	go func() {
 		if err := w.c.WritePlain(context.Background(), Text, []byte(block(40<<10))); err != nil {
@@ -438,30 +438,30 @@ func TestWithdrawnDuringCall(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		w := newWithdrawal(t, fullUnix(t), server, nil)
 		out := &w.c.out
-		require.NoError(t, out.control(opPong, []byte("before")))
-		require.True(t, out.claim())
-		out.advance(0)
+		require.NoError(t, out.addControl(opPong, []byte("before")))
+		require.True(t, out.claimFlush())
+		out.noteWritten(0)
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 1)
 		go func() { errs <- w.c.WriteString(ctx, "given up") }()
 		w.inLine(t, 1)
 		out.mu.Lock()
-		size := out.work.size()
-		out.work.head.b = append(out.work.head.b, out.data.b...) // as if it was loaded as well
-		out.data.free()
-		out.data = nil
-		out.handLocked()
+		size := out.active.work.size()
+		out.active.work.head.b = append(out.active.work.head.b, out.pending.data.b...) // as if it was loaded as well
+		out.pending.data.free()
+		out.pending.data = nil
+		out.handOverLocked()
 		out.mu.Unlock()
 		cancel()
-		w.until(t, "it does not wait", func(out *frameWriter) bool { return out.tried != nil })
+		w.until(t, "it does not wait", func(out *frameWriter) bool { return out.active.callDone != nil })
 		require.Empty(t, errs)
 		if taken {
 			size++
 		}
-		out.advance(size)
+		out.noteWritten(size)
 		require.Equal(t, context.Canceled, <-errs)
 		require.EqualValues(t, b2i(taken), w.c.Stats().MessagesOut)
-		go out.finishWork()
+		go out.flushDetached()
 	}
 }
 
@@ -473,24 +473,24 @@ func TestTimeoutRestartsOnSocket(t *testing.T) {
 		w := newWithdrawal(t, fullUnix(t), r, nil)
 		limit := func(after uint64) (at instant) {
 			w.until(t, "it does not wait", func(out *frameWriter) bool {
-				g := out.guard.ifMade()
-				if g == nil || out.left() <= after {
+				g := out.deadlines.load()
+				if g == nil || out.written() <= after {
 					return false
 				}
 				g.mu.Lock()
 				defer g.mu.Unlock()
-				at = g.limit
-				return g.armed
+				at = g.call.limit
+				return g.call.armed
 			})
 			return at
 		}
-		require.NoError(t, w.c.out.control(opPong, nil)) // something leaves first
+		require.NoError(t, w.c.out.addControl(opPong, nil)) // something leaves first
 		go w.c.Write(context.Background(), Binary, make([]byte, 4<<20))
 		w.net.let(t, 300<<10)
 		for range 5 {
 			before := limit(0)
 			w.net.let(t, 300<<10)
-			left := w.c.out.left()
+			left := w.c.out.written()
 			w.net.let(t, 300<<10)
 			require.Greater(t, limit(left), before)
 		}
@@ -503,7 +503,7 @@ func TestContextIsKept(t *testing.T) {
 	ways := map[string]func(c *Conn, p []byte) error{
 		"Write": func(c *Conn, p []byte) error { return c.Write(context.Background(), Binary, p) },
 		"held": func(c *Conn, p []byte) error {
-			c.out.hold.Store(true)
+			c.out.cork.on.Store(true)
 			return c.Write(context.Background(), Binary, p)
 		},
 		"Send": func(c *Conn, p []byte) error { return c.Send(Binary, p) },
@@ -512,7 +512,7 @@ func TestContextIsKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := Config{PingInterval: -1, HoldReplies: time.Hour, MaxQueuedBytes: 1 << 20, Compression: &Compression{}}
 			nc, ns := tcpPair(t)
-			c := newConn(ns, server, cfg.settled(), agreedFor(server, cfg.Compression), nil)
+			c := newConn(ns, server, cfg.withDefaults(), agreedFor(server, cfg.Compression), nil)
 			defer c.CloseNow()
 			go io.Copy(io.Discard, nc)
 			p := []byte(block(500))

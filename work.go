@@ -49,50 +49,58 @@ func (k *work) span(final *buffer) int64 {
 	return int64(n)
 }
 
+// A writeResult is what a write came to.
+type writeResult struct {
+	n           int   // bytes that noteWritten has still to be told of
+	interrupted bool  // err is the caller's, not the network's
+	err         error // os.ErrDeadlineExceeded, the context's, or what broke the net.Conn
+}
+
 // push writes the work until the bytes of t are out, or all of it if t is nil.
-// n bytes are still to be entered. interrupted means that the error is the
-// caller's, not the network's. If t is nil or the connection's own, nobody's
-// deadline applies but the timeout, which begins anew whenever bytes have left.
-func (w *frameWriter) push(ctx context.Context, t *ticket) (n int, interrupted bool, err error) {
-	start, before := w.traceStart(), w.left()
-	defer func() { w.traceFlush(start, int(w.left()-before)+n, err) }()
-	if err = w.wrote; err == nil && w.nc.raw != nil && w.work.external == nil {
-		size := w.work.handed - w.work.off
-		if n, err = w.tryWrite(); err != nil || n == size {
-			return n, false, err
+// If t is nil or internal, no deadline applies but Config.WriteTimeout, which
+// begins anew whenever bytes have left.
+func (w *frameWriter) push(ctx context.Context, t *ticket) (r writeResult) {
+	start, before := w.traceStart(), w.written()
+	defer func() { w.traceFlush(start, int(w.written()-before)+r.n, r.err) }()
+	if r.err = w.active.raw.err; r.err == nil && w.nc.raw != nil && w.active.work.external == nil {
+		size := w.active.work.handed - w.active.work.off
+		if r.n, r.err = w.tryWrite(); r.err != nil || r.n == size {
+			return r
 		}
-		w.advance(n)
+		w.noteWritten(r.n)
+		r.n = 0
 	}
-	for err == nil && !w.isPushed(t) {
-		interrupted, err = w.pushSome(ctx, t == nil || t.ours)
+	for r.err == nil && !w.isPushed(t) {
+		r.interrupted, r.err = w.pushSome(ctx, t)
 	}
-	return 0, interrupted, err
+	return r
 }
 
 // isPushed reports whether push is over.
 func (w *frameWriter) isPushed(t *ticket) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.work.off == w.work.size() || t != nil && w.reachedLocked(t)
+	return w.active.work.off == w.active.work.size() || t != nil && w.isSentLocked(t)
 }
 
 // pushSome writes some of the work, and waits until it is taken.
-func (w *frameWriter) pushSome(ctx context.Context, own bool) (interrupted bool, err error) {
+func (w *frameWriter) pushSome(ctx context.Context, t *ticket) (interrupted bool, err error) {
 	var yield func() bool
-	if own {
-		yield = never
+	internal := t == nil || t.internal
+	if internal {
+		yield = neverYield
 	}
-	limit := w.limit()
-	if err := w.guardWrites().arm(ctx, limit, yield); err != nil {
+	limit := w.writeLimit()
+	if err := w.writeDeadlines().arm(ctx, limit, yield); err != nil {
 		return err == ctx.Err() || err == os.ErrDeadlineExceeded, err
 	}
 	err = w.writeSome()
-	fired := w.guard.ifMade().disarm()
-	bare := fired && w.guard.ifMade().emulates()
+	fired := w.deadlines.load().disarm()
+	bare := fired && w.deadlines.load().emulated()
 	if err == nil {
 		return false, nil
 	}
-	if broken := w.guard.ifMade().whyBroken(); broken != nil {
+	if broken := w.deadlines.load().whyBroken(); broken != nil {
 		return false, broken
 	}
 	if !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -104,12 +112,12 @@ func (w *frameWriter) pushSome(ctx context.Context, own bool) (interrupted bool,
 		return false, nil
 	case late && !(fired && ctx.Err() != nil):
 		return false, &writeTimeout{w.cfg.WriteTimeout, err}
-	case w.fragile || bare:
+	case w.mode.breaks || bare:
 		return false, interruption(ctx, err)
 	case fired:
 		return true, ctx.Err()
 	}
-	return !own, err
+	return !internal, err
 }
 
 // interruption returns why a call was interrupted that ended with err, on a
@@ -148,42 +156,42 @@ func (e *writeTimeout) Timeout() bool { return true }
 func (e *writeTimeout) Temporary() bool { return false }
 
 // limit returns when a write that begins now has taken too long; 0 is never.
-func (w *frameWriter) limit() instant {
-	if w.cfg.WriteTimeout <= 0 || w.patient && w.cfg.PingInterval > 0 {
+func (w *frameWriter) writeLimit() instant {
+	if w.cfg.WriteTimeout <= 0 || w.mode.patient && w.cfg.PingInterval > 0 {
 		return 0
 	}
 	return now().add(w.cfg.WriteTimeout)
 }
 
 // never is the yield function of calls that nothing interrupts.
-func never() bool { return false }
+func neverYield() bool { return false }
 
 // tryWrite writes what the socket takes of the work, which was handed over,
 // without waiting.
 func (w *frameWriter) tryWrite() (int, error) {
-	w.written, w.wrote = 0, nil
+	w.active.raw.written, w.active.raw.err = 0, nil
 	err := w.nc.raw.Write(w.onWritable)
 	switch {
 	case err == nil:
-		return w.written, w.wrote
+		return w.active.raw.written, w.active.raw.err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return w.written, nil
+		return w.active.raw.written, nil
 	}
-	return w.written, err
+	return w.active.raw.written, err
 }
 
 // hand returns up to limit bytes of the work, which belong to a call from now
 // until advance is told how many of them it took. There are none when the work
 // is complete.
-func (w *frameWriter) hand(limit int) []byte {
+func (w *frameWriter) handOver(limit int) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.work.off == w.work.size() {
+	if w.active.work.off == w.active.work.size() {
 		return nil
 	}
-	p := w.work.rest()
+	p := w.active.work.rest()
 	p = p[:min(len(p), limit)]
-	w.work.handed = w.work.off + len(p)
+	w.active.work.handed = w.active.work.off + len(p)
 	return p
 }
 
@@ -199,27 +207,27 @@ const (
 // writeSome writes some of the work: what the socket takes once it takes
 // something, or one piece.
 func (w *frameWriter) writeSome() error {
-	if w.nc.raw != nil && (w.work.external == nil || w.work.off >= len(w.work.head.b)) {
-		w.written, w.wrote, w.await = 0, nil, true
+	if w.nc.raw != nil && (w.active.work.external == nil || w.active.work.off >= len(w.active.work.head.b)) {
+		w.active.raw.written, w.active.raw.err, w.active.raw.wait = 0, nil, true
 		err := w.nc.raw.Write(w.onWritable)
-		w.await = false
+		w.active.raw.wait = false
 		if err == nil {
-			err = w.wrote
+			err = w.active.raw.err
 		}
 		return err
 	}
-	p := w.hand(w.pieceSize())
+	p := w.handOver(w.pieceSize())
 	if p == nil {
 		return nil
 	}
 	var n int
 	var err error
 	if w.nc.raw != nil {
-		n, err = w.vector.write(w.nc.Conn, p, w.work.external[:min(len(w.work.external), maxVectorPiece)])
+		n, err = w.active.vector.write(w.nc.Conn, p, w.active.work.external[:min(len(w.active.work.external), maxVectorPiece)])
 	} else {
 		n, err = writeConn(w.nc, p)
 	}
-	w.advance(n)
+	w.noteWritten(n)
 	return err
 }
 
@@ -230,14 +238,14 @@ func (w *frameWriter) pieceSize() int {
 	switch {
 	case w.nc.raw != nil:
 		return math.MaxInt // of what goes before a payload; nobody else waits
-	case w.fragile:
+	case w.mode.breaks:
 		return maxRecord
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, t := range w.line {
-		if at := w.placeLocked(t); t.end > t.start && at > w.work.off {
-			return min(at-w.work.off, maxPiece)
+	for _, t := range w.active.queue {
+		if at := w.workOffsetLocked(t); t.end > t.start && at > w.active.work.off {
+			return min(at-w.active.work.off, maxPiece)
 		}
 	}
 	return maxPiece
@@ -247,13 +255,13 @@ func (w *frameWriter) pieceSize() int {
 // something of the work. It reports whether the wait is over. While it waits
 // nothing is handed over, so that frames can be withdrawn.
 func (w *frameWriter) writeReady(fd uintptr) bool {
-	p := w.hand(math.MaxInt)
+	p := w.handOver(math.MaxInt)
 	if p == nil {
 		return true
 	}
-	w.written, w.wrote = writeOnce(fd, p)
-	w.advance(w.written)
-	return w.written > 0 || w.wrote != nil
+	w.active.raw.written, w.active.raw.err = writeOnce(fd, p)
+	w.noteWritten(w.active.raw.written)
+	return w.active.raw.written > 0 || w.active.raw.err != nil
 }
 
 // A vector is memory for writing two slices in one system call.
@@ -293,7 +301,7 @@ func (k *work) takeOver() {
 	if k.external == nil {
 		return
 	}
-	k.head = k.head.grown(len(k.external))
+	k.head = k.head.grow(len(k.external))
 	k.head.b = append(k.head.b, k.external...)
 	k.external = nil
 }

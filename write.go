@@ -36,7 +36,7 @@ type outgoing struct {
 
 // An encoded message is the frame that it becomes.
 type encoded struct {
-	first   byte
+	byte0   byte
 	payload []byte
 	scratch *buffer // holds payload, unless that is the application's
 }
@@ -48,7 +48,7 @@ func (e encoded) free() { e.scratch.free() }
 // enters the compressor's window: it must be appended before any other message
 // is encoded. The caller has the sending turn.
 func (c *Conn) encode(m outgoing) encoded {
-	e := encoded{first: bitFIN | byte(m.typ), payload: m.payload}
+	e := encoded{byte0: bitFIN | byte(m.typ), payload: m.payload}
 	d := c.deflate
 	if d == nil || m.plain || len(m.payload) < d.threshold {
 		return e
@@ -60,16 +60,16 @@ func (c *Conn) encode(m outgoing) encoded {
 			return e
 		}
 		d.compressor.Remember(m.payload)
-		d.sent(len(m.payload), len(p))
+		d.countSent(len(m.payload), len(p))
 		e.payload = p
 	} else {
-		e.scratch = borrow(len(m.payload))
+		e.scratch = acquireBuffer(len(m.payload))
 		if !d.compress(e.scratch, m.payload) {
 			return e
 		}
 		e.payload = e.scratch.b
 	}
-	e.first |= bitRSV1
+	e.byte0 |= bitRSV1
 	return e
 }
 
@@ -85,7 +85,7 @@ func (c *Conn) forgetDoubtful() {
 // Write sends p as one message. It returns when the message is on the network,
 // or is held because more input waits. p is not kept and not changed.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
@@ -98,16 +98,16 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 // writeFrame is write for a message that is sent as it is, on little stack: a
 // goroutine whose stack has grown keeps it while its connection is idle.
 func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
-	if err := c.takeSending(ctx); err != nil {
+	if err := c.lockSending(ctx); err != nil {
 		return err
 	}
-	ticket, err := c.out.append(first, p)
-	c.sending.give()
+	ticket, err := c.out.addData(first, p)
+	c.send.lock.unlock()
 	if err == nil {
-		if ticket == nil || c.out.writeOwn(ticket) {
+		if ticket == nil || c.out.flushAlone(ticket) {
 			return nil
 		}
-		_, err = c.out.flush(ctx, ticket, true)
+		_, err = c.out.flush(ctx, ticket, orWithdraw)
 	}
 	return c.writeError(ctx, err)
 }
@@ -123,7 +123,7 @@ func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error 
 // a secret beside text that others choose: the length of the two compressed
 // together tells about the secret (RFC 7692, Section 8).
 func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
-	ctx = c.bounding(ctx)
+	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
@@ -136,8 +136,8 @@ func (c *Conn) write(ctx context.Context, m outgoing) error {
 	defer e.free()
 	if err == nil {
 		var withdrawn bool
-		if withdrawn, err = c.out.flush(ctx, ticket, true); withdrawn && e.first&bitRSV1 != 0 {
-			c.deflate.withdrawn(len(m.payload), len(e.payload))
+		if withdrawn, err = c.out.flush(ctx, ticket, orWithdraw); withdrawn && e.byte0&bitRSV1 != 0 {
+			c.deflate.countWithdrawn(len(m.payload), len(e.payload))
 		}
 	}
 	return c.writeError(ctx, err)
@@ -146,12 +146,12 @@ func (c *Conn) write(ctx context.Context, m outgoing) error {
 // appendMessage waits for its turn and appends m as one frame, whose ticket
 // must be flushed before the frame is freed.
 func (c *Conn) appendMessage(ctx context.Context, m outgoing) (encoded, *ticket, error) {
-	if err := c.takeSending(ctx); err != nil {
+	if err := c.lockSending(ctx); err != nil {
 		return encoded{}, nil, err
 	}
-	defer c.sending.give()
+	defer c.send.lock.unlock()
 	e := c.encode(m)
-	ticket, err := c.out.append(e.first, e.payload)
+	ticket, err := c.out.addData(e.byte0, e.payload)
 	return e, ticket, err
 }
 
@@ -161,18 +161,18 @@ func (c *Conn) WriteString(ctx context.Context, s string) error {
 }
 
 // takeSending waits for the right to append data frames.
-func (c *Conn) takeSending(ctx context.Context) error {
+func (c *Conn) lockSending(ctx context.Context) error {
 	if ctx.Done() != nil {
-		if err := c.over(ctx); err != nil {
+		if err := c.contextError(ctx); err != nil {
 			return err
 		}
 	}
-	if !c.sending.try() {
-		if err := c.awaitTurn(ctx, &c.sending, c.out.guardWrites()); err != nil {
+	if !c.send.lock.tryLock() {
+		if err := c.awaitLock(ctx, &c.send.lock, c.out.writeDeadlines()); err != nil {
 			return err
 		}
 	}
-	if c.queue.Load().waits() {
+	if c.send.queue.Load().hasMessages() {
 		if messages, bytes := c.appendQueued(math.MaxInt); messages > 0 {
 			go c.awaitQueued(messages, bytes)
 		}
@@ -186,7 +186,7 @@ func (c *Conn) Flush() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	return c.writeError(context.Background(), c.out.flushAll(context.Background(), false))
+	return c.writeError(context.Background(), c.out.flushAll(context.Background()))
 }
 
 // writeFailed is told of errors of the network that no writer waits for.
@@ -208,14 +208,14 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	}
 	switch {
 	case err == errEnding:
-		return c.awaitEnd(caller{ctx: ctx, own: true})
+		return c.awaitEnd(caller{ctx: ctx, internal: true})
 	case asCloseError(err) != nil:
-		return c.writable()
+		return c.writeRefusal()
 	case ctx.Err() != nil && err == ctx.Err():
-		return c.over(ctx)
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.alive():
+		return c.contextError(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.isAlive():
 		return os.ErrDeadlineExceeded
-	case !c.out.alive():
+	case !c.out.isAlive():
 		return c.fail(err)
 	default:
 		return err

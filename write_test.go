@@ -23,14 +23,14 @@ func memPair(t testing.TB, r role, cfg *Config) (*Conn, *faultnet.Conn) {
 		cfg = &Config{PingInterval: -1}
 	}
 	near, far := faultnet.Pipe()
-	c := newConn(near, r, cfg.settled(), agreement{}, nil)
+	c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
 	t.Cleanup(func() { c.CloseNow(); far.Close() })
 	return c, far
 }
 
 // clientFrame returns a frame as a client sends it.
 func clientFrame(first byte, payload string) []byte {
-	return appendFrame(nil, header{first: first, masked: true, key: 0x04030201, length: int64(len(payload))}, []byte(payload)).b
+	return appendFrame(nil, header{byte0: first, masked: true, key: 0x04030201, length: int64(len(payload))}, []byte(payload)).b
 }
 
 // readFrames parses all frames that r has until it ends.
@@ -108,7 +108,7 @@ func TestHeldRepliesLeave(t *testing.T) {
 				break
 			}
 		},
-		"full": func(c *Conn) { c.Write(context.Background(), Binary, make([]byte, maxHeld)) },
+		"full": func(c *Conn) { c.Write(context.Background(), Binary, make([]byte, maxCorked)) },
 		"read that waits": func(c *Conn) {
 			for range 3 {
 				go c.Read(context.Background())
@@ -136,7 +136,7 @@ func TestHeldRepliesLeave(t *testing.T) {
 
 func TestPipelinedRepliesShareWrites(t *testing.T) {
 	nc, ns := tcpPair(t)
-	s := newConn(ns, server, (&Config{HoldReplies: time.Hour}).settled(), agreement{}, nil)
+	s := newConn(ns, server, (&Config{HoldReplies: time.Hour}).withDefaults(), agreement{}, nil)
 	defer s.CloseNow()
 	const batch, rounds = 16, 50
 	done := make(chan error, 1)
@@ -182,7 +182,7 @@ func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
 
 func TestWriteThatHasBegunIsFinished(t *testing.T) {
 	covers(t, "Q.G03", "Q.G04", "K03")
-	for _, size := range []int{5, 1000, lendAbove + 5} {
+	for _, size := range []int{5, 1000, inPlaceFrom + 5} {
 		for _, r := range []role{server, client} {
 			for window := range 7 {
 				synctest.Test(t, func(t *testing.T) {
@@ -370,7 +370,7 @@ func TestShortAndFailingWrites(t *testing.T) {
 	for n := range 8 {
 		for _, err := range []error{broken, nil} {
 			near, far := faultnet.Pipe()
-			c := newConn(faultnet.ShortWrite(near, n, err), server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			c := newConn(faultnet.ShortWrite(near, n, err), server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 			got := c.Write(t.Context(), Text, []byte("hello"))
 			if n == 7 {
 				require.NoError(t, got)
@@ -392,7 +392,7 @@ func TestShortAndFailingWrites(t *testing.T) {
 func TestRepliesAreHeldForMessageThatIsBegun(t *testing.T) {
 	nc, ns := tcpPair(t)
 	cfg := Config{PingInterval: -1, ReadBufferSize: 4 << 10, HoldReplies: time.Hour}
-	s := newConn(ns, server, cfg.settled(), agreement{}, nil)
+	s := newConn(ns, server, cfg.withDefaults(), agreement{}, nil)
 	defer s.CloseNow()
 	frame := clientFrame(0x82, string(ramp(3000)))
 	nc.Write(bytes.Repeat(frame, 2))
@@ -437,7 +437,7 @@ func TestFlushBehindAWithdrawnWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, ns := net.Pipe()
 		defer nc.Close()
-		s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		s := newConn(ns, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		defer s.CloseNow()
 		ctx, cancel := context.WithCancel(t.Context())
 		wrote := make(chan error, 1)

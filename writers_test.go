@@ -50,7 +50,7 @@ func TestCloseFrameUnderExpiredWriteDeadline(t *testing.T) {
 		})
 		t.Run(tt.name+" over TCP", func(t *testing.T) {
 			nc, ns := tcpPair(t)
-			s := newConn(ns, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+			s := newConn(ns, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 			defer s.CloseNow()
 			require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Second)))
 			nc.Write(tt.sent)
@@ -100,7 +100,7 @@ func TestLineOfClosedConnection(t *testing.T) {
 			<-release
 			return len(p), nil
 		})
-		c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+		c := newConn(nc, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		errs := make(chan error, 2)
 		for range 2 {
 			go func() { errs <- c.Write(context.Background(), Text, []byte("text")) }()
@@ -206,7 +206,7 @@ func TestContextOfWriteAfterPeerClosed(t *testing.T) {
 func TestWriteOnClosedPipe(t *testing.T) {
 	covers(t, "X18", "Q.G07")
 	near, far := net.Pipe()
-	c := newConn(near, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+	c := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	far.Close()
 	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("x")), CloseAbnormal)
@@ -253,7 +253,7 @@ func TestConnWithoutDeadlines(t *testing.T) {
 				near, far := faultnet.Pipe()
 				defer far.Close()
 				nc := &noDeadlines{Conn: near}
-				c := newConn(nc, server, (&Config{PingInterval: -1}).settled(), agreement{}, nil)
+				c := newConn(nc, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 				defer c.CloseNow()
 				use(t, c)
 				require.LessOrEqual(t, nc.asked.Load(), int32(mostDeadlines))
@@ -289,7 +289,7 @@ func overTLS(t *testing.T, cfg Config, f func(t *testing.T, s *Conn, peer *tls.C
 		near, far := faultnet.Pipe()
 		peer, ns := tlsEnds(t, far, near)
 		cfg.PingInterval = -1
-		s := newConn(ns, server, cfg.settled(), agreement{}, nil)
+		s := newConn(ns, server, cfg.withDefaults(), agreement{}, nil)
 		defer far.Close()
 		defer s.CloseNow()
 		f(t, s, peer, far)

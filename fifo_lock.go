@@ -9,35 +9,35 @@ import (
 // in the order they came, can give up, and wait on a channel, so that
 // testing/synctest sees them as blocked. Unlike a channel of one slot it costs
 // no memory while nobody waits. The zero value is free.
-type turn struct {
+type fifoLock struct {
 	state atomic.Int32 // turnFree, turnTaken, or turnAwaited
 	mu    sync.Mutex
-	last  *waiter // who came last; its next is who came first. Nil: nobody waits
+	tail  *lockWaiter // who came last; its next is who came first. Nil: nobody waits
 }
 
 // A waiter waits for a turn, in a ring of all who do.
-type waiter struct {
+type lockWaiter struct {
 	granted chan struct{} // closed to hand the turn over
-	next    *waiter
+	next    *lockWaiter
 }
 
 // States of a turn.
 const (
-	turnFree    = iota
-	turnTaken   // nobody waits
-	turnAwaited // give must look for waiters
+	lockFree      = iota
+	lockHeld      // nobody waits
+	lockContended // give must look for waiters
 )
 
 // try takes the turn if it is free.
-func (t *turn) try() bool { return t.state.CompareAndSwap(turnFree, turnTaken) }
+func (t *fifoLock) tryLock() bool { return t.state.CompareAndSwap(lockFree, lockHeld) }
 
 // taken reports whether somebody has the turn.
-func (t *turn) taken() bool { return t.state.Load() != turnFree }
+func (t *fifoLock) isLocked() bool { return t.state.Load() != lockFree }
 
 // take waits for the turn. It reports false, without the turn, when either
 // channel is closed first; a nil channel never is.
-func (t *turn) take(done, ended <-chan struct{}) bool {
-	w := t.enqueue()
+func (t *fifoLock) lock(done, ended <-chan struct{}) bool {
+	w := t.lockOrEnqueue()
 	if w == nil {
 		return true
 	}
@@ -47,73 +47,73 @@ func (t *turn) take(done, ended <-chan struct{}) bool {
 	case <-done:
 	case <-ended:
 	}
-	return t.leave(w)
+	return t.cancelWait(w)
 }
 
 // enqueue joins those who wait, or takes the turn at once and returns nil.
-func (t *turn) enqueue() *waiter {
+func (t *fifoLock) lockOrEnqueue() *lockWaiter {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state.Swap(turnAwaited) == turnFree {
-		if t.last == nil {
-			t.state.Store(turnTaken)
+	if t.state.Swap(lockContended) == lockFree {
+		if t.tail == nil {
+			t.state.Store(lockHeld)
 		}
 		return nil
 	}
-	w := &waiter{granted: make(chan struct{})}
-	if w.next = w; t.last != nil {
-		w.next, t.last.next = t.last.next, w
+	w := &lockWaiter{granted: make(chan struct{})}
+	if w.next = w; t.tail != nil {
+		w.next, t.tail.next = t.tail.next, w
 	}
-	t.last = w
+	t.tail = w
 	return w
 }
 
 // leave gives up waiting. If the turn was handed over meanwhile, it goes on to
 // the next. It always reports false.
-func (t *turn) leave(w *waiter) bool {
+func (t *fifoLock) cancelWait(w *lockWaiter) bool {
 	t.mu.Lock()
 	left := t.removeLocked(w)
 	t.mu.Unlock()
 	if !left {
-		t.give()
+		t.unlock()
 	}
 	return false
 }
 
 // removeLocked takes w out of the ring, if it is in there. The caller holds
 // t.mu.
-func (t *turn) removeLocked(w *waiter) bool {
-	before := t.last
+func (t *fifoLock) removeLocked(w *lockWaiter) bool {
+	before := t.tail
 	if before == nil {
 		return false
 	}
 	for before.next != w {
-		if before = before.next; before == t.last {
+		if before = before.next; before == t.tail {
 			return false
 		}
 	}
 	before.next = w.next
 	switch {
 	case before == w:
-		t.last = nil
-	case t.last == w:
-		t.last = before
+		t.tail = nil
+	case t.tail == w:
+		t.tail = before
 	}
 	return true
 }
 
 // give hands the turn to who has waited longest, or frees it.
-func (t *turn) give() {
-	if t.state.CompareAndSwap(turnTaken, turnFree) {
+func (t *fifoLock) unlock() {
+	if t.state.CompareAndSwap(lockHeld, lockFree) {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.last == nil {
-		t.state.Store(turnFree)
+	if t.tail == nil {
+		t.state.Store(lockFree)
 		return
 	}
-	first := t.last.next
+	first := t.tail.next
 	t.removeLocked(first)
 	close(first.granted)
 }

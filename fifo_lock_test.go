@@ -14,18 +14,18 @@ func TestTurnOrder(t *testing.T) {
 	const waiting = 5
 	for leaving := range waiting + 1 {
 		synctest.Test(t, func(t *testing.T) {
-			var k turn
-			require.True(t, k.try())
-			require.False(t, k.try())
+			var k fifoLock
+			require.True(t, k.tryLock())
+			require.False(t, k.tryLock())
 			var order []int
 			var all sync.WaitGroup
 			giveUp := make([]chan struct{}, waiting)
 			for i := range waiting {
 				giveUp[i] = make(chan struct{})
 				all.Go(func() {
-					if k.take(giveUp[i], nil) {
+					if k.lock(giveUp[i], nil) {
 						order = append(order, i)
-						k.give()
+						k.unlock()
 					}
 				})
 				synctest.Wait()
@@ -39,19 +39,19 @@ func TestTurnOrder(t *testing.T) {
 					want = append(want, i)
 				}
 			}
-			k.give()
+			k.unlock()
 			all.Wait()
 			require.Equal(t, want, order)
-			require.True(t, k.try())
-			k.give()
-			require.Nil(t, k.last)
+			require.True(t, k.tryLock())
+			k.unlock()
+			require.Nil(t, k.tail)
 		})
 	}
 }
 
 // TestTurnChangesHands lets many take the turn, some of whom give up.
 func TestTurnChangesHands(t *testing.T) {
-	var k turn
+	var k fifoLock
 	var all sync.WaitGroup
 	held, taken := 0, 0
 	for i := range 8 {
@@ -61,7 +61,7 @@ func TestTurnChangesHands(t *testing.T) {
 				close(impatient)
 			}
 			for range 2000 {
-				if !k.take(impatient, nil) {
+				if !k.lock(impatient, nil) {
 					continue
 				}
 				if held++; held != 1 {
@@ -69,11 +69,11 @@ func TestTurnChangesHands(t *testing.T) {
 				}
 				taken++
 				held--
-				k.give()
+				k.unlock()
 			}
 		})
 	}
 	all.Wait()
 	require.GreaterOrEqual(t, taken, 8000)
-	require.True(t, k.try())
+	require.True(t, k.tryLock())
 }

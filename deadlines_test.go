@@ -15,7 +15,7 @@ import (
 // memoryConn returns a connection in memory and the net.Conn of its peer.
 func memoryConn(r role, cfg *Config) (*Conn, *faultnet.Conn) {
 	nc, peer := faultnet.Pipe()
-	return newConn(nc, r, cfg.settled(), agreement{}, nil), peer
+	return newConn(nc, r, cfg.withDefaults(), agreement{}, nil), peer
 }
 
 func TestWriteDeadlineSetDuringWrite(t *testing.T) {
@@ -57,7 +57,7 @@ func TestWriteDeadlineMovedAsItPasses(t *testing.T) {
 		passed = true
 		c.SetWriteDeadline(time.Time{})
 		return 0, os.ErrDeadlineExceeded
-	}), server, (&Config{}).settled(), agreement{}, nil)
+	}), server, (&Config{}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Hour)))
 	require.ErrorIs(t, c.Write(t.Context(), Binary, []byte("late")), os.ErrDeadlineExceeded)

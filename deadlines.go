@@ -1,0 +1,471 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A guard lets contexts and deadlines interrupt the network calls of one
+// direction. It owns that direction's deadline on the net.Conn.
+//
+// A call that is about to block arms the guard and disarms it afterwards. Only
+// while it is armed does the end of the context, or a kick, put the deadline
+// into the past; disarm puts back what the user set. A context is registered
+// once, when a call blocks under it for the first time, and stays so until
+// another one comes or the connection ends.
+//
+// Not every net.Conn has deadlines. On one that has none, whatever interrupts a
+// call closes the net.Conn, and a kick does nothing.
+type deadlines struct {
+	mu        sync.Mutex
+	nc        *socket
+	direction direction
+	alwaysSet bool // every call has a limit, so that the deadline need not be taken back
+
+	user     userDeadline
+	call     armedCall
+	followed followedContext
+	support  deadlineSupport
+	leftover leftoverDeadline
+}
+
+// A direction is that of the bytes that a deadline is for.
+type direction uint8
+
+const (
+	forReading direction = iota
+	forWriting
+)
+
+// A userDeadline is what the application set.
+type userDeadline struct {
+	at      instant       // 0 for none
+	changed chan struct{} // closed when at is set again; nil if nobody waits
+}
+
+// An armedCall is a network call that is blocked, or about to be.
+type armedCall struct {
+	armed          bool
+	internal       bool        // the connection makes it for itself: it can be preempted, and the user's deadline does not apply
+	followsContext bool        // the end of the followed context interrupts it
+	interrupted    bool        // it was: the deadline on nc is in the past
+	overridden     bool        // the deadline on nc is not the user's
+	limit          instant     // when it ends at the latest; 0 for never
+	alarm          *time.Timer // interrupts it when that is over, if nc has no deadlines
+}
+
+// A followedContext is one whose end interrupts calls.
+type followedContext struct {
+	done <-chan struct{}
+	stop func() bool // ends the registration
+}
+
+// deadlineSupport is what is known of the deadlines of nc.
+type deadlineSupport struct {
+	missing         bool  // it has none: interrupting a call closes it
+	accepted        bool  // it took one without an error
+	proven          bool  // one in the past has ended a call
+	closedTransport bool  // it was closed to interrupt a call
+	broken          error // why it does not take them any more: calls may time out for ever
+}
+
+// A leftoverDeadline is one that a call left on nc, because the next one sets
+// another.
+type leftoverDeadline struct {
+	at      instant     // 0 for none
+	timer   *time.Timer // takes it back
+	running bool        // timer runs
+	half    instant     // half of the time that a call has
+}
+
+// A lateGuard is a guard that exists from its first use on. Most connections
+// never need one.
+type lazyDeadlines struct{ ptr atomic.Pointer[deadlines] }
+
+// of returns the guard of one direction of nc, which is made if there is none.
+func (l *lazyDeadlines) ensure(nc *socket, way direction) *deadlines {
+	if g := l.ptr.Load(); g != nil {
+		return g
+	}
+	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: way, alwaysSet: way == forWriting && nc.raw == nil})
+	return l.ptr.Load()
+}
+
+// ifMade returns the guard, or nil, on which some methods do nothing.
+func (l *lazyDeadlines) load() *deadlines { return l.ptr.Load() }
+
+// arm prepares for a call that may block. The call ends early when ctx does,
+// at limit unless that is 0, and at the user's deadline. A call that the
+// connection makes for itself has a yield function: the user's deadline does
+// not apply to it, and if yield, asked under the guard's lock, returns true,
+// the call must not begin, just as a kick ends it later.
+func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.support.broken != nil {
+		return d.support.broken // a deadline in the past may stand
+	}
+	if yield != nil && yield() {
+		return os.ErrDeadlineExceeded
+	}
+	if done := ctx.Done(); done != nil {
+		d.followLocked(ctx, done)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	d.call.internal, d.call.limit = yield != nil, limit
+	if d.alwaysSet && !d.call.internal && d.user.at != 0 && d.user.at.until() <= 0 {
+		return os.ErrDeadlineExceeded // not to begin what cannot be resumed
+	}
+	if t := d.effectiveLocked(); d.alwaysSet || t != d.user.at {
+		d.call.overridden = true
+		if err := d.setLocked(t); err != nil {
+			return err
+		}
+	}
+	d.call.armed, d.call.followsContext = true, ctx.Done() != nil
+	d.setAlarmLocked()
+	return nil
+}
+
+// setAlarm makes a timer do what the deadline does, where there is none. The
+// caller holds d.mu.
+func (d *deadlines) setAlarmLocked() {
+	at := d.effectiveLocked()
+	if !d.support.missing || at == 0 {
+		return
+	}
+	if d.call.alarm == nil {
+		d.call.alarm = time.AfterFunc(at.until(), d.onAlarm)
+	} else {
+		d.call.alarm.Reset(at.until())
+	}
+}
+
+// ring is called by the alarm, which may be late for the call that it was for.
+func (d *deadlines) onAlarm() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at := d.effectiveLocked(); d.call.armed && at != 0 && at <= now() {
+		d.interruptLocked()
+	}
+}
+
+// emulates reports whether the net.Conn has no deadlines, so that even the
+// user's needs an armed call. g may be nil.
+func (d *deadlines) emulated() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.support.missing
+}
+
+// effective returns the deadline of the armed call. The caller holds d.mu.
+func (d *deadlines) effectiveLocked() instant {
+	if d.call.internal || d.user.at == 0 || d.call.limit != 0 && d.call.limit < d.user.at {
+		return d.call.limit
+	}
+	return d.user.at
+}
+
+// disarm ends what arm began and reports whether the call was interrupted by
+// its context or a kick.
+func (d *deadlines) disarm() (interrupted bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	interrupted = d.call.interrupted
+	if d.call.interrupted || d.call.overridden && !d.alwaysSet {
+		d.setLocked(d.user.at)
+	} else if d.alwaysSet && d.call.limit != 0 {
+		d.leftover.at = d.call.limit
+		d.sweepLaterLocked()
+	}
+	d.call.armed, d.call.internal, d.call.followsContext, d.call.interrupted, d.call.overridden = false, false, false, false, false
+	d.call.limit = 0
+	if d.call.alarm != nil {
+		d.call.alarm.Stop()
+	}
+	return interrupted
+}
+
+// sweepLater sees to it that a deadline that was left on nc is taken back before
+// it passes: crypto/tls writes also on its own account, when the peer asks for
+// new keys, and must not find it in the past. The caller holds d.mu.
+func (d *deadlines) sweepLaterLocked() {
+	if d.leftover.running {
+		return
+	}
+	left := d.leftover.at.until()
+	if left <= 0 {
+		d.setLocked(d.user.at)
+		return
+	}
+	d.leftover.running = true
+	d.leftover.half = instant(max(left/2, time.Millisecond))
+	if d.leftover.timer == nil {
+		d.leftover.timer = time.AfterFunc(time.Duration(d.leftover.half), d.onSweep)
+	} else {
+		d.leftover.timer.Reset(time.Duration(d.leftover.half))
+	}
+}
+
+// sweep is called by the sweeper.
+func (d *deadlines) onSweep() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := instant(d.leftover.at.until())
+	switch {
+	case !d.leftover.running:
+	case d.call.armed || left > d.leftover.half:
+		d.leftover.timer.Reset(time.Duration(max(left-d.leftover.half, d.leftover.half/2, 1)))
+	default:
+		d.leftover.running, d.leftover.at = false, 0
+		d.setLocked(d.user.at)
+	}
+}
+
+// register makes ctx the one whose end interrupts armed calls.
+func (d *deadlines) followLocked(ctx context.Context, done <-chan struct{}) {
+	if d.followed.done == done {
+		return
+	}
+	if d.followed.stop != nil {
+		d.followed.stop()
+	}
+	d.followed.done = done
+	d.followed.stop = context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.call.followsContext && d.followed.done == done {
+			d.interruptLocked()
+		}
+	})
+}
+
+// kick interrupts the armed call if it is one that the connection makes for
+// itself. g may be nil: a guard that is made later asks yield.
+func (d *deadlines) preempt() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.call.armed || !d.call.internal {
+		return
+	}
+	if d.setLocked(past); !d.support.missing {
+		d.call.interrupted = true
+	}
+	if d.support.broken != nil {
+		d.closeLocked()
+	}
+}
+
+// canKick reports whether a kick is known to end a call: not on a net.Conn
+// without deadlines, and on one that is no socket only once it has been tried.
+func (d *deadlines) canPreempt() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.nc.raw != nil || d.support.proven || isSocket(d.nc.Conn)
+}
+
+// isSocket reports whether nc is a connection of package net, or TLS over one:
+// these obey deadlines.
+func isSocket(nc net.Conn) bool {
+	switch nc := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *tls.Conn:
+		return isSocket(nc.NetConn())
+	}
+	return false
+}
+
+// mayObey reports whether deadlines are worth a trial. It sets one to see
+// whether there are any.
+func (d *deadlines) areSupported() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.setLocked(d.user.at)
+	return !d.support.missing
+}
+
+// obeyed notes that a deadline has ended a call.
+func (d *deadlines) noteProven() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.support.proven = true
+}
+
+// interrupt makes the armed call return. The caller holds d.mu.
+func (d *deadlines) interruptLocked() {
+	d.call.interrupted = true
+	if d.setLocked(past); d.support.missing || d.support.broken != nil {
+		d.closeLocked()
+	}
+}
+
+// closeLocked closes nc, which interrupts all calls. The caller holds d.mu.
+func (d *deadlines) closeLocked() {
+	if !d.support.closedTransport {
+		d.support.closedTransport = true
+		go d.nc.closeNow()
+	}
+}
+
+// hasClosed reports whether nc was closed to interrupt a call. g may be nil.
+func (d *deadlines) hasClosedTransport() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.support.closedTransport
+}
+
+// setDeadline sets the user's deadline. An armed call obeys it at once. That nc
+// is closed is not its business: the next call tells of it.
+func (d *deadlines) setUserDeadline(t instant) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.user.at = t
+	if d.user.changed != nil {
+		close(d.user.changed)
+		d.user.changed = nil
+	}
+	switch {
+	case d.call.interrupted:
+		return nil
+	case d.call.armed:
+		t = d.effectiveLocked()
+		d.call.overridden = t != d.user.at
+	}
+	err := d.setLocked(t)
+	if d.call.armed {
+		d.setAlarmLocked()
+	}
+	if isClosedError(err) {
+		return nil
+	}
+	return err
+}
+
+// isClosed reports whether err says that a net.Conn is closed.
+func isClosedError(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// expired reports whether the user's deadline has passed. g may be nil.
+func (d *deadlines) expired() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.user.at != 0 && d.user.at.until() <= 0
+}
+
+// deadline returns the user's deadline and a channel that is closed when it is
+// set again.
+func (d *deadlines) userDeadline() (user instant, moved <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.user.changed == nil {
+		d.user.changed = make(chan struct{})
+	}
+	return d.user.at, d.user.changed
+}
+
+// errEnded says that a wait was ended by the channel for that.
+var errEnded = errors.New("websocket: connection ended")
+
+// await waits for ready. It returns the error of ctx, os.ErrDeadlineExceeded
+// or errEnded when ctx ends, the user's deadline passes, as it is then, or
+// ended is closed first. A nil channel never is.
+func (d *deadlines) await(ctx context.Context, ready, ended <-chan struct{}) error {
+	for {
+		user, moved := d.userDeadline()
+		var passed <-chan time.Time
+		if user != 0 {
+			passed = time.After(user.until())
+		}
+		select {
+		case <-ready:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			return errEnded
+		case <-passed:
+			return os.ErrDeadlineExceeded
+		case <-moved:
+		}
+	}
+}
+
+// release ends the registration of a context. g may be nil.
+func (d *deadlines) unfollow() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.followed.stop != nil {
+		d.followed.stop()
+	}
+	d.followed.stop, d.followed.done, d.call.followsContext = nil, nil, false
+	if d.leftover.timer != nil {
+		d.leftover.timer.Stop()
+		d.leftover.running = false
+	}
+}
+
+// set sets the deadline on the net.Conn; 0 means none. That there are no
+// deadlines is noted and not an error.
+func (d *deadlines) setLocked(at instant) error {
+	if d.support.missing || d.support.broken != nil {
+		return d.support.broken
+	}
+	var t time.Time
+	if at != 0 {
+		t = at.time()
+	}
+	set := d.nc.SetReadDeadline
+	if d.direction == forWriting {
+		set = d.nc.SetWriteDeadline
+	}
+	err := set(t)
+	switch {
+	case err == nil:
+		d.support.accepted = true
+	case isClosedError(err):
+		return err
+	case d.support.accepted:
+		d.support.broken = err
+		return err
+	default:
+		d.support.missing = true
+	}
+	return nil
+}
+
+// whyBroken returns why nc does not take deadlines any more, or nil if it does.
+// g may be nil.
+func (d *deadlines) whyBroken() error {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.support.broken
+}

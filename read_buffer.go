@@ -1,0 +1,144 @@
+package websocket
+
+// A readBuffer holds the bytes that were received and not taken. It owns no
+// memory while there are none.
+//
+//	         start         len(buf.b)       cap(buf.b)
+//	┌──────────┬───────────────┬──────────────┐
+//	│  taken   │    unread     │     room     │  buf
+//	└──────────┴───────────────┴──────────────┘
+//
+// What was taken may still be in use, until releaseIfEmpty or room; pinned, it
+// is a part of a message that the application borrows, and may neither move nor
+// be overwritten until unpin. If the buffer has to be replaced meanwhile, the
+// old one becomes borrowed.
+//
+// A buffer has an ordinary size, and one of busyBufferSizes where reads fill it.
+type readBuffer struct {
+	buf      *buffer // nil when nothing is unread
+	start    int
+	borrowed *buffer // what the application borrows, and nothing else uses
+	pinned   bool    // buf has bytes that the application borrows
+	sizeStep uint8   // how often the size grew because reads filled the buffer
+	shrinkIn uint8   // small reads left before the size shrinks by one step
+	baseSize int32   // bytes of an ordinary buffer
+}
+
+// busyBufferSizes are the sizes of the buffers borrowed after reads that filled
+// an ordinary one, and after others that filled the first of these.
+var busyBufferSizes = [...]int{64 << 10, 256 << 10}
+
+// largeReads is how many small reads in a row a larger buffer outlives.
+const shrinkAfter = 8
+
+// unread returns the bytes that were received and not taken.
+func (b *readBuffer) unread() []byte {
+	if b.buf == nil {
+		return nil
+	}
+	return b.buf.b[b.start:]
+}
+
+// take marks n unread bytes as taken. A buffer without unread bytes stays
+// until fill or settle, because the last bytes taken may still be in use.
+func (b *readBuffer) discard(n int) { b.start += n }
+
+// bufferSize returns the size of the buffer that room borrows.
+func (b *readBuffer) bufferSize() int { return b.sizeAt(b.sizeStep) }
+
+// sizeAt returns the size of the buffer after so many steps.
+func (b *readBuffer) sizeAt(step uint8) int {
+	if step == 0 {
+		return int(b.baseSize)
+	}
+	return max(int(b.baseSize), busyBufferSizes[step-1])
+}
+
+// pin keeps the bytes that piece returned valid until unpin.
+func (b *readBuffer) pin() { b.pinned = true }
+
+// unpin ends what pin began.
+func (b *readBuffer) unpin() {
+	b.pinned = false
+	b.borrowed.free()
+	b.borrowed = nil
+}
+
+// forsake ends what pin began while the borrower may still look at the bytes:
+// their memory is left to it.
+func (b *readBuffer) disown() {
+	if b.pinned {
+		old := b.unread()
+		b.buf, b.start, b.pinned = nil, 0, false
+		if len(old) > 0 {
+			b.buf = acquireBuffer(max(b.bufferSize(), len(old)))
+			b.buf.b = append(b.buf.b, old...)
+		}
+	}
+	b.borrowed = nil
+}
+
+// settle gives the buffer back if it has no unread bytes.
+func (b *readBuffer) releaseIfEmpty() {
+	if b.buf == nil || b.start < len(b.buf.b) {
+		return
+	}
+	b.detachBuffer()
+}
+
+// retire parts with the buffer: it goes back to the pool, or to lent while it
+// is pinned.
+func (b *readBuffer) detachBuffer() {
+	if b.pinned {
+		b.borrowed.free()
+		b.borrowed, b.pinned = b.buf, false
+	} else {
+		b.buf.free()
+	}
+	b.buf, b.start = nil, 0
+}
+
+// room returns the free part of the buffer, borrowing or moving as needed.
+func (b *readBuffer) room() []byte {
+	if b.buf == nil {
+		b.buf = acquireBuffer(b.bufferSize())
+	}
+	free := cap(b.buf.b) - len(b.buf.b)
+	if b.start == len(b.buf.b) && b.start > 0 || free < cap(b.buf.b)/2 && b.start > 0 || free == 0 {
+		b.compact()
+	}
+	return b.buf.b[len(b.buf.b):cap(b.buf.b)]
+}
+
+// compact moves the unread bytes, if any, to the start of the buffer, or of
+// another one if this one is pinned or full of them.
+func (b *readBuffer) compact() {
+	old := b.unread()
+	if !b.pinned && b.start > 0 && cap(b.buf.b) >= b.bufferSize() {
+		b.buf.b = b.buf.b[:copy(b.buf.b, old)]
+		b.start = 0
+		return
+	}
+	fresh := acquireBuffer(max(b.bufferSize(), 2*len(old)))
+	fresh.b = append(fresh.b, old...)
+	b.detachBuffer()
+	b.buf = fresh
+}
+
+// filled enters n bytes that were read into room. Reads that fill the buffer
+// ask for a larger one, reads that would have fitted a smaller one end that.
+func (b *readBuffer) noteFilled(n int) {
+	b.buf.b = b.buf.b[:len(b.buf.b)+n]
+	switch {
+	case len(b.buf.b) == cap(b.buf.b):
+		b.shrinkIn = shrinkAfter
+		if int(b.sizeStep) < len(busyBufferSizes) && cap(b.buf.b) >= b.bufferSize() {
+			b.sizeStep++
+		}
+	case b.sizeStep > 0 && n < b.sizeAt(b.sizeStep-1):
+		if b.shrinkIn--; b.shrinkIn == 0 {
+			b.sizeStep--
+			b.shrinkIn = shrinkAfter
+		}
+	}
+}
