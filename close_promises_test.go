@@ -18,68 +18,6 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// roles are both, for tables.
-var roles = []role{client, server}
-
-// String names the role in failures.
-func (r role) String() string {
-	if r == client {
-		return "client"
-	}
-	return "server"
-}
-
-// hung is after how long a connection is taken to hang. It is closed then, so that
-// its test can fail.
-const hung = 1000 * time.Hour
-
-// eachEnd runs f in a bubble with a connection of each role on each of these
-// networks, and its raw peer. Nothing pings unless cfg says so.
-func eachEnd(t *testing.T, cfg Config, networks []rawNetwork, f func(t *testing.T, c *Conn, peer *rawPeer)) {
-	t.Helper()
-	for _, r := range roles {
-		for _, n := range networks {
-			t.Run(fmt.Sprint(r, " on ", n.name), func(t *testing.T) {
-				n.run(t, func(t *testing.T) {
-					near, far := n.pair(t, r)
-					defer far.Close()
-					c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
-					defer c.CloseNow()
-					defer time.AfterFunc(hung, func() { near.Close(); far.Close() }).Stop()
-					f(t, c, newRawPeer(far, r))
-				})
-			})
-		}
-	}
-}
-
-// run runs f in a bubble if the network is in memory.
-func (n rawNetwork) run(t *testing.T, f func(t *testing.T)) {
-	if n.is(inMemory) {
-		synctest.Test(t, f)
-		return
-	}
-	f(t)
-}
-
-// memoryNetworks are the networks of bubbles, with one that has no deadlines and
-// one that ignores them.
-var memoryNetworks = []rawNetwork{
-	memoryNetwork,
-	pipeNetwork,
-	{"pipe without deadlines", inMemory | noDeadline | noHalfClose, func(*testing.T, role) (near, far net.Conn) {
-		near, far = net.Pipe()
-		return withoutDeadlines{near}, far
-	}},
-	{"pipe that ignores deadlines", inMemory | noDeadline | noHalfClose, func(*testing.T, role) (near, far net.Conn) {
-		near, far = net.Pipe()
-		return ignoringDeadlines{near}, far
-	}},
-}
-
-// silent is a Config without keepalive.
-var silent = Config{PingInterval: -1}
-
 // answerClose has the peer answer a Close frame and end, and returns the frame's
 // payload, and the end of what came.
 func (p *rawPeer) answerClose() (payload string, err error) {

@@ -163,17 +163,6 @@ func TestClientWaitsForTheServerToEnd(t *testing.T) {
 	})
 }
 
-// notReading lets nobody read for a second, on connections on which nobody
-// reads yet.
-func notReading(t *testing.T, conns ...*Conn) {
-	t.Helper()
-	for _, c := range conns {
-		synctest.Wait() // until the stand-in can be asked to leave
-		require.NoError(t, c.awaitReadLock(t.Context()))
-		time.AfterFunc(time.Second, func() { c.unlockReading(nil) })
-	}
-}
-
 func TestBothCloseAtOnce(t *testing.T) {
 	covers(t, "X07", "Q.F06", "Q.F10")
 	synctest.Test(t, func(t *testing.T) {

@@ -6,20 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	mathrand "math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// noise returns n bytes that do not compress, the same for the same seed.
-func noise(n int, seed uint64) []byte {
-	p := make([]byte, n)
-	mathrand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(p)
-	return p
-}
 
 // TestBufferReturnsToItsSize lets a borrowed buffer grow, as the decompressor
 // does: given back, it does not take the place of small ones.

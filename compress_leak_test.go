@@ -9,7 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/fullduplex-go/websocket/internal/flate"
 	"github.com/stretchr/testify/require"
 )
@@ -79,15 +78,6 @@ func askForMore(t *testing.T, cfg Compression, whole bool) {
 	require.NotContains(t, string(sent), marker)
 	e.peer.CloseWrite()
 	require.ErrorIs(t, e.finish(), CloseInvalidPayload)
-}
-
-// memPairWith is memPair for a server with compression.
-func memPairWith(t *testing.T, cfg Compression) (*Conn, *faultnet.Conn) {
-	t.Helper()
-	near, far := faultnet.Pipe()
-	s := newConn(near, server, (&Config{PingInterval: -1, Compression: &cfg}).withDefaults(), agreedFor(server, &cfg), nil)
-	t.Cleanup(func() { s.CloseNow(); far.Close() })
-	return s, far
 }
 
 // TestPlainMessages sends a message that must not be compressed: it goes as it

@@ -4,43 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-// deflatePair returns two connections that negotiated compression over HTTP.
-func deflatePair(t testing.TB, clientSide, serverSide *Compression, cfg Config) (c, s *Conn) {
-	t.Helper()
-	accepted := make(chan *Conn, 1)
-	scfg := cfg
-	scfg.Compression = serverSide
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, err := Accept(w, r, &AcceptOptions{Config: scfg})
-		if err == nil {
-			accepted <- conn
-		}
-	}))
-	t.Cleanup(h.Close)
-	cfg.Compression = clientSide
-	c, _, err := Dial(t.Context(), h.URL, &DialOptions{Config: cfg})
-	require.NoError(t, err)
-	s = <-accepted
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
-}
-
-// sentence returns text of about n bytes that compresses like text does.
-func sentence(n, seed int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, `{"id":%d,"user":"user-%d","text":"message number %d"},`, i+seed, i*7%13, i*seed)
-	}
-	return b.String()[:n]
-}
 
 func TestCompressedEcho(t *testing.T) {
 	covers(t, "Z01", "Z05", "Z08", "Z09", "Z10", "Z18", "E01")

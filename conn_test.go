@@ -14,51 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tcpPair returns the two ends of a TCP connection on loopback.
-func tcpPair(t testing.TB) (client, server net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		nc, _ := l.Accept()
-		accepted <- nc
-	}()
-	client, err = net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	server = <-accepted
-	t.Cleanup(func() { client.Close(); server.Close() })
-	return client, server
-}
-
-// connPair returns two joined connections over TCP. cfg is for both; nil means
-// defaults.
-func connPair(t testing.TB, cfg *Config) (c, s *Conn) {
-	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
-	nc, ns := tcpPair(t)
-	c = newConn(nc, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(ns, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
-}
-
-// echo sends every message back until the connection ends.
-func echo(c *Conn) error {
-	for m, err := range c.Messages(context.Background()) {
-		if err != nil {
-			return err
-		}
-		if err := c.Write(context.Background(), m.Type, m.Data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func TestEchoOfAllSizes(t *testing.T) {
 	covers(t, "F07", "F08", "F14", "K02", "K05")
 	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})

@@ -402,32 +402,6 @@ func (c conversation) model(r role) *model {
 	}
 }
 
-// agreedWindows returns c with the windows that it leaves open at their largest.
-func agreedWindows(c *Compression) (filled Compression) {
-	if c != nil {
-		filled = *c
-	}
-	if filled.WindowBits == 0 {
-		filled.WindowBits = 15
-	}
-	if filled.PeerWindowBits == 0 {
-		filled.PeerWindowBits = 15
-	}
-	return filled
-}
-
-// agreedFor returns the agreement of an endpoint that got what c asks for.
-func agreedFor(r role, c *Compression) agreement {
-	if c == nil {
-		return agreement{}
-	}
-	all := agreedWindows(c)
-	if r == server {
-		return agreement{deflate: &deflateAgreement{c.NoContextTakeover, c.PeerNoContextTakeover, all.WindowBits, all.PeerWindowBits}}
-	}
-	return agreement{deflate: &deflateAgreement{c.PeerNoContextTakeover, c.NoContextTakeover, all.PeerWindowBits, all.WindowBits}}
-}
-
 // eachConversation runs f as a subtest for every conversation and role.
 func eachConversation(t *testing.T, f func(t *testing.T, c conversation, r role)) {
 	t.Helper()

@@ -12,12 +12,6 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// memoryConn returns a connection in memory and the net.Conn of its peer.
-func memoryConn(r role, cfg *Config) (*Conn, *faultnet.Conn) {
-	nc, peer := faultnet.Pipe()
-	return newConn(nc, r, cfg.withDefaults(), agreement{}, nil), peer
-}
-
 func TestWriteDeadlineSetDuringWrite(t *testing.T) {
 	covers(t, "Q.G04")
 	synctest.Test(t, func(t *testing.T) {

@@ -115,11 +115,6 @@ var occupations = []occupation{
 	})},
 }
 
-// by reads by one of the loops.
-func by(loop readLoop) func(c *Conn) error {
-	return func(c *Conn) error { return loop(c, func(MessageType, []byte) {}) }
-}
-
 // beside lets another goroutine read.
 func beside(wait func(c *Conn) error) func(c *Conn) error {
 	return func(c *Conn) error {

@@ -196,3 +196,14 @@ func TestEveryShortText(t *testing.T) {
 		}
 	}
 }
+
+// FuzzUTF8 compares the streaming validator with the model, for texts cut
+// anywhere.
+func FuzzUTF8(f *testing.F) {
+	for _, text := range []string{"", "Hello", "κόσμε", "\xed\xa0\x80", "\xf0\x9f\x98\x80 and much that is ASCII", "\xe2\x82"} {
+		f.Add([]byte(text), uint64(0))
+		f.Add([]byte(text), ^uint64(0))
+		f.Add([]byte(text), uint64(0x5a5a5a5a5a5a5a5a))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cuts uint64) { checkText(t, text, cuts) })
+}

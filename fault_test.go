@@ -77,16 +77,6 @@ var scriptMessages = []modelEvent{
 	{modelMessage, Binary, "fragment"},
 }
 
-// readOn reads like loopRead, but goes on after a deadline that nobody set.
-func readOn(c *Conn, deliver func(MessageType, []byte)) error {
-	for {
-		err := loopRead(c, deliver)
-		if err != os.ErrDeadlineExceeded {
-			return err
-		}
-	}
-}
-
 // runScript runs the script with the connection below wrapped, and checks what
 // must be true of every run.
 func runScript(t *testing.T, r role, wrap func(net.Conn) net.Conn) (s script, end *CloseError) {
@@ -103,8 +93,6 @@ func runScript(t *testing.T, r role, wrap func(net.Conn) net.Conn) (s script, en
 	s.peer.Close()
 	return s, end
 }
-
-var errFault = errors.New("the fault")
 
 // TestEveryCallFails fails the n-th call to the connection below, for every n
 // until none is left to fail.

@@ -124,12 +124,13 @@ func TestEveryLength(t *testing.T) {
 	}
 }
 
-// longLengths returns the values around each power of two.
-func longLengths() []uint64 {
-	lengths := []uint64{0, 1, 125, 126, 127, math.MaxUint64}
-	for shift := range 64 {
-		power := uint64(1) << shift
-		lengths = append(lengths, power-1, power, power+1)
+// FuzzFrameHeader compares the header codec with the model.
+func FuzzFrameHeader(f *testing.F) {
+	for _, c := range conversations(f) {
+		for _, r := range c.roles {
+			input := c.as(r).input()
+			f.Add(input[:min(len(input), maxHeaderSize)])
+		}
 	}
-	return lengths
+	f.Fuzz(func(t *testing.T, b []byte) { checkHeader(t, b) })
 }

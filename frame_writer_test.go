@@ -16,48 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// memPair returns a connection of the given role in memory, and its raw peer.
-func memPair(t testing.TB, r role, cfg *Config) (*Conn, *faultnet.Conn) {
-	t.Helper()
-	if cfg == nil {
-		cfg = &Config{PingInterval: -1}
-	}
-	near, far := faultnet.Pipe()
-	c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); far.Close() })
-	return c, far
-}
-
-// clientFrame returns a frame as a client sends it.
-func clientFrame(first byte, payload string) []byte {
-	return appendFrame(nil, header{byte0: first, masked: true, key: 0x04030201, length: int64(len(payload))}, []byte(payload)).b
-}
-
-// readFrames parses all frames that r has until it ends.
-func readFrames(t testing.TB, r io.Reader) (payloads []string, opcodes []opcode) {
-	t.Helper()
-	b, err := io.ReadAll(r)
-	require.NoError(t, err)
-	return framesIn(t, b)
-}
-
-// framesIn parses all frames in b.
-func framesIn(t testing.TB, b []byte) (payloads []string, opcodes []opcode) {
-	t.Helper()
-	for len(b) > 0 {
-		h, n, v := parseHeader(b)
-		require.Equal(t, noViolation, v)
-		require.NotZero(t, n)
-		p := b[n : n+int(h.length)]
-		if h.masked {
-			mask(p, h.key)
-		}
-		payloads, opcodes = append(payloads, string(p)), append(opcodes, h.opcode())
-		b = b[n+int(h.length):]
-	}
-	return payloads, opcodes
-}
-
 func TestHeldRepliesLeaveTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1, HoldReplies: time.Second})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,22 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 )
-
-// noLoop is the loop of an application that does not read; it returns the
-// terminal error when there is one.
-func noLoop(c *Conn, _ func(MessageType, []byte)) error {
-	<-c.Context().Done()
-	return context.Cause(c.Context())
-}
-
-// allocated returns the bytes of heap allocated while f runs.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
 
 // TestAnnouncedLengthIsNotAllocated announces the longest message to many
 // connections and sends none of it.

@@ -17,65 +17,6 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// A pingingPeer is a raw peer that keeps what it receives, in a bubble. It sends
-// in the background: whoever waits for the lock of a net.Pipe stops the clock.
-type pingingPeer struct {
-	*rawPeer
-	out chan []byte
-
-	mu     sync.Mutex
-	frames []rawFrame
-	err    error
-}
-
-// listen has the peer take in everything from now on, and answer Pings if pongs
-// is set.
-func (p *rawPeer) listen(t *testing.T, pongs bool) *pingingPeer {
-	l := &pingingPeer{rawPeer: p, out: make(chan []byte, 1000)}
-	t.Cleanup(func() { close(l.out) })
-	go func() {
-		for b := range l.out {
-			p.nc.Write(b)
-		}
-	}()
-	go func() {
-		for {
-			f, err := p.read()
-			l.mu.Lock()
-			l.frames, l.err = append(l.frames, f), err
-			l.mu.Unlock()
-			if err != nil {
-				return
-			}
-			if pongs && f.opcode() == 9 {
-				l.say(p.frame(0x8a, f.payload))
-			}
-		}
-	}()
-	return l
-}
-
-// say sends octets after what was said before.
-func (p *pingingPeer) say(octets ...[]byte) { p.out <- slices.Concat(octets...) }
-
-// has reports whether a frame with this opcode and payload came.
-func (p *pingingPeer) has(opcode byte, payload string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.frames, func(f rawFrame) bool { return f.opcode() == opcode && f.payload == payload })
-}
-
-// wantPong sends a Ping and wants the Pong before any time has passed.
-func (p *pingingPeer) wantPong(t *testing.T, payload string) {
-	t.Helper()
-	began := time.Now()
-	p.say(p.frame(0x89, payload))
-	synctest.Wait()
-	if !p.has(0xa, payload) || time.Since(began) > 0 {
-		t.Errorf("the Ping %q was not answered at once", payload)
-	}
-}
-
 // pingIntervals are the settings under which nobody may wait for a Pong.
 var pingIntervals = map[string]time.Duration{"default": 0, "off": -1}
 

@@ -11,20 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// memConns returns two joined connections in memory. cfg is for both; nil
-// means defaults.
-func memConns(t testing.TB, cfg *Config) (c, s *Conn) {
-	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
-	near, far := faultnet.Pipe()
-	c = newConn(near, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(far, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
-}
-
 func TestDeadPeerIsFound(t *testing.T) {
 	covers(t, "Q.G11", "Q.G12")
 	for _, reading := range []bool{false, true} {

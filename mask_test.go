@@ -17,20 +17,6 @@ func maskNaively(p []byte, key [4]byte) []byte {
 	return out
 }
 
-// keyOf returns key as header.key holds it.
-func keyOf(key [4]byte) uint32 {
-	return uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
-}
-
-// ramp returns n bytes that differ from their neighbours.
-func ramp(n int) []byte {
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(i*7 + i>>8)
-	}
-	return p
-}
-
 func TestMaskEqualsNaiveLoop(t *testing.T) {
 	covers(t, "K02", "Q.C12")
 	for _, key := range [][4]byte{{1, 2, 3, 4}, {}, {0xff, 0xff, 0xff, 0xff}, {0, 0x80, 0, 1}} {

@@ -290,19 +290,6 @@ func TestForgottenConnection(t *testing.T) {
 	}
 }
 
-// tcpPairOf is tcpPair, but the test keeps neither end.
-func tcpPairOf(t *testing.T) (near, far net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	far, err = net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	near, err = l.Accept()
-	require.NoError(t, err)
-	return near, far
-}
-
 // forget uses a connection and returns the only pointer that is left of it.
 //
 //go:noinline

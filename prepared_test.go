@@ -14,27 +14,6 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// readFrame returns the next frame that peer receives, as it travels.
-func readFrame(t testing.TB, peer io.Reader) (header, []byte) {
-	t.Helper()
-	var buf []byte
-	for {
-		h, n, v := parseHeader(buf)
-		require.Equal(t, noViolation, v)
-		size := 1
-		if n > 0 {
-			if int64(len(buf)-n) == h.length {
-				return h, buf[n:]
-			}
-			size = int(h.length) - (len(buf) - n)
-		}
-		more := make([]byte, size)
-		_, err := io.ReadFull(peer, more)
-		require.NoError(t, err)
-		buf = append(buf, more...)
-	}
-}
-
 func TestPreparedIsMaskedAnew(t *testing.T) {
 	covers(t, "K01", "K04")
 	synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
@@ -45,14 +47,6 @@ func (f rawFrame) String() string { return fmt.Sprintf("%#02x %.40q", f.first, f
 // newRawPeer returns the peer of a Conn of role r.
 func newRawPeer(nc net.Conn, r role) *rawPeer {
 	return &rawPeer{nc: nc, role: r.other()}
-}
-
-// other returns the role of the other end.
-func (r role) other() role {
-	if r == client {
-		return server
-	}
-	return client
 }
 
 // rawClose returns the payload of a Close frame.
@@ -377,4 +371,114 @@ func (d rawDoor) through(near, far net.Conn, cfg Config, app func(c *Conn)) (*ra
 		return nil, errors.Join(err, <-opened)
 	}
 	return peer, <-opened
+}
+
+// A pingingPeer is a raw peer that keeps what it receives, in a bubble. It sends
+// in the background: whoever waits for the lock of a net.Pipe stops the clock.
+type pingingPeer struct {
+	*rawPeer
+	out chan []byte
+
+	mu     sync.Mutex
+	frames []rawFrame
+	err    error
+}
+
+// listen has the peer take in everything from now on, and answer Pings if pongs
+// is set.
+func (p *rawPeer) listen(t *testing.T, pongs bool) *pingingPeer {
+	l := &pingingPeer{rawPeer: p, out: make(chan []byte, 1000)}
+	t.Cleanup(func() { close(l.out) })
+	go func() {
+		for b := range l.out {
+			p.nc.Write(b)
+		}
+	}()
+	go func() {
+		for {
+			f, err := p.read()
+			l.mu.Lock()
+			l.frames, l.err = append(l.frames, f), err
+			l.mu.Unlock()
+			if err != nil {
+				return
+			}
+			if pongs && f.opcode() == 9 {
+				l.say(p.frame(0x8a, f.payload))
+			}
+		}
+	}()
+	return l
+}
+
+// say sends octets after what was said before.
+func (p *pingingPeer) say(octets ...[]byte) { p.out <- slices.Concat(octets...) }
+
+// has reports whether a frame with this opcode and payload came.
+func (p *pingingPeer) has(opcode byte, payload string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.frames, func(f rawFrame) bool { return f.opcode() == opcode && f.payload == payload })
+}
+
+// wantPong sends a Ping and wants the Pong before any time has passed.
+func (p *pingingPeer) wantPong(t *testing.T, payload string) {
+	t.Helper()
+	began := time.Now()
+	p.say(p.frame(0x89, payload))
+	synctest.Wait()
+	if !p.has(0xa, payload) || time.Since(began) > 0 {
+		t.Errorf("the Ping %q was not answered at once", payload)
+	}
+}
+
+// memoryNetworks are the networks of bubbles, with one that has no deadlines and
+// one that ignores them.
+var memoryNetworks = []rawNetwork{
+	memoryNetwork,
+	pipeNetwork,
+	{"pipe without deadlines", inMemory | noDeadline | noHalfClose, func(*testing.T, role) (near, far net.Conn) {
+		near, far = net.Pipe()
+		return withoutDeadlines{near}, far
+	}},
+	{"pipe that ignores deadlines", inMemory | noDeadline | noHalfClose, func(*testing.T, role) (near, far net.Conn) {
+		near, far = net.Pipe()
+		return ignoringDeadlines{near}, far
+	}},
+}
+
+// run runs f in a bubble if the network is in memory.
+func (n rawNetwork) run(t *testing.T, f func(t *testing.T)) {
+	if n.is(inMemory) {
+		synctest.Test(t, f)
+		return
+	}
+	f(t)
+}
+
+// silent is a Config without keepalive.
+var silent = Config{PingInterval: -1}
+
+// hung is after how long a connection is taken to hang. It is closed then, so that
+// its test can fail.
+const hung = 1000 * time.Hour
+
+// eachEnd runs f in a bubble with a connection of each role on each of these
+// networks, and its raw peer. Nothing pings unless cfg says so.
+func eachEnd(t *testing.T, cfg Config, networks []rawNetwork, f func(t *testing.T, c *Conn, peer *rawPeer)) {
+	t.Helper()
+	for _, r := range roles {
+		for _, n := range networks {
+			t.Run(fmt.Sprint(r, " on ", n.name), func(t *testing.T) {
+				n.run(t, func(t *testing.T) {
+					near, far := n.pair(t, r)
+					defer far.Close()
+					c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
+					defer c.CloseNow()
+					defer time.AfterFunc(hung, func() { near.Close(); far.Close() }).Stop()
+					f(t, c, newRawPeer(far, r))
+				})
+			})
+		}
+	}
 }

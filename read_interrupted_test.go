@@ -55,15 +55,6 @@ func storedFrame(first byte, part string) []byte {
 	return clientFrame(first, payload)
 }
 
-// readForASecond calls Read, which finds nothing to return.
-func readForASecond(t *testing.T, c *Conn) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	_, _, err := c.Read(ctx)
-	require.Equal(t, context.DeadlineExceeded, err)
-}
-
 // pingForASecond calls Ping, which reads for itself until a data frame is in
 // its way.
 func pingForASecond(t *testing.T, c *Conn) {
@@ -252,12 +243,6 @@ func TestReaderAfterInterruptedRead(t *testing.T) {
 		require.NotZero(t, n)
 	})
 }
-
-// A writerFunc is an io.Writer made of a function.
-type writerFunc func(p []byte) (int, error)
-
-// Write calls f.
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // TestReadDuringWriteTo reads the next messages in another goroutine while
 // WriteTo is in the middle of a Write: the bytes it lent stay as they are.

@@ -38,15 +38,6 @@ func dialed(t *testing.T, srv *httptest.Server) *Conn {
 	return c
 }
 
-// readToEnd returns why c ended.
-func readToEnd(c *Conn) error {
-	for {
-		if _, _, err := c.Read(context.Background()); err != nil {
-			return err
-		}
-	}
-}
-
 // registeredServer serves echoing handlers with the registry.
 func registeredServer(t *testing.T, r *Registry) *httptest.Server {
 	srv := httptest.NewUnstartedServer(HandlerFunc(&AcceptOptions{Registry: r}, echo))

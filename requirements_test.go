@@ -15,19 +15,6 @@ import (
 	"testing"
 )
 
-// covers says that the test t proves the rows of testdata/requirements.tsv
-// with these IDs. TestRequirements reads the calls from the source, so the
-// IDs are string literals, except in the player of testdata/wire, whose files
-// have lines of their own.
-func covers(t testing.TB, ids ...string) {
-	t.Helper()
-	for _, id := range ids {
-		if id == "" {
-			t.Error("covers: empty ID")
-		}
-	}
-}
-
 // A requirement is one row of testdata/requirements.tsv.
 type requirement struct {
 	id       string

@@ -10,20 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tlsPair returns two joined connections over TLS on TCP.
-func tlsPair(t testing.TB, cfg *Config) (c, s *Conn) {
-	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
-	nc, ns := tcpPair(t)
-	tc, ts := tlsEnds(t, nc, ns)
-	c = newConn(tc, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(ts, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
-}
-
 func TestEchoOverTLS(t *testing.T) {
 	c, s := tlsPair(t, nil)
 	go echo(s)

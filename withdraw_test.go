@@ -179,16 +179,6 @@ type withdrawal struct {
 	calls sync.WaitGroup // of writers that nobody withdraws
 }
 
-// block is a message in which nothing repeats.
-func block(n int) string {
-	p := make([]byte, n)
-	rnd := rand.New(rand.NewPCG(uint64(n), 1))
-	for i := range p {
-		p[i] = ' ' + byte(rnd.IntN(95))
-	}
-	return string(p)
-}
-
 // send queues a message: no deadline ends its wait.
 func (w *withdrawal) send(t *testing.T, s string) {
 	require.NoError(t, w.c.Send(Text, []byte(s)))

@@ -1,10 +1,8 @@
 package websocket
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"os"
@@ -17,17 +15,6 @@ import (
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
-
-// slowly copies what it reads, so many bytes each second, until the end.
-func slowly(r io.Reader, perSecond int) []byte {
-	var all bytes.Buffer
-	for {
-		time.Sleep(time.Second / 10)
-		if _, err := io.CopyN(&all, r, int64(perSecond/10)); err != nil {
-			return all.Bytes()
-		}
-	}
-}
 
 // memoryNetworksOf are networks in memory for a bubble, each with the end that
 // the peer reads.

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -223,8 +220,6 @@ type noDeadlines struct {
 // mostDeadlines is how often a noDeadlines may be asked.
 const mostDeadlines = 20
 
-var errNoDeadlines = errors.New("deadlines are not supported")
-
 // SetReadDeadline fails.
 func (n *noDeadlines) SetReadDeadline(time.Time) error {
 	if n.asked.Add(1) > mostDeadlines {
@@ -260,24 +255,6 @@ func TestConnWithoutDeadlines(t *testing.T) {
 			})
 		})
 	}
-}
-
-// serverTLS returns what a server needs for TLS.
-var serverTLS = sync.OnceValue(func() *tls.Config {
-	pki := httptest.NewTLSServer(http.NotFoundHandler())
-	defer pki.Close()
-	return pki.TLS
-})
-
-// tlsEnds returns the two ends of TLS between nc and ns.
-func tlsEnds(t testing.TB, nc, ns net.Conn) (client, server *tls.Conn) {
-	t.Helper()
-	client, server = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), tls.Server(ns, serverTLS())
-	done := make(chan error, 1)
-	go func() { done <- client.Handshake() }()
-	require.NoError(t, server.Handshake())
-	require.NoError(t, <-done)
-	return client, server
 }
 
 // overTLS runs f in a bubble with a server over TLS, the peer's end of that,
