@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -355,4 +356,91 @@ func TestClientDoesNotCloseOnItsOwn(t *testing.T) {
 		require.NoError(t, s.terminal())
 		require.NoError(t, c.Close(CloseNormal, ""))
 	})
+}
+
+// TestCloseWaitsWhileTheQueueMoves closes with a queue that needs most of
+// CloseTimeout to leave: nothing is given up as long as the peer takes something.
+func TestCloseWaitsWhileTheQueueMoves(t *testing.T) {
+	covers(t, "V14")
+	synctest.Test(t, func(t *testing.T) {
+		const messages, size = 40, 10 << 10
+		c, far := memPair(t, server, &Config{PingInterval: -1})
+		far.SetWindow(1 << 10)
+		for range messages {
+			require.NoError(t, c.Send(Binary, make([]byte, size)))
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(CloseNormal, "") }()
+		received := make(chan []byte, 1)
+		go func() { received <- slowly(far, messages*size/4) }()
+		synctest.Wait()
+		far.SetReadDeadline(time.Now().Add(4800 * time.Millisecond))
+		payloads, opcodes := framesIn(t, <-received)
+		require.Len(t, payloads, messages+1)
+		require.Equal(t, opClose, opcodes[messages])
+		far.Close()
+		require.NotContains(t, fmt.Sprint(<-closed), "given up")
+	})
+}
+
+// TestCloseWithOpenWriterAndQueue closes while a streamed message keeps queued
+// ones waiting: the closing handshake is done nevertheless, and Close says what
+// was given up.
+func TestCloseWithOpenWriterAndQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		_, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		go func() {
+			if h, _ := readFrame(t, far); h.opcode() == opClose {
+				far.Write(clientFrame(0x88, "\x03\xe8"))
+			}
+		}()
+		require.ErrorContains(t, c.Close(CloseNormal, ""), "given up: 1, with 6 bytes")
+		require.True(t, asCloseError(c.terminal()).clean())
+	})
+}
+
+// TestCloseFrameUnderExpiredWriteDeadline lets the deadline of a write pass,
+// and then makes the connection end: the peer is told, because the deadline was
+// for the application's writes.
+func TestCloseFrameUnderExpiredWriteDeadline(t *testing.T) {
+	covers(t, "X04", "R11")
+	for _, tt := range []struct {
+		name string
+		sent []byte
+		code CloseCode
+	}{
+		{"Close frame", clientFrame(0x88, "\x03\xe8"), CloseNormal},
+		{"violation", clientFrame(0x83, ""), CloseProtocolError},
+	} {
+		t.Run(tt.name+" in memory", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, far := memPair(t, server, nil)
+				require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+				require.NoError(t, c.Write(t.Context(), Text, []byte("in time")))
+				time.Sleep(time.Minute)
+				far.Write(tt.sent)
+				require.ErrorIs(t, readToEnd(c), tt.code)
+				far.CloseWrite()
+				payloads, ops := readFrames(t, far)
+				require.Equal(t, []opcode{opText, opClose}, ops)
+				require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[1])[:2])
+			})
+		})
+		t.Run(tt.name+" over TCP", func(t *testing.T) {
+			nc, ns := tcpPair(t)
+			s := newConn(ns, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+			defer s.CloseNow()
+			require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Second)))
+			nc.Write(tt.sent)
+			require.ErrorIs(t, readToEnd(s), tt.code)
+			nc.(*net.TCPConn).CloseWrite()
+			nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+			payloads, ops := readFrames(t, nc)
+			require.Equal(t, []opcode{opClose}, ops)
+			require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[0])[:2])
+		})
+	}
 }

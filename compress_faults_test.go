@@ -2,30 +2,13 @@ package websocket
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// TestBufferReturnsToItsSize lets a borrowed buffer grow, as the decompressor
-// does: given back, it does not take the place of small ones.
-func TestBufferReturnsToItsSize(t *testing.T) {
-	for range 100 {
-		b := acquireBuffer(minBorrowed)
-		b.b = make([]byte, 0, 1<<20)
-		b.free()
-		again := acquireBuffer(minBorrowed)
-		if cap(again.b) > 2*minBorrowed {
-			t.Fatalf("a buffer of %d bytes was asked for, and one of %d came", minBorrowed, cap(again.b))
-		}
-	}
-}
 
 // TestStreamedTextFailsAtOnce reads compressed text that is not UTF-8 through
 // a MessageReader: none of the wrong bytes is handed out.
@@ -39,29 +22,6 @@ func TestStreamedTextFailsAtOnce(t *testing.T) {
 	got, err := io.ReadAll(r)
 	require.ErrorIs(t, err, textNotUTF8.err())
 	require.NotContains(t, got, byte(0xff))
-}
-
-// TestAbandonedWriteKeepsItsBytes gives up a long write to a net.Conn that must
-// not be interrupted. What goes on in the background must not read memory that
-// the caller, or another message, uses again.
-func TestAbandonedWriteKeepsItsBytes(t *testing.T) {
-	covers(t, "Q.E10")
-	synctest.Test(t, func(t *testing.T) {
-		s, far := memPair(t, server, nil)
-		far.SetWindow(1)
-		s.out.delegateFlushes()
-		want := noise(3*inPlaceFrom, 1)
-		p := bytes.Clone(want)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		require.ErrorIs(t, s.Write(ctx, Binary, p), context.DeadlineExceeded)
-		clear(p)
-		got := make([]byte, 4+len(want))
-		far.SetWindow(1 << 20)
-		_, err := io.ReadFull(far, got)
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(want, got[4:]), "other bytes were sent")
-	})
 }
 
 // TestNoMaskingKey takes the random source away: a compressed message that

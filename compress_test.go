@@ -2,10 +2,15 @@ package websocket
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"testing"
+	"time"
 
+	"github.com/fullduplex-go/websocket/internal/flate"
 	"github.com/stretchr/testify/require"
 )
 
@@ -114,6 +119,101 @@ func TestPreparedUnderTakeover(t *testing.T) {
 			_, got, err := c.Read(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, want, string(got))
+		}
+	}
+}
+
+// TestContextIsKept sends messages that only those before them make small: one
+// after the other, held, or queued, each refers to the last.
+func TestContextIsKept(t *testing.T) {
+	ways := map[string]func(c *Conn, p []byte) error{
+		"Write": func(c *Conn, p []byte) error { return c.Write(context.Background(), Binary, p) },
+		"held": func(c *Conn, p []byte) error {
+			c.out.cork.on.Store(true)
+			return c.Write(context.Background(), Binary, p)
+		},
+		"Send": func(c *Conn, p []byte) error { return c.Send(Binary, p) },
+	}
+	for name, write := range ways {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{PingInterval: -1, HoldReplies: time.Hour, MaxQueuedBytes: 1 << 20, Compression: &Compression{}}
+			nc, ns := tcpPair(t)
+			c := newConn(ns, server, cfg.withDefaults(), agreedFor(server, cfg.Compression), nil)
+			defer c.CloseNow()
+			go io.Copy(io.Discard, nc)
+			p := []byte(block(500))
+			for range 100 {
+				require.NoError(t, write(c, p))
+			}
+			require.NoError(t, c.Drain(t.Context()))
+			require.Less(t, c.Stats().BytesOut, uint64(10*len(p)))
+		})
+	}
+}
+
+// TestInflateInParts inflates payloads, some of which are corrupt, in parts of
+// any size with any room for what comes out: the same as at once.
+func TestInflateInParts(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		window, context := 9+rnd.IntN(7), flate.Context(rnd.IntN(2))
+		compressor := flate.NewCompressor(window, 1+rnd.IntN(9), context)
+		whole, parts := flate.NewDecompressor(window, context), flate.NewDecompressor(window, context)
+		var err error
+		for n := 1 + rnd.IntN(5); n > 0 && err == nil; n-- {
+			payload, ok := compressor.Append(nil, compressible(rnd))
+			if !ok {
+				continue
+			}
+			if rnd.IntN(4) == 0 && len(payload) > 0 {
+				payload[rnd.IntN(len(payload))] ^= 1 << rnd.IntN(8)
+			}
+			var want []byte
+			want, err = whole.Append(nil, payload, 1<<20)
+			got, partsErr := inflateInParts(rnd, &parts, payload)
+			require.Equal(t, err == nil, partsErr == nil, "seed %d: at once %v, in parts %v", seed, err, partsErr)
+			require.True(t, err != nil || bytes.Equal(want, got), "seed %d", seed)
+		}
+	}
+}
+
+// compressible returns up to 100000 bytes, some of which repeat others.
+func compressible(rnd *rand.Rand) []byte {
+	p := make([]byte, rnd.IntN(100000))
+	symbols := 1 + rnd.IntN(200)
+	for i := range p {
+		p[i] = byte(rnd.IntN(symbols))
+		if i > 300 && rnd.IntN(3) == 0 {
+			p[i] = p[i-1-rnd.IntN(300)]
+		}
+	}
+	return p
+}
+
+// inflateInParts inflates payload with d.
+func inflateInParts(rnd *rand.Rand, d *flate.Decompressor, payload []byte) (out []byte, err error) {
+	for len(payload) > 0 {
+		n := 1 + rnd.IntN(min(len(payload), []int{3, 500, 10000}[rnd.IntN(3)]))
+		for part := payload[:n]; ; {
+			var taken int
+			out, taken, err = d.AppendPart(out, part, rnd.IntN(5000))
+			part = part[taken:]
+			if err == nil && len(part) > 0 {
+				return nil, errors.New("a part was not taken")
+			}
+			if err == nil {
+				break
+			}
+			if err != flate.ErrTooLong {
+				return nil, err
+			}
+		}
+		payload = payload[n:]
+	}
+	for {
+		out, err = d.Finish(out, rnd.IntN(5000))
+		if err != flate.ErrTooLong {
+			return out, err
 		}
 	}
 }

@@ -97,33 +97,6 @@ func TestPingWithNobodyReading(t *testing.T) {
 	require.Equal(t, "data", string(p))
 }
 
-func TestStreams(t *testing.T) {
-	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
-	ctx := t.Context()
-	data := make([]byte, 1<<20)
-	rand.Read(data)
-	go func() {
-		_, r, err := s.Reader(ctx)
-		if err != nil {
-			return
-		}
-		w, err := s.Writer(ctx, Binary)
-		if err != nil {
-			return
-		}
-		io.Copy(w, r)
-		w.Close()
-	}()
-	go func() {
-		w, _ := c.Writer(ctx, Binary)
-		w.ReadFrom(bytes.NewReader(data))
-		w.Close()
-	}()
-	_, got, err := c.Read(ctx)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(data, got))
-}
-
 func TestSend(t *testing.T) {
 	c, s := connPair(t, nil)
 	for range 1000 {

@@ -228,54 +228,6 @@ func TestPongsToPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
-func TestStreamedMessagesDoNotInterleave(t *testing.T) {
-	covers(t, "G07", "G08", "Q.H01", "Q.H03")
-	c, s := connPair(t, nil)
-	const writers, each = 16, 20
-	for i := range writers {
-		go func() {
-			for range each {
-				w, err := s.Writer(context.Background(), Binary)
-				if err != nil {
-					return
-				}
-				for range 5 {
-					w.Write(bytes.Repeat([]byte{byte(i)}, 100))
-					w.Flush()
-				}
-				w.Close()
-				s.Ping(context.Background())
-			}
-		}()
-	}
-	for range writers * each {
-		_, p, err := c.Read(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, bytes.Repeat(p[:1], 500), p)
-	}
-}
-
-func TestMaskingKeys(t *testing.T) {
-	covers(t, "K01", "K06")
-	var s keySource
-	entropy := ramp(4096)
-	r := bytes.NewReader(entropy)
-	for at := 0; at < len(entropy); at += 4 {
-		key, err := s.next(r)
-		require.NoError(t, err)
-		require.Equal(t, keyOf([4]byte(entropy[at:])), key)
-	}
-	_, err := s.next(r)
-	require.ErrorIs(t, err, io.EOF)
-	seen := make(map[uint32]int)
-	for range 10000 {
-		key, err := newKey()
-		require.NoError(t, err)
-		seen[key]++
-	}
-	require.Greater(t, len(seen), 9990)
-}
-
 func TestMaskingLeavesTheCallersSlice(t *testing.T) {
 	covers(t, "K04", "F01")
 	c, far := memPair(t, client, nil)
@@ -285,41 +237,6 @@ func TestMaskingLeavesTheCallersSlice(t *testing.T) {
 	head := make([]byte, 2)
 	io.ReadFull(far, head)
 	require.Equal(t, []byte{0x82, 0x80 | 100}, head)
-}
-
-func TestInvalidTextIsNotSent(t *testing.T) {
-	covers(t, "T07")
-	c, far := memPair(t, server, nil)
-	require.Error(t, c.Write(t.Context(), Text, []byte("\xff")))
-	require.Error(t, c.WriteString(t.Context(), "\xed\xa0\x80"))
-	require.Error(t, c.Send(Text, []byte("\xff")))
-	require.Error(t, c.Write(t.Context(), 7, nil))
-	w, err := c.Writer(t.Context(), Text)
-	require.NoError(t, err)
-	_, err = io.WriteString(w, "\xe2\x82")
-	require.NoError(t, err)
-	require.Error(t, w.Close(), "the message ends inside a rune")
-	require.NoError(t, c.WriteString(t.Context(), "€"))
-	require.Equal(t, 5, far.Unread())
-}
-
-func TestAbandonedStreamEndsTheConnection(t *testing.T) {
-	covers(t, "Q.H04")
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, nil)
-		w, err := c.Writer(t.Context(), Text)
-		require.NoError(t, err)
-		io.WriteString(w, "begun")
-		require.NoError(t, w.Flush())
-		_, err = io.WriteString(w, "\xff")
-		require.ErrorIs(t, err, errInvalidText)
-		require.Equal(t, err, w.Close())
-		synctest.Wait()
-		far.Write(clientFrame(0x88, "\x03\xf3"))
-		payloads, _ := readFrames(t, far)
-		require.Equal(t, []string{"begun", "\x03\xf3message was not completed"}, payloads)
-		require.NoError(t, far.Close())
-	})
 }
 
 func TestShortAndFailingWrites(t *testing.T) {
@@ -407,5 +324,28 @@ func TestFlushBehindAWithdrawnWrite(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-wrote, context.Canceled)
 		require.NoError(t, <-flushed)
+	})
+}
+
+// TestAbandonedWriteKeepsItsBytes gives up a long write to a net.Conn that must
+// not be interrupted. What goes on in the background must not read memory that
+// the caller, or another message, uses again.
+func TestAbandonedWriteKeepsItsBytes(t *testing.T) {
+	covers(t, "Q.E10")
+	synctest.Test(t, func(t *testing.T) {
+		s, far := memPair(t, server, nil)
+		far.SetWindow(1)
+		s.out.delegateFlushes()
+		want := noise(3*inPlaceFrom, 1)
+		p := bytes.Clone(want)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, s.Write(ctx, Binary, p), context.DeadlineExceeded)
+		clear(p)
+		got := make([]byte, 4+len(want))
+		far.SetWindow(1 << 20)
+		_, err := io.ReadFull(far, got)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got[4:]), "other bytes were sent")
 	})
 }

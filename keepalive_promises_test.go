@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,183 +15,6 @@ import (
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
-
-// pingIntervals are the settings under which nobody may wait for a Pong.
-var pingIntervals = map[string]time.Duration{"default": 0, "off": -1}
-
-// readings are what an application did before it stopped to read. If it never
-// read, or the read gave up, a stand-in reads at once, else soon.
-var readings = []struct {
-	name   string
-	do     func(t *testing.T, c *Conn, peer *pingingPeer)
-	gaveUp bool
-}{
-	{"never", func(*testing.T, *Conn, *pingingPeer) {}, true},
-	{"context ended", func(t *testing.T, c *Conn, _ *pingingPeer) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if _, _, err := c.Read(ctx); err != context.DeadlineExceeded {
-			t.Errorf("Read: %v", err)
-		}
-	}, true},
-	{"deadline passed", func(t *testing.T, c *Conn, _ *pingingPeer) {
-		c.SetReadDeadline(time.Now().Add(time.Second))
-		if _, _, err := c.Read(context.Background()); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("Read: %v", err)
-		}
-	}, true},
-	{"deadline was over", func(t *testing.T, c *Conn, _ *pingingPeer) {
-		c.SetReadDeadline(time.Now().Add(-time.Second))
-		if _, _, err := c.Read(context.Background()); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("Read: %v", err)
-		}
-	}, true},
-	{"one message", func(t *testing.T, c *Conn, peer *pingingPeer) {
-		peer.say(peer.frame(0x81, "subscribe"))
-		if _, _, err := c.Read(context.Background()); err != nil {
-			t.Errorf("Read: %v", err)
-		}
-	}, false},
-	{"one message into", func(t *testing.T, c *Conn, peer *pingingPeer) {
-		peer.say(peer.frame(0x81, "subscribe"))
-		if _, _, err := c.ReadInto(context.Background(), nil); err != nil {
-			t.Errorf("ReadInto: %v", err)
-		}
-	}, false},
-	{"a loop was left", func(t *testing.T, c *Conn, peer *pingingPeer) {
-		peer.say(peer.frame(0x81, "one"))
-		for _, err := range c.Messages(context.Background()) {
-			if err != nil {
-				t.Errorf("Messages: %v", err)
-			}
-			break
-		}
-	}, false},
-	{"a streamed message", func(t *testing.T, c *Conn, peer *pingingPeer) {
-		peer.say(peer.frame(0x81, "streamed"))
-		_, r, err := c.Reader(context.Background())
-		if err == nil {
-			_, err = io.ReadAll(r)
-		}
-		if err != nil {
-			t.Errorf("Reader: %v", err)
-		}
-	}, false},
-}
-
-// TestPingIsAnsweredWithNobodyReading wants the Pong at the same instant (V09):
-// in each role, with our own Pings and without, from the first octet on, after
-// every way to stop reading, and again later.
-func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
-	covers(t, "V09")
-	for interval, d := range pingIntervals {
-		for _, reading := range readings {
-			t.Run(fmt.Sprintf("%s, Pings %s", reading.name, interval), func(t *testing.T) {
-				eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
-					p := peer.listen(t, true)
-					reading.do(t, c, p)
-					if !reading.gaveUp {
-						time.Sleep(3 * backgroundReadDelay)
-					}
-					p.wantPong(t, "at once")
-					p.wantPong(t, "again")
-					reading.do(t, c, p)
-					if !reading.gaveUp {
-						time.Sleep(3 * backgroundReadDelay)
-					}
-					p.wantPong(t, "after the second time")
-					for n := range 3 {
-						time.Sleep(7 * time.Second)
-						p.wantPong(t, fmt.Sprint("later ", n))
-					}
-				})
-			})
-		}
-	}
-}
-
-// TestPingBeforeAMessageIsAnswered sends Pings on both sides of a message that
-// nobody reads (V09): that before it is answered at once, that behind it once
-// the message was read.
-func TestPingBeforeAMessageIsAnswered(t *testing.T) {
-	covers(t, "V09")
-	for interval, d := range pingIntervals {
-		t.Run("Pings "+interval, func(t *testing.T) {
-			eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
-				p := peer.listen(t, true)
-				p.say(p.frame(0x89, "before"), p.frame(0x81, "a message"), p.frame(0x89, "behind"))
-				synctest.Wait()
-				if !p.has(0xa, "before") {
-					t.Error("the Ping before the message was not answered at once")
-				}
-				time.Sleep(10 * time.Second)
-				if _, body, err := c.Read(context.Background()); string(body) != "a message" {
-					t.Errorf("Read: %q, %v", body, err)
-				}
-				time.Sleep(3 * backgroundReadDelay)
-				if !p.has(0xa, "behind") {
-					t.Error("the Ping behind the message was not answered after it was read")
-				}
-			})
-		})
-	}
-}
-
-// TestReadAfterNobodyRead has a message come while nobody reads, and reads it a
-// second or a minute later, also on a net.Conn on which nothing can be interrupted
-// (V07, V16): it is there at once.
-func TestReadAfterNobodyRead(t *testing.T) {
-	covers(t, "V07", "V16")
-	for _, pinging := range []bool{false, true} {
-		for _, later := range []time.Duration{time.Second, time.Minute} {
-			t.Run(fmt.Sprintf("%v later, Ping %v", later, pinging), func(t *testing.T) {
-				eachEnd(t, silent, memoryNetworks[:3], func(t *testing.T, c *Conn, peer *rawPeer) {
-					p := peer.listen(t, false)
-					if pinging {
-						go c.Ping(context.Background())
-						synctest.Wait()
-					}
-					p.say(p.frame(0x81, "a message that waits"))
-					time.Sleep(later)
-					began := time.Now()
-					defer time.AfterFunc(time.Hour, func() { c.CloseNow() }).Stop()
-					_, body, err := c.Read(context.Background())
-					if took := time.Since(began); took > 0 || string(body) != "a message that waits" {
-						t.Errorf("Read took %v and returned %q, %v", took, body, err)
-					}
-				})
-			})
-		}
-	}
-}
-
-// TestHeartbeatsOfPeers has a peer ping every 10 s and give up after 10 more
-// without a Pong, as servers do, while the application works on a message, or
-// only writes (V09, V10).
-func TestHeartbeatsOfPeers(t *testing.T) {
-	covers(t, "V09", "V10")
-	for interval, d := range pingIntervals {
-		t.Run("Pings "+interval, func(t *testing.T) {
-			eachEnd(t, Config{PingInterval: d}, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
-				p := peer.listen(t, true)
-				p.say(p.frame(0x81, "subscribe"))
-				if _, _, err := c.Read(context.Background()); err != nil {
-					t.Fatal(err)
-				}
-				for beat := range 60 {
-					p.say(p.frame(0x89, fmt.Sprint("beat ", beat)))
-					if err := c.Write(context.Background(), Text, []byte("news")); err != nil {
-						t.Fatalf("after %d beats: %v", beat, err)
-					}
-					time.Sleep(10 * time.Second)
-					if !p.has(0xa, fmt.Sprint("beat ", beat)) {
-						t.Fatalf("beat %d was not answered in 10 s", beat)
-					}
-				}
-			})
-		})
-	}
-}
 
 // A pattern is how one end of a connection reads and writes, while the other
 // sends every 4 s and reads all the time.
@@ -502,76 +324,6 @@ func (w *wholeMessages) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// TestPingSurvivesReadsThatGiveUp pings with nobody reading, and has reads come
-// and give up in every way (V07): the Pong is seen, 20 of 20.
-func TestPingSurvivesReadsThatGiveUp(t *testing.T) {
-	covers(t, "V07")
-	giveUps := map[string]func(c *Conn){
-		"deadline in the past": func(c *Conn) {
-			c.SetReadDeadline(time.Now().Add(-time.Second))
-			c.Read(context.Background())
-			c.SetReadDeadline(time.Time{})
-		},
-		"deadline": func(c *Conn) {
-			c.SetReadDeadline(time.Now().Add(time.Millisecond))
-			c.Read(context.Background())
-			c.SetReadDeadline(time.Time{})
-		},
-		"context": func(c *Conn) {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-			defer cancel()
-			c.Read(ctx)
-		},
-		"context ended": func(c *Conn) {
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
-			c.Read(ctx)
-		},
-		"AsNetConn": func(c *Conn) {
-			nc := AsNetConn(c, Text)
-			nc.SetReadDeadline(time.Now().Add(-time.Second))
-			nc.Read(make([]byte, 1))
-			nc.SetReadDeadline(time.Time{})
-		},
-	}
-	for name, giveUp := range giveUps {
-		t.Run(name, func(t *testing.T) {
-			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
-				lost := 0
-				for range 20 {
-					if !pingWhile(c, peer, giveUp) {
-						lost++
-					}
-				}
-				if lost > 0 {
-					t.Errorf("%d of 20 Pings did not see their Pong", lost)
-				}
-			})
-		})
-	}
-}
-
-// pingWhile pings, lets a read give up, has the peer answer, and reports whether
-// Ping returned then.
-func pingWhile(c *Conn, peer *rawPeer, giveUp func(c *Conn)) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	result := make(chan error, 1)
-	go func() {
-		_, err := c.Ping(ctx)
-		result <- err
-	}()
-	ping, err := peer.read()
-	if err != nil {
-		return false
-	}
-	synctest.Wait()
-	giveUp(c)
-	synctest.Wait()
-	go peer.send(0x8a, ping.payload)
-	return <-result == nil
-}
-
 // TestKeepaliveSurvivesReadsThatGiveUp polls with a deadline in the past, for ten
 // minutes, a connection whose peer answers every Ping (V07, V10): it lives.
 func TestKeepaliveSurvivesReadsThatGiveUp(t *testing.T) {
@@ -587,4 +339,64 @@ func TestKeepaliveSurvivesReadsThatGiveUp(t *testing.T) {
 		}
 		p.wantPong(t, "at the end")
 	})
+}
+
+// TestIdleConnectionStaysOpen leaves two endpoints alone for a week: nobody
+// closes, whether the client's application reads or not, because every Ping of
+// the keepalives is answered.
+func TestIdleConnectionStaysOpen(t *testing.T) {
+	covers(t, "X17", "O03", "Q.G11")
+	for _, reading := range []bool{true, false} {
+		t.Run(fmt.Sprintf("client reads %v", reading), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { stayOpen(t, reading) })
+		})
+	}
+}
+
+func stayOpen(t *testing.T, clientReads bool) {
+	c, s := memoryPair(t, Config{})
+	got := make(chan string, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { loopRead(s, func(_ MessageType, p []byte) { got <- string(p) }) })
+	if clientReads {
+		wg.Go(func() { loopRead(c, func(MessageType, []byte) {}) })
+	}
+	select {
+	case <-c.Context().Done():
+		t.Fatalf("the client has ended: %v", context.Cause(c.Context()))
+	case <-s.Context().Done():
+		t.Fatalf("the server has ended: %v", context.Cause(s.Context()))
+	case <-time.After(7 * 24 * time.Hour):
+	}
+	if err := c.Write(context.Background(), Text, []byte("awake")); err != nil {
+		t.Error(err)
+	}
+	if message := <-got; message != "awake" {
+		t.Errorf("%q arrived", message)
+	}
+	c.CloseNow()
+	wg.Wait()
+}
+
+// TestSilentPeer finds out that the peer is gone in PingInterval and
+// PongTimeout, with a reader and with nobody reading.
+func TestSilentPeer(t *testing.T) {
+	covers(t, "X18", "Q.D06", "Q.G11", "Q.G12")
+	for _, loop := range []readLoop{loopRead, func(c *Conn, _ func(MessageType, []byte)) error {
+		<-c.Context().Done()
+		_, _, err := c.Read(context.Background())
+		return err
+	}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: 30 * time.Second, PongTimeout: 20 * time.Second}, loop: loop})
+			end := e.finish()
+			if waited := time.Since(start); waited != 50*time.Second {
+				t.Errorf("the end came after %v, want 50s", waited)
+			}
+			if !errors.Is(end, ErrPongTimeout) || !errors.Is(end, net.ErrClosed) || end.Received {
+				t.Errorf("the end is %v, want %v", end, ErrPongTimeout)
+			}
+		})
+	}
 }

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,80 +82,6 @@ func TestIdleTimeout(t *testing.T) {
 		require.ErrorIs(t, context.Cause(c.Context()), ClosePolicyViolation)
 		<-s.Context().Done()
 		require.ErrorIs(t, context.Cause(s.Context()), ClosePolicyViolation)
-	})
-}
-
-func TestPingMeasures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, nil)
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() {
-				rtt, err := c.Ping(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, 70*time.Millisecond, rtt)
-			})
-			synctest.Wait()
-		}
-		time.Sleep(70 * time.Millisecond)
-		far.Write(clientFrame(0x8a, "unasked"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x09"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
-		wg.Wait()
-	})
-}
-
-func TestPingMakesRoomForReaders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, nil)
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			_, err := c.Ping(t.Context())
-			require.NoError(t, err)
-		})
-		synctest.Wait()
-		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, _, err := c.Read(ctx)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			cancel()
-		}
-		wg.Go(func() {
-			_, p, err := c.Read(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, "data", string(p))
-		})
-		synctest.Wait()
-		far.Write(clientFrame(0x81, "data"))
-		synctest.Wait()
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x01"))
-		wg.Wait()
-	})
-}
-
-func TestPingWaitsBehindData(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, s := memConns(t, nil)
-		go s.Read(t.Context())
-		require.NoError(t, s.Write(t.Context(), Text, []byte("one")))
-		require.NoError(t, s.Write(t.Context(), Text, []byte("two")))
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			_, err := c.Ping(t.Context())
-			require.NoError(t, err)
-		})
-		synctest.Wait()
-		for _, want := range []string{"one", "two"} {
-			_, p, err := c.Read(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, want, string(p))
-		}
-		wg.Wait()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		_, err := c.Ping(ctx)
-		require.ErrorIs(t, err, context.Canceled)
 	})
 }
 

@@ -2,15 +2,13 @@ package websocket
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/stretchr/testify/require"
 )
 
 // memoryPair returns two joined connections in memory, for use in a bubble.
@@ -115,62 +113,146 @@ func TestPongsOfNobody(t *testing.T) {
 	})
 }
 
-// TestIdleConnectionStaysOpen leaves two endpoints alone for a week: nobody
-// closes, whether the client's application reads or not, because every Ping of
-// the keepalives is answered.
-func TestIdleConnectionStaysOpen(t *testing.T) {
-	covers(t, "X17", "O03", "Q.G11")
-	for _, reading := range []bool{true, false} {
-		t.Run(fmt.Sprintf("client reads %v", reading), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { stayOpen(t, reading) })
+func TestPingMeasures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				rtt, err := c.Ping(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 70*time.Millisecond, rtt)
+			})
+			synctest.Wait()
+		}
+		time.Sleep(70 * time.Millisecond)
+		far.Write(clientFrame(0x8a, "unasked"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x09"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
+		wg.Wait()
+	})
+}
+
+func TestPingMakesRoomForReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.Ping(t.Context())
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _, err := c.Read(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		wg.Go(func() {
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "data", string(p))
+		})
+		synctest.Wait()
+		far.Write(clientFrame(0x81, "data"))
+		synctest.Wait()
+		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x01"))
+		wg.Wait()
+	})
+}
+
+func TestPingWaitsBehindData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := memConns(t, nil)
+		go s.Read(t.Context())
+		require.NoError(t, s.Write(t.Context(), Text, []byte("one")))
+		require.NoError(t, s.Write(t.Context(), Text, []byte("two")))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := c.Ping(t.Context())
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		for _, want := range []string{"one", "two"} {
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, string(p))
+		}
+		wg.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := c.Ping(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+// TestPingSurvivesReadsThatGiveUp pings with nobody reading, and has reads come
+// and give up in every way (V07): the Pong is seen, 20 of 20.
+func TestPingSurvivesReadsThatGiveUp(t *testing.T) {
+	covers(t, "V07")
+	giveUps := map[string]func(c *Conn){
+		"deadline in the past": func(c *Conn) {
+			c.SetReadDeadline(time.Now().Add(-time.Second))
+			c.Read(context.Background())
+			c.SetReadDeadline(time.Time{})
+		},
+		"deadline": func(c *Conn) {
+			c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			c.Read(context.Background())
+			c.SetReadDeadline(time.Time{})
+		},
+		"context": func(c *Conn) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			c.Read(ctx)
+		},
+		"context ended": func(c *Conn) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			c.Read(ctx)
+		},
+		"AsNetConn": func(c *Conn) {
+			nc := AsNetConn(c, Text)
+			nc.SetReadDeadline(time.Now().Add(-time.Second))
+			nc.Read(make([]byte, 1))
+			nc.SetReadDeadline(time.Time{})
+		},
+	}
+	for name, giveUp := range giveUps {
+		t.Run(name, func(t *testing.T) {
+			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+				lost := 0
+				for range 20 {
+					if !pingWhile(c, peer, giveUp) {
+						lost++
+					}
+				}
+				if lost > 0 {
+					t.Errorf("%d of 20 Pings did not see their Pong", lost)
+				}
+			})
 		})
 	}
 }
 
-func stayOpen(t *testing.T, clientReads bool) {
-	c, s := memoryPair(t, Config{})
-	got := make(chan string, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() { loopRead(s, func(_ MessageType, p []byte) { got <- string(p) }) })
-	if clientReads {
-		wg.Go(func() { loopRead(c, func(MessageType, []byte) {}) })
+// pingWhile pings, lets a read give up, has the peer answer, and reports whether
+// Ping returned then.
+func pingWhile(c *Conn, peer *rawPeer, giveUp func(c *Conn)) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() {
+		_, err := c.Ping(ctx)
+		result <- err
+	}()
+	ping, err := peer.read()
+	if err != nil {
+		return false
 	}
-	select {
-	case <-c.Context().Done():
-		t.Fatalf("the client has ended: %v", context.Cause(c.Context()))
-	case <-s.Context().Done():
-		t.Fatalf("the server has ended: %v", context.Cause(s.Context()))
-	case <-time.After(7 * 24 * time.Hour):
-	}
-	if err := c.Write(context.Background(), Text, []byte("awake")); err != nil {
-		t.Error(err)
-	}
-	if message := <-got; message != "awake" {
-		t.Errorf("%q arrived", message)
-	}
-	c.CloseNow()
-	wg.Wait()
-}
-
-// TestSilentPeer finds out that the peer is gone in PingInterval and
-// PongTimeout, with a reader and with nobody reading.
-func TestSilentPeer(t *testing.T) {
-	covers(t, "X18", "Q.D06", "Q.G11", "Q.G12")
-	for _, loop := range []readLoop{loopRead, func(c *Conn, _ func(MessageType, []byte)) error {
-		<-c.Context().Done()
-		_, _, err := c.Read(context.Background())
-		return err
-	}} {
-		synctest.Test(t, func(t *testing.T) {
-			start := time.Now()
-			e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: 30 * time.Second, PongTimeout: 20 * time.Second}, loop: loop})
-			end := e.finish()
-			if waited := time.Since(start); waited != 50*time.Second {
-				t.Errorf("the end came after %v, want 50s", waited)
-			}
-			if !errors.Is(end, ErrPongTimeout) || !errors.Is(end, net.ErrClosed) || end.Received {
-				t.Errorf("the end is %v, want %v", end, ErrPongTimeout)
-			}
-		})
-	}
+	synctest.Wait()
+	giveUp(c)
+	synctest.Wait()
+	go peer.send(0x8a, ping.payload)
+	return <-result == nil
 }

@@ -134,3 +134,18 @@ func BenchmarkSendPrepared(b *testing.B) {
 		}
 	}
 }
+
+// TestEmptyPrepared sends what Prepare did not make: an error, and nothing leaves.
+func TestEmptyPrepared(t *testing.T) {
+	for _, m := range []*Prepared{nil, new(Prepared)} {
+		c, far := memPair(t, server, nil)
+		require.ErrorIs(t, c.WritePrepared(t.Context(), m), errNotPrepared)
+		require.ErrorIs(t, c.SendPrepared(m), errNotPrepared)
+		var g Group
+		g.Add(c)
+		queued, dropped := g.Send(m)
+		require.Equal(t, [2]int{0, 1}, [2]int{queued, dropped})
+		require.Zero(t, far.Unread())
+		require.NoError(t, c.WriteString(t.Context(), "alive"))
+	}
+}

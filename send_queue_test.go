@@ -172,3 +172,23 @@ func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 		require.Len(t, payloads, 12)
 	})
 }
+
+// TestQueueLimitUnderExpiredWriteDeadline queues messages for a peer that does
+// not read, long after a write deadline: the queue is bounded all the same.
+func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
+	covers(t, "W12")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 100 << 10})
+		far.SetWindow(0)
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
+		time.Sleep(2 * time.Second)
+		taken := 0
+		for range 1000 {
+			if c.Send(Binary, make([]byte, 1000)) == nil {
+				taken += 1000
+			}
+			synctest.Wait()
+		}
+		require.LessOrEqual(t, taken, 300<<10)
+	})
+}

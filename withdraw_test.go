@@ -487,34 +487,6 @@ func TestTimeoutRestartsOnSocket(t *testing.T) {
 	}
 }
 
-// TestContextIsKept sends messages that only those before them make small: one
-// after the other, held, or queued, each refers to the last.
-func TestContextIsKept(t *testing.T) {
-	ways := map[string]func(c *Conn, p []byte) error{
-		"Write": func(c *Conn, p []byte) error { return c.Write(context.Background(), Binary, p) },
-		"held": func(c *Conn, p []byte) error {
-			c.out.cork.on.Store(true)
-			return c.Write(context.Background(), Binary, p)
-		},
-		"Send": func(c *Conn, p []byte) error { return c.Send(Binary, p) },
-	}
-	for name, write := range ways {
-		t.Run(name, func(t *testing.T) {
-			cfg := Config{PingInterval: -1, HoldReplies: time.Hour, MaxQueuedBytes: 1 << 20, Compression: &Compression{}}
-			nc, ns := tcpPair(t)
-			c := newConn(ns, server, cfg.withDefaults(), agreedFor(server, cfg.Compression), nil)
-			defer c.CloseNow()
-			go io.Copy(io.Discard, nc)
-			p := []byte(block(500))
-			for range 100 {
-				require.NoError(t, write(c, p))
-			}
-			require.NoError(t, c.Drain(t.Context()))
-			require.Less(t, c.Stats().BytesOut, uint64(10*len(p)))
-		})
-	}
-}
-
 // b2i returns 1 for true.
 func b2i(b bool) int {
 	if b {

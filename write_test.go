@@ -18,69 +18,6 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// TestCloseFrameUnderExpiredWriteDeadline lets the deadline of a write pass,
-// and then makes the connection end: the peer is told, because the deadline was
-// for the application's writes.
-func TestCloseFrameUnderExpiredWriteDeadline(t *testing.T) {
-	covers(t, "X04", "R11")
-	for _, tt := range []struct {
-		name string
-		sent []byte
-		code CloseCode
-	}{
-		{"Close frame", clientFrame(0x88, "\x03\xe8"), CloseNormal},
-		{"violation", clientFrame(0x83, ""), CloseProtocolError},
-	} {
-		t.Run(tt.name+" in memory", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, far := memPair(t, server, nil)
-				require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
-				require.NoError(t, c.Write(t.Context(), Text, []byte("in time")))
-				time.Sleep(time.Minute)
-				far.Write(tt.sent)
-				require.ErrorIs(t, readToEnd(c), tt.code)
-				far.CloseWrite()
-				payloads, ops := readFrames(t, far)
-				require.Equal(t, []opcode{opText, opClose}, ops)
-				require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[1])[:2])
-			})
-		})
-		t.Run(tt.name+" over TCP", func(t *testing.T) {
-			nc, ns := tcpPair(t)
-			s := newConn(ns, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
-			defer s.CloseNow()
-			require.NoError(t, s.SetWriteDeadline(time.Now().Add(-time.Second)))
-			nc.Write(tt.sent)
-			require.ErrorIs(t, readToEnd(s), tt.code)
-			nc.(*net.TCPConn).CloseWrite()
-			nc.SetReadDeadline(time.Now().Add(5 * time.Second))
-			payloads, ops := readFrames(t, nc)
-			require.Equal(t, []opcode{opClose}, ops)
-			require.Equal(t, appendClosePayload(nil, tt.code, ""), []byte(payloads[0])[:2])
-		})
-	}
-}
-
-// TestQueueLimitUnderExpiredWriteDeadline queues messages for a peer that does
-// not read, long after a write deadline: the queue is bounded all the same.
-func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
-	covers(t, "W12")
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 100 << 10})
-		far.SetWindow(0)
-		require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Second)))
-		time.Sleep(2 * time.Second)
-		taken := 0
-		for range 1000 {
-			if c.Send(Binary, make([]byte, 1000)) == nil {
-				taken += 1000
-			}
-			synctest.Wait()
-		}
-		require.LessOrEqual(t, taken, 300<<10)
-	})
-}
-
 // TestLineOfClosedConnection closes a connection while one write is on the
 // network and another stands in the line behind it. When the first returns with
 // success, the second is not forgotten.
@@ -112,66 +49,6 @@ func TestLineOfClosedConnection(t *testing.T) {
 		for range 2 {
 			require.ErrorIs(t, <-errs, net.ErrClosed)
 		}
-	})
-}
-
-// TestQueueBehindStreamThatWasGivenUp queues and writes messages while one is
-// streamed, which then turns out to be invalid. They do not leave inside it.
-func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
-	covers(t, "G08", "Q.H04")
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, nil)
-		w, err := c.Writer(t.Context(), Text)
-		require.NoError(t, err)
-		w.Write([]byte("begun"))
-		require.NoError(t, w.Flush())
-		require.NoError(t, c.Send(Text, []byte("queued")))
-		var wg sync.WaitGroup
-		wg.Go(func() { c.Write(context.Background(), Text, []byte("written")) })
-		synctest.Wait()
-		_, err = w.Write([]byte("\xff"))
-		require.ErrorIs(t, err, errInvalidText)
-		synctest.Wait()
-		c.CloseNow()
-		wg.Wait()
-		_, ops := readFrames(t, far)
-		require.Equal(t, []opcode{opText, opClose}, ops)
-	})
-}
-
-// TestWriteAfterCompressedStreamThatWasGivenUp writes once more when a
-// compressed message was given up in the middle: no compressor is left, which
-// is no reason to panic.
-func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
-	covers(t, "Q.H04")
-	synctest.Test(t, func(t *testing.T) {
-		c, _ := memPairWith(t, Compression{NoContextTakeover: true, PeerNoContextTakeover: true})
-		w, err := c.Writer(t.Context(), Text)
-		require.NoError(t, err)
-		w.Write(bytes.Repeat([]byte("x"), 5000))
-		_, err = w.Write([]byte("\xff"))
-		require.ErrorIs(t, err, errInvalidText)
-		require.NotPanics(t, func() { err = c.Write(t.Context(), Binary, make([]byte, 20<<10)) })
-		require.ErrorIs(t, err, net.ErrClosed)
-	})
-}
-
-// TestCloseWithOpenWriterAndQueue closes while a streamed message keeps queued
-// ones waiting: the closing handshake is done nevertheless, and Close says what
-// was given up.
-func TestCloseWithOpenWriterAndQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, far := memPair(t, server, nil)
-		_, err := c.Writer(t.Context(), Text)
-		require.NoError(t, err)
-		require.NoError(t, c.Send(Text, []byte("queued")))
-		go func() {
-			if h, _ := readFrame(t, far); h.opcode() == opClose {
-				far.Write(clientFrame(0x88, "\x03\xe8"))
-			}
-		}()
-		require.ErrorContains(t, c.Close(CloseNormal, ""), "given up: 1, with 6 bytes")
-		require.True(t, asCloseError(c.terminal()).clean())
 	})
 }
 

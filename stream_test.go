@@ -1,0 +1,144 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStreams(t *testing.T) {
+	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
+	ctx := t.Context()
+	data := make([]byte, 1<<20)
+	rand.Read(data)
+	go func() {
+		_, r, err := s.Reader(ctx)
+		if err != nil {
+			return
+		}
+		w, err := s.Writer(ctx, Binary)
+		if err != nil {
+			return
+		}
+		io.Copy(w, r)
+		w.Close()
+	}()
+	go func() {
+		w, _ := c.Writer(ctx, Binary)
+		w.ReadFrom(bytes.NewReader(data))
+		w.Close()
+	}()
+	_, got, err := c.Read(ctx)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(data, got))
+}
+
+func TestStreamedMessagesDoNotInterleave(t *testing.T) {
+	covers(t, "G07", "G08", "Q.H01", "Q.H03")
+	c, s := connPair(t, nil)
+	const writers, each = 16, 20
+	for i := range writers {
+		go func() {
+			for range each {
+				w, err := s.Writer(context.Background(), Binary)
+				if err != nil {
+					return
+				}
+				for range 5 {
+					w.Write(bytes.Repeat([]byte{byte(i)}, 100))
+					w.Flush()
+				}
+				w.Close()
+				s.Ping(context.Background())
+			}
+		}()
+	}
+	for range writers * each {
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, bytes.Repeat(p[:1], 500), p)
+	}
+}
+
+func TestInvalidTextIsNotSent(t *testing.T) {
+	covers(t, "T07")
+	c, far := memPair(t, server, nil)
+	require.Error(t, c.Write(t.Context(), Text, []byte("\xff")))
+	require.Error(t, c.WriteString(t.Context(), "\xed\xa0\x80"))
+	require.Error(t, c.Send(Text, []byte("\xff")))
+	require.Error(t, c.Write(t.Context(), 7, nil))
+	w, err := c.Writer(t.Context(), Text)
+	require.NoError(t, err)
+	_, err = io.WriteString(w, "\xe2\x82")
+	require.NoError(t, err)
+	require.Error(t, w.Close(), "the message ends inside a rune")
+	require.NoError(t, c.WriteString(t.Context(), "€"))
+	require.Equal(t, 5, far.Unread())
+}
+
+func TestAbandonedStreamEndsTheConnection(t *testing.T) {
+	covers(t, "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		io.WriteString(w, "begun")
+		require.NoError(t, w.Flush())
+		_, err = io.WriteString(w, "\xff")
+		require.ErrorIs(t, err, errInvalidText)
+		require.Equal(t, err, w.Close())
+		synctest.Wait()
+		far.Write(clientFrame(0x88, "\x03\xf3"))
+		payloads, _ := readFrames(t, far)
+		require.Equal(t, []string{"begun", "\x03\xf3message was not completed"}, payloads)
+		require.NoError(t, far.Close())
+	})
+}
+
+// TestQueueBehindStreamThatWasGivenUp queues and writes messages while one is
+// streamed, which then turns out to be invalid. They do not leave inside it.
+func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
+	covers(t, "G08", "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, far := memPair(t, server, nil)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		w.Write([]byte("begun"))
+		require.NoError(t, w.Flush())
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Write(context.Background(), Text, []byte("written")) })
+		synctest.Wait()
+		_, err = w.Write([]byte("\xff"))
+		require.ErrorIs(t, err, errInvalidText)
+		synctest.Wait()
+		c.CloseNow()
+		wg.Wait()
+		_, ops := readFrames(t, far)
+		require.Equal(t, []opcode{opText, opClose}, ops)
+	})
+}
+
+// TestWriteAfterCompressedStreamThatWasGivenUp writes once more when a
+// compressed message was given up in the middle: no compressor is left, which
+// is no reason to panic.
+func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
+	covers(t, "Q.H04")
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memPairWith(t, Compression{NoContextTakeover: true, PeerNoContextTakeover: true})
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		w.Write(bytes.Repeat([]byte("x"), 5000))
+		_, err = w.Write([]byte("\xff"))
+		require.ErrorIs(t, err, errInvalidText)
+		require.NotPanics(t, func() { err = c.Write(t.Context(), Binary, make([]byte, 20<<10)) })
+		require.ErrorIs(t, err, net.ErrClosed)
+	})
+}
