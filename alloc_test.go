@@ -34,10 +34,10 @@ func steadyAllocs(f func()) float64 {
 }
 
 func TestWriteAllocatesNothing(t *testing.T) {
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for name, ctx := range contexts(t) {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
-				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
 					c := newConn(nc, r, (&Config{}).withDefaults(), agreement{}, nil)
 					defer c.CloseNow()
@@ -55,10 +55,10 @@ func TestWriteAllocatesNothing(t *testing.T) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for name, ctx := range contexts(t) {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
-				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
 					c := newConn(nc, r, (&Config{}).withDefaults(), agreement{}, nil)
 					defer c.CloseNow()
@@ -96,10 +96,10 @@ var deflateAgreements = map[string]*deflateAgreement{
 }
 
 func TestCompressedWriteAllocatesNothing(t *testing.T) {
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for name, agreed := range deflateAgreements {
 			for _, size := range []int{125, 4 << 10, 64 << 10} {
-				t.Run(fmt.Sprintf("role %d, %s, %d bytes", r, name, size), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %s, %d bytes", r, name, size), func(t *testing.T) {
 					nc, peer := tcpPair(t)
 					c := newConn(nc, r, (&Config{Compression: &Compression{Threshold: -1}}).withDefaults(), agreement{deflate: agreed}, nil)
 					defer c.CloseNow()
@@ -119,11 +119,11 @@ func TestCompressedWriteAllocatesNothing(t *testing.T) {
 }
 
 func TestCompressedReadAllocatesNothing(t *testing.T) {
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for name, agreed := range deflateAgreements {
 			for i, size := range []int{125, 4 << 10, 64 << 10, 64 << 10} {
 				pieces := 1 + i/3
-				t.Run(fmt.Sprintf("role %d, %s, %d bytes, in %d", r, name, size, pieces), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %s, %d bytes, in %d", r, name, size, pieces), func(t *testing.T) {
 					nc, peer := tcpPair(t)
 					c := newConn(nc, r, (&Config{Compression: &Compression{}}).withDefaults(), agreement{deflate: agreed}, nil)
 					defer c.CloseNow()

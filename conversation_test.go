@@ -302,7 +302,7 @@ func parseItem(s string) (item []byte, rest string, err error) {
 // as returns the conversation with us in the given role: as it stands, or
 // with the masks on the other side.
 func (c conversation) as(r role) conversation {
-	c.name += "/" + roleName(r)
+	c.name += "/" + r.String()
 	if r == c.roles[0] {
 		return c
 	}
@@ -318,13 +318,6 @@ func (c conversation) as(r role) conversation {
 	}
 	c.steps = steps
 	return c
-}
-
-func roleName(r role) string {
-	if r == server {
-		return "server"
-	}
-	return "client"
 }
 
 // masked returns an unmasked frame as one masked with any key.

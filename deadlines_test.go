@@ -15,8 +15,7 @@ import (
 func TestWriteDeadlineSetDuringWrite(t *testing.T) {
 	covers(t, "Q.G04")
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(server, &Config{PingInterval: -1})
-		defer c.CloseNow()
+		c, _ := memPair(t, server, nil)
 		began := time.Now()
 		time.AfterFunc(time.Second, func() { c.SetWriteDeadline(time.Now()) })
 		err := c.Write(t.Context(), Binary, make([]byte, 2*faultnet.DefaultWindow))
@@ -27,8 +26,7 @@ func TestWriteDeadlineSetDuringWrite(t *testing.T) {
 
 func TestReadDeadlineSetDuringRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(server, &Config{PingInterval: -1})
-		defer c.CloseNow()
+		c, _ := memPair(t, server, nil)
 		began := time.Now()
 		time.AfterFunc(time.Second, func() { c.SetReadDeadline(time.Now().Add(time.Second)) })
 		_, _, err := c.Read(t.Context())
@@ -84,8 +82,7 @@ func TestDeadlineSetWhileInLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, _ := memoryConn(server, &Config{PingInterval: -1, WriteTimeout: time.Hour})
-				defer c.CloseNow()
+				c, _ := memPair(t, server, &Config{PingInterval: -1, WriteTimeout: time.Hour})
 				began := time.Now()
 				ended := make(chan error)
 				for range 3 {

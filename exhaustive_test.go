@@ -27,7 +27,7 @@ func completed(first, second byte) []byte {
 
 // forEachState calls f for every state that decides about a header.
 func forEachState(f func(s modelState, rules frameRules)) {
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for _, open := range []bool{false, true} {
 			for _, deflate := range []bool{false, true} {
 				f(modelState{r, open, deflate}, frameRules{

@@ -99,9 +99,9 @@ func runScript(t *testing.T, r role, wrap func(net.Conn) net.Conn) (s script, en
 func TestEveryCallFails(t *testing.T) {
 	covers(t, "X13", "X18", "R11", "Q.F12", "Q.G07", "Q.G09", "Q.I01")
 	faults := []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, os.ErrDeadlineExceeded, net.ErrClosed, io.ErrUnexpectedEOF, errFault}
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		for _, fault := range faults {
-			t.Run(roleName(r)+" "+fault.Error(), func(t *testing.T) {
+			t.Run(r.String()+" "+fault.Error(), func(t *testing.T) {
 				for n, fired := 0, true; fired; n++ {
 					synctest.Test(t, func(t *testing.T) { fired = failCall(t, r, n, fault) })
 					if t.Failed() {
@@ -141,7 +141,7 @@ func failCall(t *testing.T, r role, n int, fault error) (fired bool) {
 // may follow it, neither the rest nor another frame.
 func TestEveryShortWrite(t *testing.T) {
 	covers(t, "Q.F12", "Q.G01", "Q.G02")
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		var total int
 		synctest.Test(t, func(t *testing.T) {
 			s, end := runScript(t, r, nil)
@@ -154,7 +154,7 @@ func TestEveryShortWrite(t *testing.T) {
 			for _, fault := range []error{nil, syscall.EPIPE} {
 				synctest.Test(t, func(t *testing.T) { shortWrite(t, r, n, fault) })
 				if t.Failed() {
-					t.Fatalf("%s, with a write stopped at byte %d with %v", roleName(r), n, fault)
+					t.Fatalf("%s, with a write stopped at byte %d with %v", r, n, fault)
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func shortWrite(t *testing.T, r role, n int, fault error) {
 
 func TestWriteThatMiscounts(t *testing.T) {
 	covers(t, "Q.G02")
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		for _, wrong := range []int{-1, +1, 1 << 30} {
 			synctest.Test(t, func(t *testing.T) {
 				_, end := runScript(t, r, func(nc net.Conn) net.Conn {
@@ -305,7 +305,7 @@ func TestMutatedBytes(t *testing.T) {
 			for _, b := range mutations(was, i) {
 				mutated := slices.Clone(input)
 				mutated[i] = b
-				key := roleName(r) + string(mutated)
+				key := r.String() + string(mutated)
 				if tried[key] {
 					continue
 				}
@@ -464,7 +464,7 @@ func TestWriteWithdrawn(t *testing.T) {
 // write: one Close frame goes out and all calls return.
 func TestCloseFromEverywhere(t *testing.T) {
 	covers(t, "X07", "Q.F10", "Q.H01")
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}})
 			s := script{e, r}
@@ -495,7 +495,7 @@ func TestCloseFromEverywhere(t *testing.T) {
 // frames of two never mix.
 func TestConcurrentStreams(t *testing.T) {
 	covers(t, "G07", "G08", "Q.H01", "Q.H03")
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}})
 			var wg sync.WaitGroup

@@ -141,7 +141,7 @@ func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
 func TestWriteThatHasBegunIsFinished(t *testing.T) {
 	covers(t, "Q.G03", "Q.G04", "K03")
 	for _, size := range []int{5, 1000, inPlaceFrom + 5} {
-		for _, r := range []role{server, client} {
+		for _, r := range roles {
 			for window := range 7 {
 				synctest.Test(t, func(t *testing.T) {
 					c, far := memPair(t, r, nil)

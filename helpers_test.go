@@ -56,63 +56,65 @@ func (r role) other() role {
 	return client
 }
 
-// tcpPairOf is tcpPair, but the test keeps neither end.
-func tcpPairOf(t *testing.T) (near, far net.Conn) {
+// tcpEnds returns the two ends of a TCP connection on loopback, which are the
+// caller's to close.
+func tcpEnds(t testing.TB) (client, server net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	far, err = net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	near, err = l.Accept()
-	require.NoError(t, err)
-	return near, far
-}
-
-// tcpPair returns the two ends of a TCP connection on loopback.
-func tcpPair(t testing.TB) (client, server net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		nc, _ := l.Accept()
-		accepted <- nc
-	}()
 	client, err = net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
-	server = <-accepted
+	server, err = l.Accept()
+	require.NoError(t, err)
+	return client, server
+}
+
+// tcpPair returns the two ends of a TCP connection on loopback, which are closed
+// at the end of the test.
+func tcpPair(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	client, server = tcpEnds(t)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
+}
+
+// connsOn returns a client and a server on the two ends of a network. cfg is for
+// both; nil means defaults.
+func connsOn(t testing.TB, near, far net.Conn, cfg *Config) (c, s *Conn) {
+	t.Helper()
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	c = newConn(near, client, cfg.withDefaults(), agreement{}, nil)
+	s = newConn(far, server, cfg.withDefaults(), agreement{}, nil)
+	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
+	return c, s
 }
 
 // connPair returns two joined connections over TCP. cfg is for both; nil means
 // defaults.
 func connPair(t testing.TB, cfg *Config) (c, s *Conn) {
 	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
 	nc, ns := tcpPair(t)
-	c = newConn(nc, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(ns, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
+	return connsOn(t, nc, ns, cfg)
 }
 
-// tlsPair returns two joined connections over TLS on TCP.
+// tlsPair returns two joined connections over TLS on TCP. cfg is for both; nil
+// means defaults.
 func tlsPair(t testing.TB, cfg *Config) (c, s *Conn) {
 	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
 	nc, ns := tcpPair(t)
 	tc, ts := tlsEnds(t, nc, ns)
-	c = newConn(tc, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(ts, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
+	return connsOn(t, tc, ts, cfg)
+}
+
+// memConns returns two joined connections in memory. cfg is for both; nil means
+// defaults.
+func memConns(t testing.TB, cfg *Config) (c, s *Conn) {
+	t.Helper()
+	near, far := faultnet.Pipe()
+	return connsOn(t, near, far, cfg)
 }
 
 // serverTLS returns what a server needs for TLS.
@@ -133,20 +135,21 @@ func tlsEnds(t testing.TB, nc, ns net.Conn) (client, server *tls.Conn) {
 	return client, server
 }
 
-// memoryConn returns a connection in memory and the net.Conn of its peer.
+// memoryConn returns a connection of the given role in memory, and the net.Conn of
+// its peer. They are the caller's to close.
 func memoryConn(r role, cfg *Config) (*Conn, *faultnet.Conn) {
 	nc, peer := faultnet.Pipe()
 	return newConn(nc, r, cfg.withDefaults(), agreement{}, nil), peer
 }
 
-// memPair returns a connection of the given role in memory, and its raw peer.
+// memPair returns a connection of the given role in memory, and the net.Conn of its
+// peer, which are closed at the end of the test. A nil cfg sends no Pings.
 func memPair(t testing.TB, r role, cfg *Config) (*Conn, *faultnet.Conn) {
 	t.Helper()
 	if cfg == nil {
 		cfg = &Config{PingInterval: -1}
 	}
-	near, far := faultnet.Pipe()
-	c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
+	c, far := memoryConn(r, cfg)
 	t.Cleanup(func() { c.CloseNow(); far.Close() })
 	return c, far
 }
@@ -158,20 +161,6 @@ func memPairWith(t *testing.T, cfg Compression) (*Conn, *faultnet.Conn) {
 	s := newConn(near, server, (&Config{PingInterval: -1, Compression: &cfg}).withDefaults(), agreedFor(server, &cfg), nil)
 	t.Cleanup(func() { s.CloseNow(); far.Close() })
 	return s, far
-}
-
-// memConns returns two joined connections in memory. cfg is for both; nil
-// means defaults.
-func memConns(t testing.TB, cfg *Config) (c, s *Conn) {
-	t.Helper()
-	if cfg == nil {
-		cfg = &Config{}
-	}
-	near, far := faultnet.Pipe()
-	c = newConn(near, client, cfg.withDefaults(), agreement{}, nil)
-	s = newConn(far, server, cfg.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() { c.CloseNow(); s.CloseNow() })
-	return c, s
 }
 
 // deflatePair returns two connections that negotiated compression over HTTP.

@@ -354,7 +354,7 @@ func TestIdleConnectionStaysOpen(t *testing.T) {
 }
 
 func stayOpen(t *testing.T, clientReads bool) {
-	c, s := memoryPair(t, Config{})
+	c, s := memConns(t, nil)
 	got := make(chan string, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { loopRead(s, func(_ MessageType, p []byte) { got <- string(p) }) })

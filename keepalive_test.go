@@ -107,9 +107,7 @@ func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
 	covers(t, "Q.G11")
 	for _, later := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
-			c, peer := memoryConn(server, &Config{PingInterval: time.Second, PongTimeout: time.Second})
-			defer peer.Close()
-			defer c.CloseNow()
+			c, peer := memPair(t, server, &Config{PingInterval: time.Second, PongTimeout: time.Second})
 			peer.Write(clientFrame(0x81, "small"))
 			time.Sleep(later)
 			require.True(t, c.background.dataPending.Load())

@@ -265,7 +265,7 @@ func TestProcessorsAndCollector(t *testing.T) {
 // reads on: it notices when the peer ends, and closes the descriptor.
 func TestForgottenConnection(t *testing.T) {
 	covers(t, "Q.I03")
-	near, far := tcpPairOf(t)
+	far, near := tcpEnds(t)
 	forgotten := forget(t, near, far)
 	near = nil
 	require.NoError(t, far.SetReadDeadline(time.Now().Add(10*time.Second)))

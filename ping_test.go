@@ -7,28 +7,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/stretchr/testify/require"
 )
-
-// memoryPair returns two joined connections in memory, for use in a bubble.
-func memoryPair(t *testing.T, config Config) (c, s *Conn) {
-	a, b := faultnet.Pipe()
-	c = newConn(a, client, config.withDefaults(), agreement{}, nil)
-	s = newConn(b, server, config.withDefaults(), agreement{}, nil)
-	t.Cleanup(func() {
-		c.CloseNow()
-		s.CloseNow()
-	})
-	return c, s
-}
 
 // TestPingAtAnyTime pings an endpoint with nobody reading on our side, with a
 // reader, while a message is streamed, and several times at once.
 func TestPingAtAnyTime(t *testing.T) {
 	covers(t, "O03", "O07", "O08")
 	synctest.Test(t, func(t *testing.T) {
-		c, s := memoryPair(t, Config{PingInterval: -1})
+		c, s := memConns(t, &Config{PingInterval: -1})
 		var wg sync.WaitGroup
 		wg.Go(func() { loopRead(s, func(MessageType, []byte) {}) })
 		ping := func(when string) {

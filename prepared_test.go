@@ -17,8 +17,7 @@ import (
 func TestPreparedIsMaskedAnew(t *testing.T) {
 	covers(t, "K01", "K04")
 	synctest.Test(t, func(t *testing.T) {
-		c, peer := memoryConn(client, &Config{PingInterval: -1})
-		defer c.CloseNow()
+		c, peer := memPair(t, client, nil)
 		m := Prepare(Text, []byte("hello"))
 		keys := map[uint32]bool{}
 		for range 3 {
@@ -40,8 +39,7 @@ func TestPreparedIsMaskedAnew(t *testing.T) {
 func TestPreparedKeepsItsOwnCopy(t *testing.T) {
 	covers(t, "Q.H09")
 	synctest.Test(t, func(t *testing.T) {
-		c, peer := memoryConn(server, &Config{PingInterval: -1})
-		defer c.CloseNow()
+		c, peer := memPair(t, server, nil)
 		p := bytes.Repeat([]byte("x"), inPlaceFrom)
 		m := Prepare(Binary, p)
 		clear(p)
@@ -85,8 +83,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := Prepare(Binary, make([]byte, 2*faultnet.DefaultWindow))
 		small := Prepare(Text, []byte("small"))
-		c, peer := memoryConn(server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 4 * len(large.payload), WriteTimeout: time.Hour})
-		defer c.CloseNow()
+		c, peer := memPair(t, server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 4 * len(large.payload), WriteTimeout: time.Hour})
 		sent := []*Prepared{large, small, large, small}
 		for _, m := range sent {
 			require.NoError(t, c.SendPrepared(m))
@@ -108,8 +105,7 @@ func TestQueueSharesPrepared(t *testing.T) {
 func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 64 * 100, WriteTimeout: time.Hour})
-		defer c.CloseNow()
+		c, _ := memPair(t, server, &Config{PingInterval: -1, SlowConsumer: DropNewest, MaxQueuedBytes: 64 * 100, WriteTimeout: time.Hour})
 		require.NoError(t, c.Send(Binary, make([]byte, 2*faultnet.DefaultWindow)))
 		var err error
 		for n := 0; err == nil; n++ {

@@ -267,17 +267,8 @@ const pairLimit = 10 * time.Second
 const tcpBuffer = 64 << 10
 
 func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if far, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if near, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	far, near = tcpEnds(t)
 	for _, nc := range []net.Conn{near, far} {
 		nc.(*net.TCPConn).SetReadBuffer(tcpBuffer)
 		nc.(*net.TCPConn).SetWriteBuffer(tcpBuffer)

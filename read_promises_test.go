@@ -68,23 +68,19 @@ func TestReadingDoesNotWaitForWriting(t *testing.T) {
 func TestTwoEndsThatWriteAndRead(t *testing.T) {
 	covers(t, "V06")
 	const messages, size = 60, 64 << 10
-	networks := map[string]func(t *testing.T) (a, b *Conn){
-		"TCP": func(t *testing.T) (a, b *Conn) {
-			near, far := tcpPair(t)
-			return twoConns(near, far)
-		},
-		"TLS":  func(t *testing.T) (a, b *Conn) { return tlsPair(t, &Config{}) },
-		"Pipe": func(*testing.T) (a, b *Conn) { return twoConns(net.Pipe()) },
-		"wrapped": func(t *testing.T) (a, b *Conn) {
-			near, far := tcpPair(t)
-			return twoConns(struct{ net.Conn }{near}, struct{ net.Conn }{far})
+	networks := map[string]func(t *testing.T) (near, far net.Conn){
+		"TCP":  func(t *testing.T) (near, far net.Conn) { return tcpPair(t) },
+		"TLS":  func(t *testing.T) (near, far net.Conn) { nc, ns := tcpPair(t); return tlsEnds(t, nc, ns) },
+		"Pipe": func(*testing.T) (near, far net.Conn) { return net.Pipe() },
+		"wrapped": func(t *testing.T) (near, far net.Conn) {
+			near, far = tcpPair(t)
+			return struct{ net.Conn }{near}, struct{ net.Conn }{far}
 		},
 	}
 	for name, join := range networks {
 		t.Run(name, func(t *testing.T) {
-			a, b := join(t)
-			defer a.CloseNow()
-			defer b.CloseNow()
+			near, far := join(t)
+			a, b := connsOn(t, near, far, nil)
 			var ends sync.WaitGroup
 			for _, c := range []*Conn{a, b} {
 				ends.Go(func() {
@@ -107,12 +103,6 @@ func TestTwoEndsThatWriteAndRead(t *testing.T) {
 			ends.Wait()
 		})
 	}
-}
-
-// twoConns returns connections on both ends of a network.
-func twoConns(near, far net.Conn) (a, b *Conn) {
-	cfg := (&Config{}).withDefaults()
-	return newConn(near, client, cfg, agreement{}, nil), newConn(far, server, cfg, agreement{}, nil)
 }
 
 // oneByLoop reads a message by a loop that it leaves, and returns its size.

@@ -119,9 +119,9 @@ func twinError(err error) string {
 // with what is there for all cases: the same frames leave, with the same results
 // and the same number of system calls.
 func TestTwins(t *testing.T) {
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		for seed := range uint64(8) {
-			t.Run(fmt.Sprint(roleName(r), seed), func(t *testing.T) {
+			t.Run(fmt.Sprint(r, seed), func(t *testing.T) {
 				want := runTwin(t, seed, r, slowTwin)
 				require.NotEmpty(t, want.payloads)
 				for name, write := range map[string]twinWrite{

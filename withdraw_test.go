@@ -261,9 +261,9 @@ func TestWithdrawnWrites(t *testing.T) {
 			}
 			for compression, c := range withdrawnCompressions {
 				for _, way := range withdrawnWrites {
-					for _, r := range []role{server, client} {
+					for _, r := range roles {
 						for _, by := range []string{"context", "deadline"} {
-							name := strings.Join([]string{network.name, place.name, compression, way.name, roleName(r), by}, ", ")
+							name := strings.Join([]string{network.name, place.name, compression, way.name, r.String(), by}, ", ")
 							t.Run(name, func(t *testing.T) {
 								w := newWithdrawal(t, network.makeFull(t), r, c)
 								place.ready(t, w)
@@ -287,7 +287,7 @@ func newWithdrawal(t *testing.T, f *fullNetwork, r role, compression *Compressio
 		require.Eventually(t, func() bool { return c.readDeadlines().canPreempt() && c.in.waitingSince.Load() != 0 },
 			20*time.Second, time.Millisecond, "the stand-in, which flushes before, does not wait")
 	}
-	return &withdrawal{net: f, c: c, cfg: cfg, peer: client + server - r}
+	return &withdrawal{net: f, c: c, cfg: cfg, peer: r.other()}
 }
 
 // withdraw writes a message and ends its wait once it has its place.
@@ -459,7 +459,7 @@ func TestWithdrawnDuringCall(t *testing.T) {
 // time that the peer has for the next part begins anew (V12).
 func TestTimeoutRestartsOnSocket(t *testing.T) {
 	covers(t, "V12")
-	for _, r := range []role{server, client} {
+	for _, r := range roles {
 		w := newWithdrawal(t, fullUnix(t), r, nil)
 		limit := func(after uint64) (at instant) {
 			w.until(t, "it does not wait", func(out *frameWriter) bool {

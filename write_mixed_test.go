@@ -431,7 +431,7 @@ func TestMixedGroup(t *testing.T) {
 func TestCloseNowEndsWritesOverTCP(t *testing.T) {
 	covers(t, "Q.F10")
 	for range 100 {
-		near, far := tcpPairOf(t)
+		far, near := tcpEnds(t)
 		s := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 		go io.Copy(io.Discard, far)
 		var writers sync.WaitGroup

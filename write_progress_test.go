@@ -43,8 +43,8 @@ func TestSlowPeerGetsEverything(t *testing.T) {
 	}
 	for network, join := range memoryNetworksOf {
 		for name, tt := range sends {
-			for _, r := range []role{server, client} {
-				t.Run(fmt.Sprint(network, ", ", name, ", ", roleName(r)), func(t *testing.T) {
+			for _, r := range roles {
+				t.Run(fmt.Sprint(network, ", ", name, ", ", r), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						near, far := join(t)
 						c := newConn(near, r, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)

@@ -13,7 +13,7 @@ import (
 // out, and compares them afterwards.
 func TestWriteLeavesSliceAlone(t *testing.T) {
 	covers(t, "K04", "Q.H09")
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}})
 			ctx := context.Background()
@@ -32,7 +32,7 @@ func TestWriteLeavesSliceAlone(t *testing.T) {
 				e.conn.Send(Binary, p)
 				synctest.Wait()
 				if !bytes.Equal(p, was) {
-					t.Errorf("%s: a slice of %d bytes was changed", roleName(r), size)
+					t.Errorf("%s: a slice of %d bytes was changed", r, size)
 				}
 			}
 			e.abandon()
@@ -44,7 +44,7 @@ func TestWriteLeavesSliceAlone(t *testing.T) {
 // while the peer takes none of it: what is sent is what was written.
 func TestSliceReusedAfterWrite(t *testing.T) {
 	covers(t, "K03", "Q.G03", "Q.H09", "Q.J03")
-	for _, r := range []role{client, server} {
+	for _, r := range roles {
 		for _, size := range []int{100, 100000, 300000} {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}})
@@ -54,15 +54,15 @@ func TestSliceReusedAfterWrite(t *testing.T) {
 				_, sent := e.seen()
 				frames, rest, err := modelFrames(r, sent)
 				if err != nil {
-					t.Errorf("%s, %d bytes: %v", roleName(r), size, err)
+					t.Errorf("%s, %d bytes: %v", r, size, err)
 				}
 				for _, frame := range frames {
 					if len(bytes.Trim(frame.payload, string(frame.payload[:1]))) > 0 {
-						t.Errorf("%s, %d bytes: the payload of a frame changed on the way", roleName(r), size)
+						t.Errorf("%s, %d bytes: the payload of a frame changed on the way", r, size)
 					}
 				}
 				if len(rest) > 0 && e.conn.Context().Err() == nil {
-					t.Errorf("%s: a frame of %d bytes stays unfinished", roleName(r), size)
+					t.Errorf("%s: a frame of %d bytes stays unfinished", r, size)
 				}
 				e.abandon()
 			})
