@@ -20,6 +20,7 @@ import (
 // and a peer that records what it sends. It lives in a synctest bubble.
 type endpoint struct {
 	t    *testing.T
+	role role
 	conn *Conn
 	ours *faultnet.Conn // below conn
 	peer *faultnet.Conn
@@ -31,7 +32,6 @@ type endpoint struct {
 	readEnded chan struct{} // the application has the terminal error
 	err       error
 	sentEnded chan struct{} // we have ended our direction
-	sentErr   error         // io.EOF if in an orderly way
 }
 
 // An endpointSetup is how to build an endpoint. The zero value of a field is
@@ -55,6 +55,7 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	}
 	e := &endpoint{
 		t:         t,
+		role:      s.role,
 		conn:      newConn(nc, s.role, s.config.withDefaults(), agreedFor(s.role, s.config.Compression), s.early),
 		ours:      ours,
 		peer:      peer,
@@ -71,7 +72,7 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	}()
 	go func() {
 		defer close(e.sentEnded)
-		e.sentErr = e.record()
+		e.record()
 	}()
 	return e
 }
@@ -83,7 +84,7 @@ func (e *endpoint) deliver(kind MessageType, p []byte) {
 }
 
 // record keeps what the peer receives, until an error.
-func (e *endpoint) record() error {
+func (e *endpoint) record() {
 	var p [1024]byte
 	for {
 		n, err := e.peer.Read(p[:])
@@ -91,13 +92,26 @@ func (e *endpoint) record() error {
 		e.sent = append(e.sent, p[:n]...)
 		e.mu.Unlock()
 		if err != nil {
-			return err
+			return
 		}
 	}
 }
 
 // recv lets the peer send p. That the connection is gone is no error here.
 func (e *endpoint) recv(p []byte) { e.peer.Write(p) }
+
+// peerSays lets the peer send a frame, masked if it is a client, once it has
+// received all there is.
+func (e *endpoint) peerSays(first byte, payload string) {
+	synctest.Wait()
+	frame := append([]byte{first, byte(len(payload))}, payload...)
+	if e.role == server {
+		frame[1] |= 0x80
+		frame = slices.Insert(frame, 2, 0, 0, 0, 0)
+	}
+	e.recv(frame)
+	synctest.Wait()
+}
 
 // seen returns the messages delivered and the bytes sent so far, after all
 // that can happen now has happened.

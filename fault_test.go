@@ -20,23 +20,7 @@ import (
 // A script is a whole life of a connection: messages both ways, a Ping, a
 // streamed message, and a closing handshake begun by us. Whatever fails in it,
 // every call returns.
-type script struct {
-	*endpoint
-	role role
-}
-
-// peerSays lets the peer send a frame, masked if it is a client, once it has
-// received all there is.
-func (s script) peerSays(first byte, payload string) {
-	synctest.Wait()
-	frame := append([]byte{first, byte(len(payload))}, payload...)
-	if s.role == server {
-		frame[1] |= 0x80
-		frame = slices.Insert(frame, 2, 0, 0, 0, 0)
-	}
-	s.recv(frame)
-	synctest.Wait()
-}
+type script struct{ *endpoint }
 
 // run goes through the script. Errors of the calls are those of the end.
 func (s script) run() {
@@ -81,7 +65,7 @@ var scriptMessages = []modelEvent{
 // must be true of every run.
 func runScript(t *testing.T, r role, wrap func(net.Conn) net.Conn) (s script, end *CloseError) {
 	t.Helper()
-	s = script{newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}, wrap: wrap, loop: readOn}), r}
+	s = script{newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}, wrap: wrap, loop: readOn})}
 	s.run()
 	end = s.finish()
 	if n := len(s.messages); n > len(scriptMessages) || !slices.Equal(s.messages, scriptMessages[:n]) {
@@ -273,7 +257,7 @@ func TestEmptyReadsForEver(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: -1}, wrap: func(nc net.Conn) net.Conn {
 				return faultnet.EmptyReads(nc, at, -1)
 			}})
-			script{e, server}.peerSays(0x81, "Hello")
+			e.peerSays(0x81, "Hello")
 			if end := e.finish(); !errors.Is(end, io.ErrNoProgress) || end.Code != CloseAbnormal {
 				t.Errorf("the end is %v, want 1006 and io.ErrNoProgress", end)
 			}
@@ -402,11 +386,10 @@ func TestPingsFromPeerThatNeverReads(t *testing.T) {
 	covers(t, "O05", "Q.D07", "Q.D09", "Q.H06")
 	synctest.Test(t, func(t *testing.T) {
 		e := stalled(t, Config{WriteTimeout: time.Hour})
-		s := script{e, server}
 		for i := range 10000 {
-			s.recv([]byte{0x89, 0x84, 0, 0, 0, 0, 'p', byte(i >> 16), byte(i >> 8), byte(i)})
+			e.recv([]byte{0x89, 0x84, 0, 0, 0, 0, 'p', byte(i >> 16), byte(i >> 8), byte(i)})
 		}
-		s.peerSays(0x81, "Hello")
+		e.peerSays(0x81, "Hello")
 		messages, _ := e.seen()
 		if !slices.Equal(messages, scriptMessages[:1]) {
 			t.Errorf("delivered\n%s\nwant one message", describe(messages))
@@ -467,7 +450,6 @@ func TestCloseFromEverywhere(t *testing.T) {
 	for _, r := range roles {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}})
-			s := script{e, r}
 			var wg sync.WaitGroup
 			for range 100 {
 				wg.Go(func() {
@@ -478,7 +460,7 @@ func TestCloseFromEverywhere(t *testing.T) {
 				})
 			}
 			synctest.Wait()
-			s.peerSays(0x88, "\x03\xe8")
+			e.peerSays(0x88, "\x03\xe8")
 			e.peer.CloseWrite()
 			wg.Wait()
 			e.finish()
@@ -648,7 +630,7 @@ func TestClientWaitsForServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, endpointSetup{role: client, config: Config{PingInterval: -1, CloseTimeout: 5 * time.Second}})
 		start := time.Now()
-		script{e, client}.peerSays(0x88, "\x03\xe8")
+		e.peerSays(0x88, "\x03\xe8")
 		select {
 		case <-e.sentEnded:
 			t.Error("the client ends the TCP connection first")
@@ -668,7 +650,7 @@ func TestServerEndsFirst(t *testing.T) {
 	covers(t, "X06", "X10")
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: -1}})
-		script{e, server}.peerSays(0x88, "\x03\xe8")
+		e.peerSays(0x88, "\x03\xe8")
 		select {
 		case <-e.sentEnded:
 		default:

@@ -54,7 +54,7 @@ func TestPingLeavesDataAlone(t *testing.T) {
 	covers(t, "O07", "Q.H06")
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, endpointSetup{role: server, config: Config{PingInterval: -1}, loop: func(*Conn, func(MessageType, []byte)) error { return nil }})
-		script{e, server}.peerSays(0x81, "Hello")
+		e.peerSays(0x81, "Hello")
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if _, err := e.conn.Ping(ctx); err != context.DeadlineExceeded {
@@ -72,7 +72,6 @@ func TestPongsOfNobody(t *testing.T) {
 	covers(t, "O06", "Q.D08", "Q.D13")
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, endpointSetup{role: client, config: Config{PingInterval: -1}})
-		peer := script{e, client}
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if rtt, err := e.conn.Ping(context.Background()); err != nil || rtt != time.Second {
@@ -84,14 +83,14 @@ func TestPongsOfNobody(t *testing.T) {
 		if err != nil || len(frames) != 1 || frames[0].opcode != 9 {
 			t.Fatalf("% x was sent, want a Ping (%v)", sent, err)
 		}
-		peer.peerSays(0x8a, "")
-		peer.peerSays(0x8a, "another")
+		e.peerSays(0x8a, "")
+		e.peerSays(0x8a, "another")
 		<-time.After(time.Second)
 		for range 3 {
-			peer.peerSays(0x8a, string(frames[0].payload))
+			e.peerSays(0x8a, string(frames[0].payload))
 		}
 		wg.Wait()
-		peer.peerSays(0x81, "still here")
+		e.peerSays(0x81, "still here")
 		messages, _ := e.seen()
 		if len(messages) != 1 || messages[0].payload != "still here" {
 			t.Errorf("delivered\n%s", describe(messages))

@@ -44,7 +44,6 @@ func (i *interruptedRead) interrupt() {
 // A player plays a conversation to an endpoint, step by step.
 type player struct {
 	*endpoint
-	role     role
 	recv     func(p []byte) // how the peer sends
 	at       step
 	messages int // that were expected so far
@@ -258,7 +257,7 @@ func TestWire(t *testing.T) {
 			t.Run(reading.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
-					p := &player{endpoint: e, role: r, recv: e.recv}
+					p := &player{endpoint: e, recv: e.recv}
 					p.play(joined(c.steps), true)
 				})
 			})
@@ -288,7 +287,7 @@ func TestWireByteByByte(t *testing.T) {
 			t.Run(reading.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
-					p := &player{endpoint: e, role: r}
+					p := &player{endpoint: e}
 					p.recv = trickle(e, synctest.Wait)
 					p.play(c.steps, true)
 				})
@@ -306,7 +305,7 @@ func TestWireInterrupted(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			reading := &interruptedRead{}
 			e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
-			p := &player{endpoint: e, role: r}
+			p := &player{endpoint: e}
 			p.recv = trickle(e, reading.interrupt)
 			p.play(c.steps, true)
 		})
@@ -342,7 +341,7 @@ func TestWireOneSegment(t *testing.T) {
 			t.Run(reading.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop})
-					p := &player{endpoint: e, role: r}
+					p := &player{endpoint: e}
 					e.recv(input)
 					p.play(rest, false)
 				})
@@ -350,7 +349,7 @@ func TestWireOneSegment(t *testing.T) {
 			t.Run(reading.name+" early", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: reading.loop, early: input})
-					p := &player{endpoint: e, role: r}
+					p := &player{endpoint: e}
 					p.play(rest, false)
 				})
 			})
@@ -382,7 +381,7 @@ func TestWireCut(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: end.loop})
 					m := c.model(r)
-					p := &player{endpoint: e, role: r, recv: e.recv}
+					p := &player{endpoint: e, recv: e.recv}
 					p.playTo(cut, c.steps, m)
 					end.end(e)
 					if t.Failed() {
