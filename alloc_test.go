@@ -25,12 +25,29 @@ func contexts(t *testing.T) map[string]context.Context {
 }
 
 // steadyAllocs returns the allocations of one call of f, after some calls that
-// do not count.
-func steadyAllocs(f func()) float64 {
-	for range 20 {
-		f()
+// do not count. None of them may fail.
+func steadyAllocs(t *testing.T, f func() error) float64 {
+	t.Helper()
+	var failure error
+	call := func() {
+		if failure == nil {
+			failure = f()
+		}
 	}
-	return testing.AllocsPerRun(200, f)
+	for range 20 {
+		call()
+	}
+	allocs := testing.AllocsPerRun(200, call)
+	require.NoError(t, failure)
+	return allocs
+}
+
+// ofSize returns err, or an error if p has not the size.
+func ofSize(size int, p []byte, err error) error {
+	if err == nil && len(p) != size {
+		err = fmt.Errorf("%d bytes came, want %d", len(p), size)
+	}
+	return err
 }
 
 func TestWriteAllocatesNothing(t *testing.T) {
@@ -43,11 +60,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 					defer c.CloseNow()
 					go discard(peer)
 					p := make([]byte, size)
-					require.Zero(t, steadyAllocs(func() {
-						if err := c.Write(ctx, Binary, p); err != nil {
-							t.Fatal(err)
-						}
-					}))
+					require.Zero(t, steadyAllocs(t, func() error { return c.Write(ctx, Binary, p) }))
 				})
 			}
 		}
@@ -65,20 +78,18 @@ func TestReadAllocatesNothing(t *testing.T) {
 					h := header{byte0: 0x82, masked: r == server, key: 1, length: int64(size)}
 					go repeat(peer, appendFrame(nil, h, make([]byte, size)).b)
 					buf := make([]byte, size)
-					require.Zero(t, steadyAllocs(func() {
-						if _, _, err := c.ReadInto(ctx, buf); err != nil {
-							t.Fatal(err)
-						}
+					require.Zero(t, steadyAllocs(t, func() error {
+						_, p, err := c.ReadInto(ctx, buf)
+						return ofSize(size, p, err)
 					}), "ReadInto")
 					allocs := -1.0
 					var loop borrower
 					for m, err := range c.Messages(ctx) {
 						require.NoError(t, err)
 						require.Len(t, m.Data, size)
-						allocs = steadyAllocs(func() {
-							if _, _, err := c.borrowMessage(ctx, &loop); err != nil {
-								t.Fatal(err)
-							}
+						allocs = steadyAllocs(t, func() error {
+							_, p, err := c.borrowMessage(ctx, &loop)
+							return ofSize(size, p, err)
 						})
 						break
 					}
@@ -105,11 +116,7 @@ func TestCompressedWriteAllocatesNothing(t *testing.T) {
 					defer c.CloseNow()
 					go discard(peer)
 					p := []byte(sentence(size, 1))
-					require.Zero(t, steadyAllocs(func() {
-						if err := c.Write(context.Background(), Text, p); err != nil {
-							t.Fatal(err)
-						}
-					}))
+					require.Zero(t, steadyAllocs(t, func() error { return c.Write(context.Background(), Text, p) }))
 					require.Less(t, c.Stats().CompressedOut, c.Stats().DeflatedOut/2+1000)
 					require.NotZero(t, c.Stats().CompressedOut)
 				})
@@ -131,16 +138,14 @@ func TestCompressedReadAllocatesNothing(t *testing.T) {
 					payload := alone.AppendLast(nil, []byte(sentence(size, 1)))
 					go repeat(peer, fragments(r, payload, pieces))
 					buf := make([]byte, 2*size)
-					require.Zero(t, steadyAllocs(func() {
-						if _, p, err := c.ReadInto(context.Background(), buf); err != nil || len(p) != size {
-							t.Fatal(len(p), err)
-						}
+					require.Zero(t, steadyAllocs(t, func() error {
+						_, p, err := c.ReadInto(context.Background(), buf)
+						return ofSize(size, p, err)
 					}), "ReadInto")
 					var loop borrower
-					require.Zero(t, steadyAllocs(func() {
-						if _, p, err := c.borrowMessage(context.Background(), &loop); err != nil || len(p) != size {
-							t.Fatal(len(p), err)
-						}
+					require.Zero(t, steadyAllocs(t, func() error {
+						_, p, err := c.borrowMessage(context.Background(), &loop)
+						return ofSize(size, p, err)
 					}), "Messages")
 					require.NotZero(t, c.Stats().InflatedIn)
 				})

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/fullduplex-go/websocket/internal/flate"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -119,9 +120,7 @@ func TestCloseDuringInflation(t *testing.T) {
 			})
 			wg.Go(func() {
 				readLoops[i%len(readLoops)].loop(end, func(_ MessageType, p []byte) {
-					if string(p) != text {
-						t.Error("another text has come")
-					}
+					assert.True(t, string(p) == text, "another text has come")
 				})
 			})
 		}
@@ -176,9 +175,7 @@ func TestBomb(t *testing.T) {
 			require.Empty(t, messages)
 			e.peer.CloseWrite()
 			require.ErrorIs(t, e.finish(), CloseMessageTooBig)
-			if most := uint64(8*limit + 4*len(bomb)); got > most {
-				t.Errorf("%s: %d bytes were allocated, want at most %d", reading.name, got, most)
-			}
+			require.LessOrEqual(t, got, uint64(8*limit+4*len(bomb)), "bytes allocated by %s", reading.name)
 		})
 	}
 }

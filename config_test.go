@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -67,9 +68,8 @@ func TestDurations(t *testing.T) {
 			reflect.ValueOf(&c).Elem().FieldByName(name).SetInt(int64(value))
 			got := time.Duration(reflect.ValueOf(c.withDefaults()).Elem().FieldByName(name).Int())
 			require.Equal(t, want, got, "%s: %d", name, value)
-			if refused := c.check() != nil; refused != (name == "CloseTimeout" && value < 0) {
-				t.Errorf("%s: %d: got %v", name, value, c.check())
-			}
+			refused := c.check()
+			require.Equal(t, name == "CloseTimeout" && value < 0, refused != nil, "%s: %d: got %v", name, value, refused)
 		}
 	}
 	seen := 0
@@ -138,7 +138,7 @@ func TestMisconfiguredClient(t *testing.T) {
 	covers(t, "V22")
 	for want, c := range misconfigured {
 		opts := &DialOptions{Config: c, NetDial: func(context.Context, string, string) (net.Conn, error) {
-			t.Errorf("%s: dialed", want)
+			assert.Fail(t, "dialed", want)
 			return nil, io.EOF
 		}}
 		_, _, err := Dial(t.Context(), "ws://h", opts)

@@ -131,6 +131,26 @@ func TestEveryCloseCode(t *testing.T) {
 	}
 }
 
+// FuzzClosePayload parses the payload of a Close frame: what is valid is encoded
+// again as it was, and what is not gives no code.
+func FuzzClosePayload(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{3})
+	f.Add([]byte("\x03\xe8reason"))
+	f.Add([]byte("\x03\xed\xff"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		code, reason, v := parseClosePayload(p)
+		switch {
+		case len(p) == 0 && code != CloseNoStatus:
+			t.Errorf("no payload gives code %d", uint16(code))
+		case len(p) > 0 && v != noViolation && code != 0:
+			t.Errorf("% x is violation %d, and gives code %d", p, v, uint16(code))
+		case len(p) > 0 && v == noViolation && len(p) <= maxControlPayload && !bytes.Equal(appendClosePayload(nil, code, reason), p):
+			t.Errorf("% x is encoded again as % x", p, appendClosePayload(nil, code, reason))
+		}
+	})
+}
+
 // utf8Alphabet has bytes from both ends of every range that matters.
 var utf8Alphabet = []byte{
 	0x00, 'a', 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2,

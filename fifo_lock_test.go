@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,7 +66,7 @@ func TestTurnChangesHands(t *testing.T) {
 					continue
 				}
 				if held++; held != 1 {
-					t.Error("two have the turn")
+					assert.Fail(t, "two hold the lock")
 				}
 				taken++
 				held--

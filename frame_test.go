@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"math"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // TestHeaderExamples turns the headers of the examples of RFC 6455, Section 5.7,
@@ -34,16 +32,17 @@ func TestHeaderExamples(t *testing.T) {
 		{"RSV1", header{byte0: bitFIN | bitRSV1 | byte(opText), length: 1}, []byte{0xc1, 0x01}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			require.Equal(t, c.b, appendHeader(nil, c.h))
-			require.Equal(t, len(c.b), headerSize(c.h))
+			if b := appendHeader(nil, c.h); !bytes.Equal(b, c.b) || headerSize(c.h) != len(c.b) {
+				t.Errorf("appendHeader: % x, headerSize: %d, want % x", b, headerSize(c.h), c.b)
+			}
 			h, size, v := parseHeader(append(c.b, "payload"...))
-			require.Equal(t, noViolation, v)
-			require.Equal(t, len(c.b), size)
-			require.Equal(t, c.h, h)
+			if v != noViolation || size != len(c.b) || h != c.h {
+				t.Errorf("parseHeader: %+v of %d bytes, violation %d; want %+v of %d", h, size, v, c.h, len(c.b))
+			}
 			for cut := range c.b {
-				_, size, v := parseHeader(c.b[:cut])
-				require.Zero(t, size)
-				require.Equal(t, noViolation, v)
+				if _, size, v := parseHeader(c.b[:cut]); size != 0 || v != noViolation {
+					t.Errorf("parseHeader of %d bytes: size %d, violation %d", cut, size, v)
+				}
 			}
 		})
 	}
@@ -64,9 +63,9 @@ func TestHeaderViolations(t *testing.T) {
 		{"Close with 64 bits, seen in two", []byte{0x88, 0xff}, controlTooLong},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, size, v := parseHeader(c.b)
-			require.Equal(t, c.want, v)
-			require.Zero(t, size)
+			if _, size, v := parseHeader(c.b); v != c.want || size != 0 {
+				t.Errorf("violation %d and size %d, want violation %d", v, size, c.want)
+			}
 		})
 	}
 }

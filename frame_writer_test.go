@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -121,10 +122,10 @@ func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
 		wg.Go(func() { c.Write(t.Context(), Text, []byte("first")) })
 		synctest.Wait()
 		wg.Go(func() {
-			require.ErrorIs(t, c.Write(ctx, Text, []byte("withdrawn")), context.Canceled)
+			assert.ErrorIs(t, c.Write(ctx, Text, []byte("withdrawn")), context.Canceled)
 		})
 		synctest.Wait()
-		wg.Go(func() { require.NoError(t, c.Write(t.Context(), Text, []byte("third"))) })
+		wg.Go(func() { assert.NoError(t, c.Write(t.Context(), Text, []byte("third"))) })
 		synctest.Wait()
 		cancel()
 		synctest.Wait()

@@ -31,9 +31,7 @@ import (
 func covers(t testing.TB, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
-		if id == "" {
-			t.Error("covers: empty ID")
-		}
+		require.NotEmpty(t, id, "an ID of covers")
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // floors are the files of the package from the ground up. A file may use what
@@ -100,12 +98,15 @@ func TestReadingCannotWaitForWriting(t *testing.T) {
 	covers(t, "V05")
 	g := parseCalls(t)
 	for _, name := range readingFuncs {
-		require.Contains(t, g.names(), name)
+		if !slices.Contains(g.names(), name) {
+			t.Errorf("there is no %s", name)
+		}
 	}
 	for receiver, names := range waiting {
 		for _, name := range names {
-			require.Contains(t, g.names(), name)
-			require.NotNil(t, g.method(receiver, name), "%s.%s", receiver, name)
+			if g.method(receiver, name) == nil {
+				t.Errorf("there is no %s.%s", receiver, name)
+			}
 		}
 	}
 	for f, decl := range g.bodies {
@@ -228,15 +229,21 @@ func (importError) Import(string) (*types.Package, error) { return nil, errors.N
 func parseFloors(t *testing.T, fset *token.FileSet) []*ast.File {
 	t.Helper()
 	names, err := filepath.Glob("*.go")
-	require.NoError(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var files []*ast.File
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, "_js.go") || strings.HasSuffix(name, "_other.go") {
 			continue
 		}
-		require.GreaterOrEqual(t, floorOf(name), 0, "%s stands on no floor", name)
+		if floorOf(name) < 0 {
+			t.Fatalf("%s stands on no floor", name)
+		}
 		file, err := parser.ParseFile(fset, name, nil, 0)
-		require.NoError(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		files = append(files, file)
 	}
 	return files

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // maskNaively is RFC 6455, Section 5.3, to the letter.
@@ -26,9 +24,12 @@ func TestMaskEqualsNaiveLoop(t *testing.T) {
 				want := maskNaively(p, key)
 				dst := make([]byte, n)
 				after := maskCopy(dst, p, keyOf(key))
-				require.Equal(t, want, dst)
-				require.Equal(t, after, mask(p, keyOf(key)))
-				require.Equal(t, want, p)
+				if !bytes.Equal(dst, want) {
+					t.Fatalf("maskCopy of %d bytes with % x: % x, want % x", n, key, dst, want)
+				}
+				if turned := mask(p, keyOf(key)); turned != after || !bytes.Equal(p, want) {
+					t.Fatalf("mask of %d bytes with % x: % x and key %08x, want % x and %08x", n, key, p, turned, want, after)
+				}
 			}
 		}
 	}
@@ -44,7 +45,9 @@ func TestMaskInPieces(t *testing.T) {
 		for at := 0; at < len(p); at += piece {
 			k = mask(p[at:min(at+piece, len(p))], k)
 		}
-		require.Equal(t, want, p, "pieces of %d", piece)
+		if !bytes.Equal(p, want) {
+			t.Errorf("pieces of %d: % x, want % x", piece, p, want)
+		}
 	}
 }
 
@@ -57,8 +60,9 @@ func TestMaskStaysInside(t *testing.T) {
 			after := bytes.Clone(before)
 			start, end := margin+align, margin+align+n
 			mask(after[start:end], 0x01020304)
-			require.Equal(t, before[:start], after[:start])
-			require.Equal(t, before[end:], after[end:])
+			if !bytes.Equal(after[:start], before[:start]) || !bytes.Equal(after[end:], before[end:]) {
+				t.Fatalf("mask of %d bytes at %d changes others", n, start)
+			}
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"weak"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -161,15 +162,12 @@ func TestBuffersOfTheServerAreDetached(t *testing.T) {
 			for range 40 {
 				body := strings.Repeat(string(rune('A'+i)), 3000)
 				r, err := h.Client().Post(h.URL, "text/plain", strings.NewReader(body))
-				if err != nil {
-					t.Error(err)
+				if !assert.NoError(t, err) {
 					return
 				}
 				got, _ := io.ReadAll(r.Body)
 				r.Body.Close()
-				if string(got) != body {
-					t.Errorf("a request got another's bytes: %.80q", got)
-				}
+				assert.True(t, string(got) == body, "a request got another's bytes: %.80q", got)
 			}
 		})
 	}
@@ -179,8 +177,7 @@ func TestBuffersOfTheServerAreDetached(t *testing.T) {
 // echoEarly sends frames in the segment of the request and reads their echo.
 func echoEarly(t *testing.T, addr string, fill byte) {
 	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Error(err)
+	if !assert.NoError(t, err) {
 		return
 	}
 	defer nc.Close()
@@ -188,21 +185,19 @@ func echoEarly(t *testing.T, addr string, fill byte) {
 	payload := bytes.Repeat([]byte{fill}, 500)
 	frame := clientFrame(0x82, string(payload))
 	early := request() + string(bytes.Repeat(frame, 3))
-	if _, err := io.WriteString(nc, early); err != nil {
-		t.Error(err)
-	}
+	_, err = io.WriteString(nc, early)
+	assert.NoError(t, err)
 	var head []byte
 	for b := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, b...) {
-		if _, err := nc.Read(b); err != nil {
-			t.Errorf("after %q: %v", head, err)
+		if _, err := nc.Read(b); !assert.NoError(t, err, "after %q", head) {
 			return
 		}
 	}
 	want := bytes.Repeat(append([]byte{0x82, 126, 0x01, 0xf4}, payload...), 3)
 	got := make([]byte, len(want))
-	if _, err := io.ReadFull(nc, got); err != nil || !bytes.Equal(want, got) {
-		t.Errorf("the echo is %.80q, %v", got, err)
-	}
+	_, err = io.ReadFull(nc, got)
+	assert.NoError(t, err)
+	assert.True(t, bytes.Equal(want, got), "the echo is %.80q", got)
 }
 
 // TestUseBeforeAndAfter uses what is not ready, or no longer.
@@ -327,11 +322,8 @@ func TestUpgradeAborted(t *testing.T) {
 		nc.Close()
 	}
 	h.Close() // waits for the server's side
-	for runtime.NumGoroutine() > before {
-		if t.Context().Err() != nil {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-		runtime.Gosched()
+	for began := time.Now(); runtime.NumGoroutine() > before; runtime.Gosched() {
+		require.Less(t, time.Since(began), 20*time.Second, "%d goroutines, %d before", runtime.NumGoroutine(), before)
 	}
 }
 

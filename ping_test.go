@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,31 +20,24 @@ func TestPingAtAnyTime(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { loopRead(s, func(MessageType, []byte) {}) })
 		ping := func(when string) {
-			if _, err := c.Ping(context.Background()); err != nil {
-				t.Errorf("Ping %s: %v", when, err)
-			}
+			_, err := c.Ping(context.Background())
+			assert.NoError(t, err, when)
 		}
 		ping("with nobody reading")
 		wg.Go(func() { loopRead(c, func(MessageType, []byte) {}) })
 		ping("with a reader")
 		w, err := c.Writer(context.Background(), Text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		w.Write([]byte("Hel"))
 		ping("inside a streamed message")
 		w.Write([]byte("lo"))
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
+		require.NoError(t, w.Close())
 		var pings sync.WaitGroup
 		for range 20 {
 			pings.Go(func() { ping("many at once") })
 		}
 		pings.Wait()
-		if err := c.Close(CloseNormal, ""); err != nil {
-			t.Error(err)
-		}
+		require.NoError(t, c.Close(CloseNormal, ""))
 		wg.Wait()
 	})
 }
@@ -57,13 +51,12 @@ func TestPingLeavesDataAlone(t *testing.T) {
 		e.peerSays(0x81, "Hello")
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if _, err := e.conn.Ping(ctx); err != context.DeadlineExceeded {
-			t.Errorf("Ping: %v, want that its context ended", err)
-		}
+		_, err := e.conn.Ping(ctx)
+		require.Equal(t, context.DeadlineExceeded, err)
 		kind, p, err := e.conn.Read(context.Background())
-		if kind != Text || string(p) != "Hello" || err != nil {
-			t.Errorf("Read: %v %q, %v", kind, p, err)
-		}
+		require.NoError(t, err)
+		require.Equal(t, Text, kind)
+		require.Equal(t, "Hello", string(p))
 	})
 }
 
@@ -74,15 +67,15 @@ func TestPongsOfNobody(t *testing.T) {
 		e := newEndpoint(t, endpointSetup{role: client, config: Config{PingInterval: -1}})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if rtt, err := e.conn.Ping(context.Background()); err != nil || rtt != time.Second {
-				t.Errorf("Ping: %v, %v; want 1s", rtt, err)
-			}
+			rtt, err := e.conn.Ping(context.Background())
+			assert.NoError(t, err)
+			assert.Equal(t, time.Second, rtt)
 		})
 		_, sent := e.seen()
 		frames, _, err := modelFrames(client, sent)
-		if err != nil || len(frames) != 1 || frames[0].opcode != 9 {
-			t.Fatalf("% x was sent, want a Ping (%v)", sent, err)
-		}
+		require.NoError(t, err)
+		require.Len(t, frames, 1, "% x was sent", sent)
+		require.Equal(t, 9, frames[0].opcode)
 		e.peerSays(0x8a, "")
 		e.peerSays(0x8a, "another")
 		<-time.After(time.Second)
@@ -92,9 +85,7 @@ func TestPongsOfNobody(t *testing.T) {
 		wg.Wait()
 		e.peerSays(0x81, "still here")
 		messages, _ := e.seen()
-		if len(messages) != 1 || messages[0].payload != "still here" {
-			t.Errorf("delivered\n%s", describe(messages))
-		}
+		require.Equal(t, []modelEvent{{modelMessage, Text, "still here"}}, messages)
 		e.abandon()
 	})
 }
@@ -106,8 +97,8 @@ func TestPingMeasures(t *testing.T) {
 		for range 3 {
 			wg.Go(func() {
 				rtt, err := c.Ping(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, 70*time.Millisecond, rtt)
+				assert.NoError(t, err)
+				assert.Equal(t, 70*time.Millisecond, rtt)
 			})
 			synctest.Wait()
 		}
@@ -126,7 +117,7 @@ func TestPingMakesRoomForReaders(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := c.Ping(t.Context())
-			require.NoError(t, err)
+			assert.NoError(t, err)
 		})
 		synctest.Wait()
 		for range 3 {
@@ -137,8 +128,8 @@ func TestPingMakesRoomForReaders(t *testing.T) {
 		}
 		wg.Go(func() {
 			_, p, err := c.Read(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, "data", string(p))
+			assert.NoError(t, err)
+			assert.Equal(t, "data", string(p))
 		})
 		synctest.Wait()
 		far.Write(clientFrame(0x81, "data"))
@@ -157,7 +148,7 @@ func TestPingWaitsBehindData(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := c.Ping(t.Context())
-			require.NoError(t, err)
+			assert.NoError(t, err)
 		})
 		synctest.Wait()
 		for _, want := range []string{"one", "two"} {
@@ -214,9 +205,7 @@ func TestPingSurvivesReadsThatGiveUp(t *testing.T) {
 						lost++
 					}
 				}
-				if lost > 0 {
-					t.Errorf("%d of 20 Pings did not see their Pong", lost)
-				}
+				require.Zero(t, lost, "of 20 Pings did not see their Pong")
 			})
 		})
 	}

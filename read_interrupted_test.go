@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
@@ -178,12 +179,13 @@ func TestCloseWhileKeepaliveReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := memPair(t, server, &Config{PingInterval: time.Second})
 		go func() {
+			raw := newRawPeer(peer, server)
 			for {
-				h, p := readFrame(t, peer)
-				if h.opcode() == opClose {
+				f, err := raw.read()
+				if !assert.NoError(t, err) || f.opcode() == byte(opClose) {
 					break
 				}
-				peer.Write(clientFrame(0x8a, string(p)))
+				peer.Write(clientFrame(0x8a, f.payload))
 			}
 			peer.Write(clientFrame(0x82, "some data that was under way"))
 			peer.Write(clientFrame(0x88, "\x03\xe8"))

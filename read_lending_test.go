@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -141,14 +142,12 @@ func TestLoopsOfSeveralGoroutines(t *testing.T) {
 	for range 4 {
 		loops.Go(func() {
 			for m, err := range c.Messages(context.Background()) {
-				if err != nil {
-					t.Error(err)
+				if !assert.NoError(t, err) {
 					return
 				}
 				first := m.Data[0]
 				for range 20 {
-					if n := bytes.Count(m.Data, []byte{first}); n != len(m.Data) {
-						t.Errorf("%d of %d bytes are left of a lent message", n, len(m.Data))
+					if !assert.Equal(t, len(m.Data), bytes.Count(m.Data, []byte{first}), "what is left of a lent message") {
 						return
 					}
 				}

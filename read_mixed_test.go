@@ -14,8 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/fullduplex-go/websocket/internal/flate"
 )
@@ -406,7 +404,9 @@ func TestManyReaders(t *testing.T) {
 			})
 		}
 		readers.Wait()
-		require.ErrorIs(t, c.terminal(), CloseNormal, "seed %d", seed)
+		if end := c.terminal(); !errors.Is(end, CloseNormal) {
+			t.Fatalf("seed %d: the end is %v", seed, end)
+		}
 		c.CloseNow()
 	}
 }

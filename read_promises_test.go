@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -85,16 +86,15 @@ func TestTwoEndsThatWriteAndRead(t *testing.T) {
 			for _, c := range []*Conn{a, b} {
 				ends.Go(func() {
 					for range messages {
-						if err := c.Write(context.Background(), Binary, bytes.Repeat([]byte("x"), size)); err != nil {
-							t.Error("Write:", err)
+						if !assert.NoError(t, c.Write(context.Background(), Binary, bytes.Repeat([]byte("x"), size))) {
 							return
 						}
 					}
 				})
 				ends.Go(func() {
 					for range messages {
-						if n, err := oneByLoop(c); n != size || err != nil {
-							t.Errorf("%d bytes, %v", n, err)
+						n, err := oneByLoop(c)
+						if !assert.NoError(t, err) || !assert.Equal(t, size, n) {
 							return
 						}
 					}

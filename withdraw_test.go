@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
@@ -320,9 +321,7 @@ func (w *withdrawal) check(t *testing.T) {
 	go func() {
 		more := w.sent[len(w.sent)-2*len(withdrawnWrites):]
 		for i, s := range more {
-			if err := withdrawnWrites[[]int{1, 0, 2, 3, 4}[i%5]].write(context.Background(), w.c, s); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, withdrawnWrites[[]int{1, 0, 2, 3, 4}[i%5]].write(context.Background(), w.c, s))
 		}
 		w.calls.Wait()
 		ended <- w.c.Close(CloseNormal, "")
@@ -402,12 +401,8 @@ func (w *withdrawal) expect(t *testing.T, want []string) {
 	peer := newConn(w.net.far, w.peer, w.cfg.withDefaults(), agreedFor(w.peer, w.cfg.Compression), nil)
 	defer peer.CloseNow()
 	go func() {
-		if err := w.c.WritePlain(context.Background(), Text, []byte(block(40<<10))); err != nil {
-			t.Error(err)
-		}
-		if err := w.c.WriteString(context.Background(), want[len(want)-1]); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, w.c.WritePlain(context.Background(), Text, []byte(block(40<<10))))
+		assert.NoError(t, w.c.WriteString(context.Background(), want[len(want)-1]))
 		w.c.Close(CloseNormal, "")
 	}()
 	var got []string

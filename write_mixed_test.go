@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
@@ -285,8 +283,11 @@ func TestMixedWrites(t *testing.T) {
 			}
 		}
 	}
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 10*time.Second, 10*time.Millisecond,
-		"goroutines are left")
+	settlesWithin(t, 10*time.Second, "what the goroutines that are left do", func() {
+		for runtime.NumGoroutine() > before+2 { // one is this
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
 }
 
 // mixWrites is one run of TestMixedWrites.
@@ -411,17 +412,25 @@ func TestMixedGroup(t *testing.T) {
 	}
 	sending.Wait()
 	for _, s := range members {
-		require.NoError(t, s.Drain(t.Context()))
-		require.NoError(t, s.Close(CloseNormal, ""))
+		if err := s.Drain(t.Context()); err != nil {
+			t.Fatalf("Drain: %v", err)
+		}
+		if err := s.Close(CloseNormal, ""); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
 	}
 	readers.Wait()
 	for i, list := range got {
 		var next [senders]uint64
 		for _, v := range list {
-			require.Equal(t, next[v>>32], v&0xffffffff, "member %d, sender %d", i, v>>32)
+			if n := v & 0xffffffff; n != next[v>>32] {
+				t.Fatalf("member %d got message %d of sender %d instead of %d", i, n, v>>32, next[v>>32])
+			}
 			next[v>>32]++
 		}
-		require.Len(t, list, senders*each, "member %d", i)
+		if len(list) != senders*each {
+			t.Errorf("member %d got %d messages, want %d", i, len(list), senders*each)
+		}
 	}
 }
 
