@@ -50,6 +50,8 @@ func ofSize(size int, p []byte, err error) error {
 	return err
 }
 
+// TestWriteAllocatesNothing proves that Write allocates nothing, whatever the
+// role, the size and the context.
 func TestWriteAllocatesNothing(t *testing.T) {
 	for _, r := range roles {
 		for name, ctx := range contexts(t) {
@@ -67,6 +69,8 @@ func TestWriteAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestReadAllocatesNothing proves that ReadInto and a loop over Messages
+// allocate nothing.
 func TestReadAllocatesNothing(t *testing.T) {
 	for _, r := range roles {
 		for name, ctx := range contexts(t) {
@@ -106,6 +110,8 @@ var deflateAgreements = map[string]*deflateAgreement{
 	"no context": {serverNoContext: true, clientNoContext: true, serverWindow: 15, clientWindow: 15},
 }
 
+// TestCompressedWriteAllocatesNothing proves that Write allocates nothing for a
+// message that it compresses.
 func TestCompressedWriteAllocatesNothing(t *testing.T) {
 	for _, r := range roles {
 		for name, agreed := range deflateAgreements {
@@ -125,6 +131,8 @@ func TestCompressedWriteAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestCompressedReadAllocatesNothing proves that ReadInto and Messages allocate
+// nothing for a compressed message, in one frame or two.
 func TestCompressedReadAllocatesNothing(t *testing.T) {
 	for _, r := range roles {
 		for name, agreed := range deflateAgreements {

@@ -15,7 +15,7 @@ import (
 var pingIntervals = map[string]time.Duration{"default": 0, "off": -1}
 
 // readings are what an application did before it stopped to read. If it never
-// read, or the read gave up, a stand-in reads at once, else soon.
+// read, or the read gave up, the background reader begins at once, else soon.
 var readings = []struct {
 	name   string
 	do     func(t *testing.T, c *Conn, peer *pingingPeer)
@@ -74,9 +74,9 @@ var readings = []struct {
 	}, false},
 }
 
-// TestPingIsAnsweredWithNobodyReading wants the Pong at the same instant (V09):
-// in each role, with our own Pings and without, from the first octet on, after
-// every way to stop reading, and again later.
+// TestPingIsAnsweredWithNobodyReading proves that the Pong leaves at the same
+// instant (V09): in each role, with our own Pings and without, from the first octet
+// on, after every way to stop reading, and again later.
 func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 	covers(t, "V09")
 	for interval, d := range pingIntervals {
@@ -105,9 +105,9 @@ func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 	}
 }
 
-// TestPingBeforeAMessageIsAnswered sends Pings on both sides of a message that
-// nobody reads (V09): that before it is answered at once, that behind it once
-// the message was read.
+// TestPingBeforeAMessageIsAnswered sends a Ping before and one behind a message that
+// nobody reads (V09): the first is answered at once, the second once the message
+// was read.
 func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 	covers(t, "V09")
 	for interval, d := range pingIntervals {
@@ -132,9 +132,9 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 	}
 }
 
-// TestReadAfterNobodyRead has a message come while nobody reads, and reads it a
-// second or a minute later, also on a net.Conn on which nothing can be interrupted
-// (V07, V16): it is there at once.
+// TestReadAfterNobodyRead proves that a message that came while nobody read is there
+// at once a second or a minute later, also on a net.Conn on which nothing can be
+// interrupted (V07, V16).
 func TestReadAfterNobodyRead(t *testing.T) {
 	covers(t, "V07", "V16")
 	for _, pinging := range []bool{false, true} {
@@ -160,9 +160,8 @@ func TestReadAfterNobodyRead(t *testing.T) {
 	}
 }
 
-// TestHeartbeatsOfPeers has a peer ping every 10 s and give up after 10 more
-// without a Pong, as servers do, while the application works on a message, or
-// only writes (V09, V10).
+// TestHeartbeatsOfPeers proves that a peer that pings every 10 s, and gives up after
+// 10 more without a Pong, stays while the application only writes (V09, V10).
 func TestHeartbeatsOfPeers(t *testing.T) {
 	covers(t, "V09", "V10")
 	for interval, d := range pingIntervals {

@@ -61,6 +61,7 @@ func TestSentIsTrueOnlyIfHandedOver(t *testing.T) {
 	}
 }
 
+// neverSent is one case of TestSentIsTrueOnlyIfHandedOver.
 func neverSent(t *testing.T, r role, k cause, obstacle func(net.Conn, *faultnet.Conn) net.Conn) {
 	near, far := faultnet.Pipe()
 	defer far.Close()
@@ -127,9 +128,9 @@ func TestFirstCloseFrameCounts(t *testing.T) {
 	}
 }
 
-// TestEndThatBeganFirstCounts closes after the peer has, while our answer cannot
-// leave yet (V02): the end, and what writers are told before it, are what the
-// peer's Close frame said.
+// TestEndThatBeganFirstCounts calls Close after the peer's Close frame came, while
+// our answer cannot leave yet (V02): the end, and what writers are told before it,
+// are what the peer said.
 func TestEndThatBeganFirstCounts(t *testing.T) {
 	covers(t, "V02")
 	eachEnd(t, Config{PingInterval: -1}, []rawNetwork{pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
@@ -173,9 +174,8 @@ func goroutines() int {
 	return bytes.Count(all, append([]byte(", synctest bubble"), append(bubble, "]:"...)...))
 }
 
-// TestEndKeepsNothing ends connections whose peer neither reads nor closes
-// (V23): there is one goroutine more at most, the linger, and it is gone after
-// CloseTimeout, as is every buffer.
+// TestEndKeepsNothing ends connections whose peer neither reads nor closes (V23): at
+// most one goroutine lingers, which is gone after CloseTimeout, as is every buffer.
 func TestEndKeepsNothing(t *testing.T) {
 	covers(t, "V23")
 	for _, k := range causes {
@@ -189,6 +189,7 @@ func TestEndKeepsNothing(t *testing.T) {
 	}
 }
 
+// keepsNothing is one case of TestEndKeepsNothing.
 func keepsNothing(t *testing.T, k cause, c *Conn, peer *rawPeer, now bool) {
 	synctest.Wait()
 	before := goroutines()
@@ -293,8 +294,8 @@ func (u closeUse) check(t *testing.T, c *Conn, peer *rawPeer) {
 	}
 }
 
-// TestRelayedClose passes on how one connection ended to another, as a proxy
-// does (V15, P13): the other ends too, with the same code if that can travel.
+// TestRelayedClose closes one connection with the end of another, as a proxy does
+// (V15, P13): it ends too, with the same code if that can travel.
 func TestRelayedClose(t *testing.T) {
 	covers(t, "V15", "P13")
 	type ended struct {
@@ -333,8 +334,8 @@ func TestRelayedClose(t *testing.T) {
 // queuedMessages is how many messages the tests of Close queue.
 const queuedMessages = 500
 
-// queuedMessage returns the message with a number: all of them are more than
-// what the network of c holds.
+// queuedMessage returns the message with a number. All of them together are more
+// than the network of c holds.
 func queuedMessage(c *Conn, n int) string {
 	size := 4 << 10
 	if c.LocalAddr().Network() != "tcp" {
@@ -346,9 +347,9 @@ func queuedMessage(c *Conn, n int) string {
 // queueing has room for all the messages.
 var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: time.Minute}
 
-// TestCloseEmptiesTheQueue echoes by Send to a peer that reads nothing before it
-// has sent twice as much as is answered, and closes (V14): the peer gets every
-// answer, because Close reads meanwhile, and Close returns nil.
+// TestCloseEmptiesTheQueue closes with answers in the queue for a peer that reads
+// none before it has sent twice as much (V14): the peer gets every answer, because
+// Close reads meanwhile, and Close returns nil.
 func TestCloseEmptiesTheQueue(t *testing.T) {
 	covers(t, "V14")
 	serverTLS()
@@ -473,8 +474,8 @@ func TestCloseOfNetConnIsBounded(t *testing.T) {
 	}
 }
 
-// TestHeldReplyArrives holds a reply, because the next request is here, and then
-// lets the connection end (V03): the reply arrives.
+// TestHeldReplyArrives proves that a reply that is corked, because the next request
+// is here, arrives when the connection ends (V03).
 func TestHeldReplyArrives(t *testing.T) {
 	covers(t, "V03")
 	serverTLS()
@@ -518,13 +519,13 @@ func TestHeldReplyArrives(t *testing.T) {
 	}
 }
 
-// A failingDeadlines is a net.Conn that takes so many read deadlines, and then
-// none.
+// A failingDeadlines is a net.Conn that takes some read deadlines, and then none.
 type failingDeadlines struct {
 	net.Conn
 	left atomic.Int32
 }
 
+// SetReadDeadline fails once none is left.
 func (f *failingDeadlines) SetReadDeadline(t time.Time) error {
 	if f.left.Add(-1) < 0 {
 		return errFault
@@ -532,9 +533,9 @@ func (f *failingDeadlines) SetReadDeadline(t time.Time) error {
 	return f.Conn.SetReadDeadline(t)
 }
 
-// TestDeadlinesThatStopWorking has a net.Conn refuse deadlines from some call on
-// (V16): the connection ends with that error as soon as it needs one, also if
-// nobody reads. Only one that never had any goes on without.
+// TestDeadlinesThatStopWorking proves that a connection ends with the error of a
+// net.Conn that refuses deadlines from some call on (V16), as soon as it needs one.
+// Only a net.Conn that never had any is used without.
 func TestDeadlinesThatStopWorking(t *testing.T) {
 	covers(t, "V16")
 	for taken := range int32(10) {
@@ -559,7 +560,7 @@ func TestDeadlinesThatStopWorking(t *testing.T) {
 			}
 			for c.terminal() == nil {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				c.Read(ctx) // needs deadlines to ask the stand-in for the turn, and to return
+				c.Read(ctx) // needs deadlines to interrupt the background reader, and to return
 				cancel()
 				time.Sleep(time.Second)
 			}

@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestClosePayload proves which codes may be in a Close frame, received and
+// sent.
 func TestClosePayload(t *testing.T) {
 	covers(t, "X01", "X02", "Q.F01", "Q.F02", "Q.F15", "R01", "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09")
 	registered := func(c int) bool {
@@ -46,6 +48,8 @@ func TestClosePayload(t *testing.T) {
 	require.Equal(t, CloseNoStatus, code)
 }
 
+// TestCloseReasonIsCutBetweenRunes proves that a reason that is too long is cut
+// as late as possible, and never inside a rune.
 func TestCloseReasonIsCutBetweenRunes(t *testing.T) {
 	for n := range 130 {
 		reason := strings.Repeat("x", n) + "€€€€"
@@ -69,6 +73,8 @@ func closeWhileReading(c *Conn, code CloseCode) (o outcome) {
 	return o
 }
 
+// TestWeCloseFirst proves that Close drops the data that comes before the
+// answer, reports the peer's code and sends nothing after its Close frame.
 func TestWeCloseFirst(t *testing.T) {
 	covers(t, "X03", "X06", "X11", "X12", "X13", "X14", "F12", "Q.F04", "W10", "W11")
 	for _, reading := range []bool{false, true} {
@@ -104,6 +110,8 @@ func TestWeCloseFirst(t *testing.T) {
 	}
 }
 
+// TestPeerClosesFirst proves that a Close frame is answered once with its own
+// payload, and that nothing behind it is delivered.
 func TestPeerClosesFirst(t *testing.T) {
 	covers(t, "X04", "X08", "X09", "X10", "X16", "Q.F03")
 	for payload, answer := range map[string]string{"": "", "\x03\xe8": "\x03\xe8", "\x0b\xb8why": "\x0b\xb8why"} {
@@ -128,6 +136,8 @@ func TestPeerClosesFirst(t *testing.T) {
 	}
 }
 
+// TestClientWaitsForTheServerToEnd proves that a client leaves the end of TCP to
+// the server.
 func TestClientWaitsForTheServerToEnd(t *testing.T) {
 	covers(t, "X06", "X10")
 	synctest.Test(t, func(t *testing.T) {
@@ -143,6 +153,8 @@ func TestClientWaitsForTheServerToEnd(t *testing.T) {
 	})
 }
 
+// TestBothCloseAtOnce proves that each of two ends that close at once sends one
+// Close frame and reports what the other said.
 func TestBothCloseAtOnce(t *testing.T) {
 	covers(t, "X07", "Q.F06", "Q.F10")
 	synctest.Test(t, func(t *testing.T) {
@@ -161,6 +173,8 @@ func TestBothCloseAtOnce(t *testing.T) {
 	})
 }
 
+// TestCloseIsNeverAnswered proves that Close gives up after CloseTimeout,
+// whether or not its frame could leave.
 func TestCloseIsNeverAnswered(t *testing.T) {
 	covers(t, "X22", "X23", "Q.F05", "Q.F11", "Q.G05")
 	for _, window := range []int{1 << 16, 3, 0} {
@@ -180,6 +194,8 @@ func TestCloseIsNeverAnswered(t *testing.T) {
 	}
 }
 
+// TestCloseAnsweredByteByByte proves that a peer cannot prolong Close by sending
+// a message slowly.
 func TestCloseAnsweredByteByByte(t *testing.T) {
 	covers(t, "Q.F05")
 	synctest.Test(t, func(t *testing.T) {
@@ -200,6 +216,8 @@ func TestCloseAnsweredByteByByte(t *testing.T) {
 	})
 }
 
+// TestEndWithoutClose proves that an end of the stream without a Close frame is
+// 1006, with the same error from every call.
 func TestEndWithoutClose(t *testing.T) {
 	covers(t, "G10", "X18", "Q.F07", "Q.F09", "Q.F13", "Q.J11", "Q.C08")
 	synctest.Test(t, func(t *testing.T) {
@@ -215,6 +233,8 @@ func TestEndWithoutClose(t *testing.T) {
 	})
 }
 
+// TestCloseNow proves that CloseNow ends every call that waits at once, and that
+// every later call fails.
 func TestCloseNow(t *testing.T) {
 	covers(t, "Q.F10")
 	synctest.Test(t, func(t *testing.T) {
@@ -247,6 +267,8 @@ func TestCloseNow(t *testing.T) {
 	})
 }
 
+// TestPeerLearnsWhyDespiteUnreadInput proves that a peer whose input was not all
+// read receives our Close frame and the end of the stream, not a reset.
 func TestPeerLearnsWhyDespiteUnreadInput(t *testing.T) {
 	covers(t, "X09", "X15", "Q.D02", "Q.F14", "E04", "E05")
 	for _, unread := range []int{0, 100 << 10, 1 << 20, 4 << 20} {
@@ -266,6 +288,8 @@ func TestPeerLearnsWhyDespiteUnreadInput(t *testing.T) {
 	}
 }
 
+// TestDrainIsBounded proves that a peer that goes on sending after its Close
+// frame is cut off.
 func TestDrainIsBounded(t *testing.T) {
 	covers(t, "Q.F03")
 	nc, ns := tcpPair(t)
@@ -283,6 +307,8 @@ func TestDrainIsBounded(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestCloseError proves what a CloseError matches and says, and that every
+// violation has a code, a text and a section.
 func TestCloseError(t *testing.T) {
 	covers(t, "X21", "R11", "Q.J06")
 	end := &CloseError{Code: CloseGoingAway, Reason: "\x1b[31m\n", Err: io.ErrUnexpectedEOF}
@@ -305,6 +331,8 @@ func TestCloseError(t *testing.T) {
 	}
 }
 
+// TestMessagesEndQuietly proves which codes of the peer end a loop over Messages
+// without an error.
 func TestMessagesEndQuietly(t *testing.T) {
 	for code, quiet := range map[CloseCode]bool{
 		CloseNormal: true, CloseGoingAway: true, 0: true, CloseInternalError: false, 4000: false,
@@ -324,6 +352,8 @@ func TestMessagesEndQuietly(t *testing.T) {
 	}
 }
 
+// TestClientDoesNotCloseOnItsOwn proves that two idle ends stay connected for a
+// day.
 func TestClientDoesNotCloseOnItsOwn(t *testing.T) {
 	covers(t, "X17")
 	synctest.Test(t, func(t *testing.T) {

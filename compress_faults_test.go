@@ -24,8 +24,8 @@ func TestStreamedTextFailsAtOnce(t *testing.T) {
 	require.NotContains(t, got, byte(0xff))
 }
 
-// TestNoMaskingKey takes the random source away: a compressed message that
-// cannot be sent must not stay in a window that later messages refer to.
+// TestNoMaskingKey proves that a compressed message that cannot be sent, because the
+// random source fails, ends the connection: later ones would refer to it.
 func TestNoMaskingKey(t *testing.T) {
 	covers(t, "Q.E07")
 	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{})
@@ -48,9 +48,11 @@ func TestNoMaskingKey(t *testing.T) {
 	require.Equal(t, err, c.WriteString(t.Context(), text))
 }
 
+// errNoEntropy is the error of noEntropy.
 var errNoEntropy = errors.New("no entropy")
 
 // noEntropy is a random source that has nothing.
 type noEntropy struct{}
 
+// Read fails.
 func (noEntropy) Read([]byte) (int, error) { return 0, errNoEntropy }

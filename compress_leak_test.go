@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// marker is what secrets consist of.
 const marker = "SECRET-MARKER-"
 
 // TestNothingLeaksBetweenConnections compares what a connection sends, after

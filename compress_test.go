@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestCompressedEcho proves that messages of all sizes survive compression,
+// under every pair of settings, and that it pays.
 func TestCompressedEcho(t *testing.T) {
 	covers(t, "Z01", "Z05", "Z08", "Z09", "Z10", "Z18", "E01")
 	sides := []*Compression{{}, {NoContextTakeover: true}, {PeerNoContextTakeover: true}, {WindowBits: 9, PeerWindowBits: 9}, {Level: 6, WindowBits: 15}, {Threshold: -1}}
@@ -44,6 +46,8 @@ func TestCompressedEcho(t *testing.T) {
 	}
 }
 
+// TestCompressedStreams proves that compressed messages can be written and read
+// in pieces.
 func TestCompressedStreams(t *testing.T) {
 	covers(t, "Z04", "Z02")
 	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{MaxMessageSize: 4 << 20})
@@ -82,6 +86,7 @@ func TestCompressedStreams(t *testing.T) {
 	}
 }
 
+// TestCompressedTextIsChecked proves that text is checked after it was inflated.
 func TestCompressedTextIsChecked(t *testing.T) {
 	covers(t, "T08", "Q.E09")
 	c, s := deflatePair(t, &Compression{Threshold: -1}, &Compression{}, Config{})
@@ -91,6 +96,8 @@ func TestCompressedTextIsChecked(t *testing.T) {
 	require.ErrorIs(t, err, textNotUTF8.err())
 }
 
+// TestCompressedLimit proves that MaxMessageSize counts the inflated bytes, to
+// the byte.
 func TestCompressedLimit(t *testing.T) {
 	covers(t, "Z15", "Q.E02")
 	for _, big := range []int{1 << 16, 1<<16 + 1} {
@@ -107,6 +114,8 @@ func TestCompressedLimit(t *testing.T) {
 	}
 }
 
+// TestPreparedUnderTakeover proves that prepared and plain messages do not
+// disturb the window that the others share.
 func TestPreparedUnderTakeover(t *testing.T) {
 	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{})
 	m := Prepare(Text, []byte(sentence(1000, 3)))
@@ -123,12 +132,12 @@ func TestPreparedUnderTakeover(t *testing.T) {
 	}
 }
 
-// TestContextIsKept sends messages that only those before them make small: one
-// after the other, held, or queued, each refers to the last.
+// TestContextIsKept proves that messages refer to those before them, whether they
+// leave one by one, corked or from the queue.
 func TestContextIsKept(t *testing.T) {
 	ways := map[string]func(c *Conn, p []byte) error{
 		"Write": func(c *Conn, p []byte) error { return c.Write(context.Background(), Binary, p) },
-		"held": func(c *Conn, p []byte) error {
+		"corked": func(c *Conn, p []byte) error {
 			c.out.cork.on.Store(true)
 			return c.Write(context.Background(), Binary, p)
 		},

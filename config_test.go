@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSettledConfigsAreShared settles equal and different configurations.
+// TestSettledConfigsAreShared proves that connections with equal configurations share
+// one with the defaults filled in, and that a difference in any field parts them.
 func TestSettledConfigsAreShared(t *testing.T) {
 	list := []string{"a", "b"}
 	first := (&Config{Subprotocols: list}).withDefaults()
@@ -46,8 +47,8 @@ func TestSettledConfigsAreShared(t *testing.T) {
 	}
 }
 
-// TestDurations has what zero, negative and the largest values of every
-// duration mean once they are settled.
+// TestDurations proves what zero, negative and the largest values mean for every
+// duration of Config.
 func TestDurations(t *testing.T) {
 	covers(t, "V13")
 	const off = 0
@@ -105,8 +106,8 @@ var misconfigured = map[string]Config{
 	`subprotocol "a\r\nX: y" is not a token`: {Subprotocols: []string{"a\r\nX: y"}},
 }
 
-// TestMisconfiguredServer has the first request answered with 500, whatever it
-// says, through every door.
+// TestMisconfiguredServer proves that the first request is answered with 500, whatever it
+// says, by every entry point.
 func TestMisconfiguredServer(t *testing.T) {
 	covers(t, "V22")
 	for want, c := range misconfigured {
@@ -133,7 +134,7 @@ func TestMisconfiguredServer(t *testing.T) {
 	}
 }
 
-// TestMisconfiguredClient has nothing dialed.
+// TestMisconfiguredClient proves that a wrong Config is refused before dialing.
 func TestMisconfiguredClient(t *testing.T) {
 	covers(t, "V22")
 	for want, c := range misconfigured {
@@ -168,7 +169,7 @@ func mustBeMisconfigured(t *testing.T, err error, status int, want string) {
 	require.Contains(t, err.Error(), want)
 }
 
-// TestLimitsOfConfig has the values at the ends of their ranges.
+// TestLimitsOfConfig proves that the values at the ends of their ranges are accepted.
 func TestLimitsOfConfig(t *testing.T) {
 	covers(t, "V22")
 	for _, c := range []Config{

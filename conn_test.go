@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestEchoOfAllSizes proves that messages around every border of size survive
+// both ways, and that Write leaves the slice as it was.
 func TestEchoOfAllSizes(t *testing.T) {
 	covers(t, "F07", "F08", "F14", "K02", "K05")
 	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
@@ -40,6 +42,8 @@ func TestEchoOfAllSizes(t *testing.T) {
 	require.ErrorIs(t, err, CloseNormal)
 }
 
+// TestPipelinedMessages proves that messages sent without waiting for their
+// echoes come back in order.
 func TestPipelinedMessages(t *testing.T) {
 	c, s := connPair(t, nil)
 	go echo(s)
@@ -60,6 +64,8 @@ func TestPipelinedMessages(t *testing.T) {
 	}
 }
 
+// TestReadGoesOnAfterDeadline proves that a context or a deadline may interrupt
+// a Read at any byte of a frame without loss.
 func TestReadGoesOnAfterDeadline(t *testing.T) {
 	nc, ns := tcpPair(t)
 	s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
@@ -81,6 +87,8 @@ func TestReadGoesOnAfterDeadline(t *testing.T) {
 	require.Equal(t, "Hello", string(p))
 }
 
+// TestPingWithNobodyReading proves that Ping works while the application does
+// not read, and loses no message.
 func TestPingWithNobodyReading(t *testing.T) {
 	c, s := connPair(t, nil)
 	go s.Read(t.Context())
@@ -97,6 +105,8 @@ func TestPingWithNobodyReading(t *testing.T) {
 	require.Equal(t, "data", string(p))
 }
 
+// TestSend proves that queued messages all arrive, and that Drain returns when
+// they have left.
 func TestSend(t *testing.T) {
 	c, s := connPair(t, nil)
 	for range 1000 {
@@ -114,6 +124,7 @@ func TestSend(t *testing.T) {
 	require.Zero(t, b)
 }
 
+// TestConcurrentWriters proves that many goroutines may write at once.
 func TestConcurrentWriters(t *testing.T) {
 	c, s := connPair(t, nil)
 	for range 16 {
@@ -128,10 +139,10 @@ func TestConcurrentWriters(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, p, 300)
 	}
-	st := s.Stats()
-	t.Log(st)
 }
 
+// TestBadFrame proves that an unmasked frame fails a server with 1002, which the
+// peer is told.
 func TestBadFrame(t *testing.T) {
 	nc, ns := tcpPair(t)
 	s := newConn(ns, server, (&Config{}).withDefaults(), agreement{}, nil)
@@ -145,8 +156,8 @@ func TestBadFrame(t *testing.T) {
 	require.Equal(t, []byte{0x03, 0xea}, all[2:4])
 }
 
-// TestReadersWaitTheirTurn has a reader that waits for the turn of another
-// one, which must not notice.
+// TestReadersWaitTheirTurn proves that two goroutines that read at once share the
+// messages, and that no Read fails or hangs for that.
 func TestReadersWaitTheirTurn(t *testing.T) {
 	covers(t, "Q.H02")
 	c, s := connPair(t, nil)

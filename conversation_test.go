@@ -144,6 +144,7 @@ func (c *conversation) add(number int, verb, rest string) (err error) {
 	return err
 }
 
+// parseRoles reads the roles in which a conversation is played.
 func parseRoles(s string) ([]role, error) {
 	switch s {
 	case "server":
@@ -190,6 +191,7 @@ func setField(config any, name, value string) error {
 	}
 }
 
+// parseStep reads a line that is a step.
 func parseStep(verb, rest string) (s step, err error) {
 	s.verb = verb
 	switch verb {
@@ -221,6 +223,7 @@ func parseStep(verb, rest string) (s step, err error) {
 	return s, err
 }
 
+// parseMessageType reads text or binary.
 func parseMessageType(s string) (MessageType, error) {
 	switch s {
 	case "text":
@@ -232,6 +235,7 @@ func parseMessageType(s string) (MessageType, error) {
 	}
 }
 
+// parseCode reads a close code.
 func parseCode(s string) (CloseCode, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return CloseCode(n), err
@@ -337,6 +341,7 @@ type unmasker struct {
 	inside bool   // its payload
 }
 
+// translate returns what b is without masks.
 func (m *unmasker) translate(b []byte) (out []byte) {
 	for _, octet := range b {
 		out = append(out, m.next(octet)...)
@@ -344,6 +349,7 @@ func (m *unmasker) translate(b []byte) (out []byte) {
 	return out
 }
 
+// next returns what the next octet is without masks: itself, another or nothing.
 func (m *unmasker) next(octet byte) []byte {
 	if m.inside {
 		plain := octet
@@ -383,15 +389,15 @@ func (c conversation) input() []byte {
 
 // model returns a fresh model of the endpoint.
 func (c conversation) model(r role) *model {
-	settled := c.config.withDefaults()
+	cfg := c.config.withDefaults()
 	return &model{
 		role:         r,
-		maxMessage:   settled.MaxMessageSize,
-		maxFragments: settled.MaxFragments,
-		skipUTF8:     settled.SkipUTF8Check,
-		deflate:      settled.Compression != nil,
-		forgets:      settled.Compression != nil && settled.Compression.PeerNoContextTakeover,
-		window:       1 << agreedWindows(settled.Compression).PeerWindowBits,
+		maxMessage:   cfg.MaxMessageSize,
+		maxFragments: cfg.MaxFragments,
+		skipUTF8:     cfg.SkipUTF8Check,
+		deflate:      cfg.Compression != nil,
+		forgets:      cfg.Compression != nil && cfg.Compression.PeerNoContextTakeover,
+		window:       1 << agreedWindows(cfg.Compression).PeerWindowBits,
 	}
 }
 
@@ -453,6 +459,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// codeMayBeSent reports whether Close accepts the code.
 func codeMayBeSent(code CloseCode) bool {
 	return code == 0 || code == CloseNoStatus || modelCloseCode(int(code))
 }
@@ -479,6 +486,8 @@ func answerIn(o octets) (modelEvent, bool) {
 	}
 }
 
+// checkModelEnd compares the end that the model foresees with that of the
+// conversation.
 func checkModelEnd(t *testing.T, m *model, code CloseCode, reason string) {
 	t.Helper()
 	if got, _ := m.end(); got != code || m.reason != reason {

@@ -12,6 +12,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
+// TestWriteDeadlineSetDuringWrite proves that a write deadline ends a Write that
+// waits already.
 func TestWriteDeadlineSetDuringWrite(t *testing.T) {
 	covers(t, "Q.G04")
 	synctest.Test(t, func(t *testing.T) {
@@ -24,6 +26,8 @@ func TestWriteDeadlineSetDuringWrite(t *testing.T) {
 	})
 }
 
+// TestReadDeadlineSetDuringRead proves that a read deadline ends a Read that
+// waits already.
 func TestReadDeadlineSetDuringRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := memPair(t, server, nil)

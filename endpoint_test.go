@@ -44,6 +44,7 @@ type endpointSetup struct {
 	loop   readLoop
 }
 
+// newEndpoint starts an endpoint: its application reads and its peer records.
 func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	ours, peer := faultnet.Pipe()
 	var nc net.Conn = ours
@@ -77,6 +78,7 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	return e
 }
 
+// deliver takes a message from the application's loop.
 func (e *endpoint) deliver(kind MessageType, p []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -242,6 +244,8 @@ func answersIn(frames []modelFrame) (pongs, closes []string) {
 	return pongs, closes
 }
 
+// answersOf returns the payloads of the Pongs and the codes of the Closes among
+// the events.
 func answersOf(events []modelEvent) (pongs, closes []string) {
 	for _, e := range events {
 		switch e.kind {
@@ -277,6 +281,7 @@ func isAnswer(pongs, want []string) bool {
 // connection's terminal error, which it returns.
 type readLoop func(c *Conn, deliver func(MessageType, []byte)) error
 
+// readLoops are all ways to read.
 var readLoops = []struct {
 	name string
 	loop readLoop
@@ -287,6 +292,7 @@ var readLoops = []struct {
 	{"Reader", loopReader},
 }
 
+// loopRead reads with Read.
 func loopRead(c *Conn, deliver func(MessageType, []byte)) error {
 	for {
 		kind, p, err := c.Read(context.Background())
@@ -297,6 +303,7 @@ func loopRead(c *Conn, deliver func(MessageType, []byte)) error {
 	}
 }
 
+// loopReadInto reads with ReadInto.
 func loopReadInto(c *Conn, deliver func(MessageType, []byte)) error {
 	var buf []byte
 	for {
@@ -321,6 +328,7 @@ func loopMessages(c *Conn, deliver func(MessageType, []byte)) error {
 	return err
 }
 
+// loopReader reads with Reader.
 func loopReader(c *Conn, deliver func(MessageType, []byte)) error {
 	for {
 		kind, r, err := c.Reader(context.Background())

@@ -17,7 +17,7 @@ import (
 
 // endingProcess is set in the environment of a test binary that is to be a
 // program which exits as soon as it knows of the end of its one connection:
-// door, network, cause and occupation, separated by commas.
+// entry point, network, cause and occupation, separated by commas.
 const endingProcess = "WEBSOCKET_ENDING_PROCESS"
 
 // TestEndingProcess is that program. It dials the address on its standard
@@ -38,12 +38,12 @@ func TestEndingProcess(t *testing.T) {
 	}
 	switch {
 	case k.network.name != "TLS":
-	case k.door.role == server:
+	case k.entry.role == server:
 		nc = tls.Server(nc, serverTLS())
 	default:
 		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 	}
-	k.door.open(nc, k.cause.config, func(c *Conn, err error) {
+	k.entry.open(nc, k.cause.config, func(c *Conn, err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "handshake:", err)
 			os.Exit(1)
@@ -54,10 +54,10 @@ func TestEndingProcess(t *testing.T) {
 	select {} // net/http's server goes on by itself
 }
 
-// namedCell returns the cell with these names of door, network, cause and
+// namedCell returns the cell with these names of entry point, network, cause and
 // occupation.
 func namedCell(t *testing.T, names []string) (k endCell) {
-	for _, k.door = range rawDoors {
+	for _, k.entry = range rawEntryPoints {
 		for _, k.network = range rawNetworks {
 			for _, k.cause = range causes {
 				for _, k.occupation = range occupations {
@@ -74,7 +74,7 @@ func namedCell(t *testing.T, names []string) (k endCell) {
 
 // names are what namedCell finds the cell by.
 func (k endCell) names() []string {
-	return []string{k.door.name, k.network.name, k.cause.name, k.occupation.name}
+	return []string{k.entry.name, k.network.name, k.cause.name, k.occupation.name}
 }
 
 // TestEndsOfProcesses has programs exit right after a call told them of the end
@@ -107,16 +107,16 @@ func TestEndsOfProcesses(t *testing.T) {
 	programs.Wait()
 }
 
-// processCells returns the cells that end with an exit: by each door and
-// network each cause with Read, and at one door of each role each way to read
-// with the first cause.
+// processCells returns the cells that end with an exit: for each entry point and
+// network each cause with Read, and for one entry point of each role each way to
+// read with the first cause.
 func processCells() (cells []endCell) {
-	for _, d := range rawDoors {
+	for _, e := range rawEntryPoints {
 		for _, n := range rawNetworks[:2] {
 			for i, c := range causes {
 				for j, o := range occupations {
-					if !c.closes && !o.writes && (j == 0 || i == 0 && (d.name == "AcceptConn" || d.name == "Dial")) {
-						cells = append(cells, endCell{door: d, network: n, cause: c, occupation: o})
+					if !c.closes && !o.writes && (j == 0 || i == 0 && (e.name == "AcceptConn" || e.name == "Dial")) {
+						cells = append(cells, endCell{entry: e, network: n, cause: c, occupation: o})
 					}
 				}
 			}
@@ -146,20 +146,20 @@ func (k endCell) playProcess(t *testing.T) error {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(pairLimit))
 	if k.network.name == "TLS" {
-		if k.door.role == server {
+		if k.entry.role == server {
 			nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 		} else {
 			nc = tls.Server(nc, serverTLS())
 		}
 	}
-	peer := newRawPeer(nc, k.door.role)
+	peer := newRawPeer(nc, k.entry.role)
 	if err := peer.shakeHands(); err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
 	return k.watchProcess(peer)
 }
 
-// watchProcess is watch for a program: that closes the connection by itself.
+// watchProcess is watch for a program, whose exit closes the connection.
 func (k endCell) watchProcess(peer *rawPeer) error {
 	if err := peer.send(k.cause.first, k.cause.payload); err != nil {
 		return err

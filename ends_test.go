@@ -13,7 +13,7 @@ import (
 )
 
 // The matrix of ends: how a connection comes to its end, what the application
-// was doing, and what it does once a call has told it, through each door and on
+// was doing, and what it does once a call has told it, by each entry point and on
 // each network. What counts is what the raw peer sees.
 
 // A cause is how a connection comes to its end.
@@ -27,6 +27,7 @@ type cause struct {
 	check   func(payload string, end *CloseError) error
 }
 
+// causes are all ways to an end that the matrix has.
 var causes = []cause{
 	{name: "peer closes 1000", first: 0x88, payload: rawClose(1000, "bye"), check: repeats(1000, "bye")},
 	{name: "peer closes without code", first: 0x88, check: repeats(CloseNoStatus, "")},
@@ -37,9 +38,10 @@ var causes = []cause{
 	{name: "our Close first", closes: true, answers: true, check: repeats(4001, "ours")},
 }
 
+// longPayload is longer than the limit in causes.
 const longPayload = "a message that is longer than what this side wants to take from anyone"
 
-// repeats wants a Close frame and an end with this code and reason.
+// repeats returns a check for a Close frame and an end with this code and reason.
 func repeats(code CloseCode, reason string) func(string, *CloseError) error {
 	return func(payload string, end *CloseError) error {
 		want := rawClose(uint16(code), reason)
@@ -56,7 +58,8 @@ func repeats(code CloseCode, reason string) func(string, *CloseError) error {
 	}
 }
 
-// fails wants a Close frame with this code, and an end that says the same.
+// fails returns a check for a Close frame with this code, and an end that says the
+// same.
 func fails(code CloseCode) func(string, *CloseError) error {
 	return func(payload string, end *CloseError) error {
 		switch {
@@ -69,7 +72,8 @@ func fails(code CloseCode) func(string, *CloseError) error {
 	}
 }
 
-// crosses wants our Close frame or the answer to the peer's.
+// crosses checks that the peer saw our Close frame or the answer to its own, and
+// that the end is what the peer said.
 func crosses(payload string, end *CloseError) error {
 	switch {
 	case payload != rawClose(4001, "ours") && payload != rawClose(4002, "theirs"):
@@ -87,6 +91,7 @@ type occupation struct {
 	writes bool                // it is told of our own Close before the end
 }
 
+// occupations are all calls by which the application may learn of the end.
 var occupations = []occupation{
 	{name: "Read", wait: by(loopRead)},
 	{name: "ReadInto", wait: by(loopReadInto)},
@@ -115,7 +120,7 @@ var occupations = []occupation{
 	})},
 }
 
-// beside lets another goroutine read.
+// beside returns a call that waits while another goroutine reads.
 func beside(wait func(c *Conn) error) func(c *Conn) error {
 	return func(c *Conn) error {
 		go by(loopRead)(c)
@@ -123,7 +128,7 @@ func beside(wait func(c *Conn) error) func(c *Conn) error {
 	}
 }
 
-// What the application does once it knows of the end.
+// afters are what the application does once it knows of the end.
 var afters = []struct {
 	name string
 	do   func(c *Conn, seen <-chan struct{})
@@ -136,7 +141,7 @@ var afters = []struct {
 
 // An endCell is one cell of the matrix.
 type endCell struct {
-	door       rawDoor
+	entry      rawEntryPoint
 	network    rawNetwork
 	cause      cause
 	occupation occupation
@@ -144,8 +149,8 @@ type endCell struct {
 	do         func(c *Conn, seen <-chan struct{})
 }
 
-// applies reports whether the cell is played: where nothing runs by the clock
-// of a bubble, not every cause is combined with every occupation.
+// applies reports whether the cell is played: on a real network, not every cause is
+// combined with every occupation.
 func (k endCell) applies() bool {
 	switch {
 	case k.cause.closes && k.occupation.writes:
@@ -203,11 +208,11 @@ func laterCalls(c *Conn) map[string]error {
 
 // play plays the cell once and returns what is wrong.
 func (k endCell) play(t *testing.T) error {
-	near, far := k.network.pair(t, k.door.role)
+	near, far := k.network.pair(t, k.entry.role)
 	defer far.Close()
 	seen := make(chan struct{})
 	result := make(chan told, 1)
-	peer, err := k.door.through(near, far, k.cause.config, func(c *Conn) { result <- k.application(c, seen) })
+	peer, err := k.entry.join(near, far, k.cause.config, func(c *Conn) { result <- k.application(c, seen) })
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
@@ -272,14 +277,14 @@ func (k endCell) judge(payload string, arrived bool, r told) error {
 func TestEnds(t *testing.T) {
 	covers(t, "V01", "V02", "P12", "P15")
 	serverTLS()
-	for _, d := range rawDoors {
+	for _, e := range rawEntryPoints {
 		for _, n := range rawNetworks {
-			if !d.fits(n) {
+			if !e.worksOn(n) {
 				continue
 			}
-			t.Run(d.name+"/"+n.name, func(t *testing.T) {
+			t.Run(e.name+"/"+n.name, func(t *testing.T) {
 				t.Parallel()
-				for _, k := range endCells(d, n) {
+				for _, k := range endCells(e, n) {
 					k.run(t)
 				}
 			})
@@ -287,12 +292,12 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// endCells returns the cells of one door and network.
-func endCells(d rawDoor, n rawNetwork) (cells []endCell) {
+// endCells returns the cells of one entry point and network.
+func endCells(e rawEntryPoint, n rawNetwork) (cells []endCell) {
 	for _, c := range causes {
 		for _, o := range occupations {
 			for _, a := range afters {
-				cells = append(cells, endCell{d, n, c, o, a.name, a.do})
+				cells = append(cells, endCell{e, n, c, o, a.name, a.do})
 			}
 		}
 	}

@@ -145,6 +145,7 @@ func TestEveryShortWrite(t *testing.T) {
 	}
 }
 
+// shortWrite is one case of TestEveryShortWrite.
 func shortWrite(t *testing.T, r role, n int, fault error) {
 	s, end := runScript(t, r, func(nc net.Conn) net.Conn { return faultnet.ShortWrite(nc, n, fault) })
 	if len(s.sent) != n {
@@ -158,6 +159,8 @@ func shortWrite(t *testing.T, r role, n int, fault error) {
 	}
 }
 
+// TestWriteThatMiscounts proves that a net.Conn that reports an impossible
+// number of bytes ends the connection.
 func TestWriteThatMiscounts(t *testing.T) {
 	covers(t, "Q.G02")
 	for _, r := range roles {
@@ -250,6 +253,8 @@ func TestEmptyReads(t *testing.T) {
 	})
 }
 
+// TestEmptyReadsForEver proves that a net.Conn that returns nothing again and
+// again ends the connection with io.ErrNoProgress.
 func TestEmptyReadsForEver(t *testing.T) {
 	covers(t, "Q.G10")
 	for _, at := range []int{0, 1, 2, 6, 8} {
@@ -318,8 +323,8 @@ func stalled(t *testing.T, config Config) *endpoint {
 	return e
 }
 
-// TestPeerStopsReading is about a peer that takes nothing any more: a write
-// ends the connection when WriteTimeout is over.
+// TestPeerStopsReading proves that a Write to a peer that takes nothing ends the
+// connection after WriteTimeout.
 func TestPeerStopsReading(t *testing.T) {
 	covers(t, "Q.G05", "Q.G04")
 	synctest.Test(t, func(t *testing.T) {
@@ -363,6 +368,7 @@ func TestCloseWhileWriteIsStuck(t *testing.T) {
 	})
 }
 
+// TestCloseNowWhileWriteIsStuck proves that CloseNow ends a stuck Write at once.
 func TestCloseNowWhileWriteIsStuck(t *testing.T) {
 	covers(t, "X23", "Q.F10")
 	synctest.Test(t, func(t *testing.T) {
@@ -533,7 +539,8 @@ func checkStreams(t *testing.T, r role, sent []byte) {
 	}
 }
 
-// TestReadingOnAfterTheEnd reads again and again: the same error each time.
+// TestReadingOnAfterTheEnd proves that every Read after the end returns the same
+// error.
 func TestReadingOnAfterTheEnd(t *testing.T) {
 	covers(t, "Q.F13")
 	synctest.Test(t, func(t *testing.T) {

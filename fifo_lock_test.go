@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTurnOrder lets five wait and one of them, or all, give up: the others get
-// the turn in the order they came.
-func TestTurnOrder(t *testing.T) {
+// TestFIFOLockOrder lets five wait for the lock and one of them, or all, give up: the
+// others get it in the order in which they came.
+func TestFIFOLockOrder(t *testing.T) {
 	const waiting = 5
 	for leaving := range waiting + 1 {
 		synctest.Test(t, func(t *testing.T) {
@@ -50,8 +50,9 @@ func TestTurnOrder(t *testing.T) {
 	}
 }
 
-// TestTurnChangesHands lets many take the turn, some of whom give up.
-func TestTurnChangesHands(t *testing.T) {
+// TestFIFOLockChangesHands proves that only one of many goroutines holds the lock at a
+// time, and that none is forgotten, while some give up.
+func TestFIFOLockChangesHands(t *testing.T) {
 	var k fifoLock
 	var all sync.WaitGroup
 	held, taken := 0, 0

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestHeaderExamples turns the headers of the examples of RFC 6455, Section 5.7,
-// and those at the borders of the length forms into bytes and back.
+// TestHeaderExamples encodes and parses the headers of the examples of RFC 6455,
+// Section 5.7, and those at the borders of the length forms.
 func TestHeaderExamples(t *testing.T) {
 	covers(t, "F07", "F08", "F13")
 	for _, c := range []struct {
@@ -48,6 +48,8 @@ func TestHeaderExamples(t *testing.T) {
 	}
 }
 
+// TestHeaderViolations proves that a header is refused as soon as it shows a
+// length that is not allowed.
 func TestHeaderViolations(t *testing.T) {
 	covers(t, "F09", "F10", "O01")
 	for _, c := range []struct {

@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestHeldRepliesLeaveTogether proves that small replies are corked while more
+// requests wait, and leave with the last one in one flush.
 func TestHeldRepliesLeaveTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1, HoldReplies: time.Second})
@@ -39,6 +41,8 @@ func TestHeldRepliesLeaveTogether(t *testing.T) {
 	})
 }
 
+// TestHeldRepliesLeaveInTime proves that a corked reply leaves after
+// HoldReplies.
 func TestHeldRepliesLeaveInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1})
@@ -57,6 +61,8 @@ func TestHeldRepliesLeaveInTime(t *testing.T) {
 	})
 }
 
+// TestHeldRepliesLeave proves that whatever has to wait, or ends the work, lets
+// corked replies go before.
 func TestHeldRepliesLeave(t *testing.T) {
 	ways := map[string]func(c *Conn){
 		"Flush": func(c *Conn) { c.Flush() },
@@ -93,6 +99,8 @@ func TestHeldRepliesLeave(t *testing.T) {
 	}
 }
 
+// TestPipelinedRepliesShareWrites proves that replies to pipelined requests
+// share system calls.
 func TestPipelinedRepliesShareWrites(t *testing.T) {
 	nc, ns := tcpPair(t)
 	s := newConn(ns, server, (&Config{HoldReplies: time.Hour}).withDefaults(), agreement{}, nil)
@@ -112,6 +120,8 @@ func TestPipelinedRepliesShareWrites(t *testing.T) {
 	require.Less(t, st.Flushes, uint64(batch*rounds/4))
 }
 
+// TestWriteIsWithdrawnWhileItWaits proves that a Write whose context ends while
+// it waits sends nothing, and disturbs no other.
 func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
 	covers(t, "Q.G03")
 	synctest.Test(t, func(t *testing.T) {
@@ -139,6 +149,8 @@ func TestWriteIsWithdrawnWhileItWaits(t *testing.T) {
 	})
 }
 
+// TestWriteThatHasBegunIsFinished proves that a frame of which one byte has left
+// leaves whole, even if its Write was given up and its slice changed.
 func TestWriteThatHasBegunIsFinished(t *testing.T) {
 	covers(t, "Q.G03", "Q.G04", "K03")
 	for _, size := range []int{5, 1000, inPlaceFrom + 5} {
@@ -171,6 +183,8 @@ func TestWriteThatHasBegunIsFinished(t *testing.T) {
 	}
 }
 
+// TestWriteTimeout proves that a peer that takes nothing ends the connection
+// after WriteTimeout, with one error for all calls.
 func TestWriteTimeout(t *testing.T) {
 	covers(t, "Q.G05", "Q.A17")
 	synctest.Test(t, func(t *testing.T) {
@@ -188,6 +202,8 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestControlFramesOvertake proves that Pings and Pongs go between the fragments
+// of a message.
 func TestControlFramesOvertake(t *testing.T) {
 	covers(t, "O08", "G04", "Q.H06", "O07")
 	synctest.Test(t, func(t *testing.T) {
@@ -208,6 +224,8 @@ func TestControlFramesOvertake(t *testing.T) {
 	})
 }
 
+// TestPongsToPeerThatDoesNotRead proves that few Pongs are kept for a peer that
+// does not read, and that the last one is among them.
 func TestPongsToPeerThatDoesNotRead(t *testing.T) {
 	covers(t, "O05", "Q.D07", "Q.D09")
 	synctest.Test(t, func(t *testing.T) {
@@ -229,6 +247,8 @@ func TestPongsToPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// TestMaskingLeavesTheCallersSlice proves that a client masks a copy of the
+// payload.
 func TestMaskingLeavesTheCallersSlice(t *testing.T) {
 	covers(t, "K04", "F01")
 	c, far := memPair(t, client, nil)
@@ -240,6 +260,8 @@ func TestMaskingLeavesTheCallersSlice(t *testing.T) {
 	require.Equal(t, []byte{0x82, 0x80 | 100}, head)
 }
 
+// TestShortAndFailingWrites proves that nothing follows a write that failed, or
+// wrote less than it was given, at any byte.
 func TestShortAndFailingWrites(t *testing.T) {
 	covers(t, "Q.G01", "Q.G02")
 	broken := errors.New("broken")
@@ -265,6 +287,9 @@ func TestShortAndFailingWrites(t *testing.T) {
 	}
 }
 
+// TestRepliesAreHeldForMessageThatIsBegun proves that replies are corked while
+// another message has begun to come, and leave when the reader waits for the
+// rest of it.
 func TestRepliesAreHeldForMessageThatIsBegun(t *testing.T) {
 	nc, ns := tcpPair(t)
 	cfg := Config{PingInterval: -1, ReadBufferSize: 4 << 10, HoldReplies: time.Hour}

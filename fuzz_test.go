@@ -10,8 +10,10 @@ import (
 // short inputs reach them.
 var fuzzConfig = Config{MaxMessageSize: 300, MaxFragments: 20, PingInterval: -1}
 
+// FuzzConnServer compares a server with the model.
 func FuzzConnServer(f *testing.F) { fuzzConn(f, server) }
 
+// FuzzConnClient compares a client with the model.
 func FuzzConnClient(f *testing.F) { fuzzConn(f, client) }
 
 // fuzzConn gives an endpoint the input in pieces cut by the plan, each byte

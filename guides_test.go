@@ -21,6 +21,7 @@ func readGuide(t *testing.T, path string) string {
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
 }
 
+// codeSpan matches code in a line of Markdown.
 var codeSpan = regexp.MustCompile("`([^`]+)`")
 
 // ours returns the names in the second column of a guide's tables.
@@ -82,6 +83,7 @@ func exportedNames(t *testing.T, dir, prefix string) (names []string) {
 	return names
 }
 
+// addValues adds the names of constants or variables.
 func addValues(values []*doc.Value, add func(name string)) {
 	for _, v := range values {
 		for _, name := range v.Names {
@@ -90,12 +92,14 @@ func addValues(values []*doc.Value, add func(name string)) {
 	}
 }
 
+// addFuncs adds the names of functions or methods.
 func addFuncs(funcs []*doc.Func, prefix string, add func(name string)) {
 	for _, f := range funcs {
 		add(prefix + f.Name)
 	}
 }
 
+// addFields adds the names of the fields of typ, if it is a struct.
 func addFields(typ *doc.Type, add func(name string)) {
 	for _, spec := range typ.Decl.Specs {
 		structure, ok := spec.(*ast.TypeSpec).Type.(*ast.StructType)

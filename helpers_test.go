@@ -239,12 +239,12 @@ func readForASecond(t *testing.T, c *Conn) {
 	require.Equal(t, context.DeadlineExceeded, err)
 }
 
-// notReading lets nobody read for a second, on connections on which nobody
-// reads yet.
+// notReading keeps everybody from reading for a second, on connections on which only
+// the background reader reads yet.
 func notReading(t *testing.T, conns ...*Conn) {
 	t.Helper()
 	for _, c := range conns {
-		synctest.Wait() // until the stand-in can be asked to leave
+		synctest.Wait() // until the background reader can be interrupted
 		require.NoError(t, c.awaitReadLock(t.Context()))
 		time.AfterFunc(time.Second, func() { c.unlockReading(nil) })
 	}
@@ -255,7 +255,7 @@ func clientFrame(first byte, payload string) []byte {
 	return appendFrame(nil, header{byte0: first, masked: true, key: 0x04030201, length: int64(len(payload))}, []byte(payload)).b
 }
 
-// readFrame returns the next frame that peer receives, as it travels.
+// readFrame returns the next frame that peer receives, with its mask.
 func readFrame(t testing.TB, peer io.Reader) (header, []byte) {
 	t.Helper()
 	var buf []byte
@@ -301,7 +301,7 @@ func framesIn(t testing.TB, b []byte) (payloads []string, opcodes []opcode) {
 	return payloads, opcodes
 }
 
-// slowly copies what it reads, so many bytes each second, until the end.
+// slowly returns all that r has until it ends, read at so many bytes a second.
 func slowly(r io.Reader, perSecond int) []byte {
 	var all bytes.Buffer
 	for {
@@ -318,8 +318,10 @@ type writerFunc func(p []byte) (int, error)
 // Write calls f.
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// errFault is the error of a net.Conn that is made to fail.
 var errFault = errors.New("the fault")
 
+// errNoDeadlines is the error of a net.Conn that has no deadlines.
 var errNoDeadlines = errors.New("deadlines are not supported")
 
 // keyOf returns key as header.key holds it.
@@ -352,7 +354,7 @@ func sentence(n, seed int) string {
 	return b.String()[:n]
 }
 
-// block is a message in which nothing repeats.
+// block returns a text of n bytes that does not compress, the same for the same n.
 func block(n int) string {
 	p := make([]byte, n)
 	rnd := rand.New(rand.NewPCG(uint64(n), 1))

@@ -95,8 +95,8 @@ func TestSlowApplication(t *testing.T) {
 	})
 }
 
-// TestMessageThatTricklesIn sends one byte of a message now and then. While they
-// come the connection is not idle; when they stop, it is.
+// TestMessageThatTricklesIn proves that a connection is not idle while bytes of a
+// message come, and is once they stop.
 func TestMessageThatTricklesIn(t *testing.T) {
 	covers(t, "R11", "Q.D06", "V12")
 	synctest.Test(t, func(t *testing.T) {
@@ -274,6 +274,7 @@ func TestWriterAfterItsEnd(t *testing.T) {
 	})
 }
 
+// payloads returns the payloads of the frames, with spaces between.
 func payloads(frames []modelFrame) string {
 	var all []string
 	for _, frame := range frames {
@@ -314,6 +315,7 @@ type countingContext struct {
 	current, most int
 }
 
+// Done returns a channel that is never closed.
 func (c *countingContext) Done() <-chan struct{} { return c.done }
 
 // AfterFunc is what package context calls to wait for a context that is not
@@ -327,6 +329,7 @@ func (c *countingContext) AfterFunc(func()) (stop func() bool) {
 	}
 }
 
+// add counts n more registrations.
 func (c *countingContext) add(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -334,8 +337,8 @@ func (c *countingContext) add(n int) {
 	c.most = max(c.most, c.current)
 }
 
-// TestOneContextForManyCalls passes the same context again and again: it keeps
-// at most one registration for each direction, and none after the end.
+// TestOneContextForManyCalls proves that a context passed to many calls has at most
+// one registration for each direction, and none after the end.
 func TestOneContextForManyCalls(t *testing.T) {
 	covers(t, "Q.I04", "Q.I06")
 	synctest.Test(t, func(t *testing.T) {
@@ -362,8 +365,8 @@ func TestOneContextForManyCalls(t *testing.T) {
 	})
 }
 
-// TestLogOfAFailure looks at what is logged of a connection: one line, without
-// payload, and with the peer's reason quoted.
+// TestLogOfAFailure proves that at most one line is logged of a connection, without
+// payload, and that an error quotes the peer's reason.
 func TestLogOfAFailure(t *testing.T) {
 	covers(t, "X15", "X21", "Q.D14", "Q.F02", "Q.J06")
 	inputs := map[string]string{

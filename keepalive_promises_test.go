@@ -24,6 +24,7 @@ type pattern struct {
 	do    func(c *Conn) error // again and again
 }
 
+// patterns are the ways to read under which a connection must live on.
 var patterns = []pattern{
 	{"25 s for each message", 10 * time.Minute, readsAndWorks(25 * time.Second)},
 	{"60 s for each message", 10 * time.Minute, readsAndWorks(time.Minute)},
@@ -75,8 +76,8 @@ func readsAndWorks(d time.Duration) func(c *Conn) error {
 	}
 }
 
-// TestNoPatternOfReadingEnds joins two ends with all defaults (V10): however one
-// of them reads, both live on.
+// TestNoPatternOfReadingEnds proves that two ends with all defaults live on, however
+// one of them reads (V10).
 func TestNoPatternOfReadingEnds(t *testing.T) {
 	covers(t, "V10")
 	for _, p := range patterns {
@@ -120,9 +121,8 @@ func (p pattern) play(t *testing.T, slow, other *Conn) {
 	}
 }
 
-// TestGoneIsFound has the peer go silent, with messages before that nobody reads
-// or has read (V11): that is found PingInterval and PongTimeout after the last
-// octet.
+// TestGoneIsFound proves that a peer that goes silent is found PingInterval and
+// PongTimeout after its last octet, whatever it sent and whoever read it (V11).
 func TestGoneIsFound(t *testing.T) {
 	covers(t, "V11")
 	befores := map[string]func(c *Conn, peer *rawPeer){
@@ -163,7 +163,7 @@ func TestGoneIsFound(t *testing.T) {
 }
 
 // A download is a peer that sends a stream as fast as it is taken, and answers
-// Pings in turn, behind what it has begun to send.
+// Pings behind what it has begun to send.
 type download struct {
 	peer  *rawPeer
 	pongs chan string
@@ -187,7 +187,7 @@ func (d download) send(messages, size int) error {
 	return nil
 }
 
-// takePings hears the peer's side.
+// takePings receives what comes, and has Pings answered.
 func (d download) takePings() {
 	for {
 		f, err := d.peer.read()
@@ -200,8 +200,8 @@ func (d download) takePings() {
 	}
 }
 
-// TestBackPressureIsNoDeath pauses for up to an hour in a download, whose sender
-// lives and answers Pings behind what waits to be taken (V11): it goes on.
+// TestBackPressureIsNoDeath pauses for up to an hour in a download whose sender
+// answers Pings behind what waits to be taken (V11): it goes on.
 func TestBackPressureIsNoDeath(t *testing.T) {
 	covers(t, "V11")
 	const messages, size = 200, 32 << 10
@@ -341,9 +341,8 @@ func TestKeepaliveSurvivesReadsThatGiveUp(t *testing.T) {
 	})
 }
 
-// TestIdleConnectionStaysOpen leaves two endpoints alone for a week: nobody
-// closes, whether the client's application reads or not, because every Ping of
-// the keepalives is answered.
+// TestIdleConnectionStaysOpen proves that two idle ends stay connected for a week,
+// whether or not the client's application reads, because every Ping is answered.
 func TestIdleConnectionStaysOpen(t *testing.T) {
 	covers(t, "X17", "O03", "Q.G11")
 	for _, reading := range []bool{true, false} {
@@ -353,6 +352,7 @@ func TestIdleConnectionStaysOpen(t *testing.T) {
 	}
 }
 
+// stayOpen is one case of TestIdleConnectionStaysOpen.
 func stayOpen(t *testing.T, clientReads bool) {
 	c, s := memConns(t, nil)
 	got := make(chan string, 1)
@@ -378,7 +378,7 @@ func stayOpen(t *testing.T, clientReads bool) {
 	wg.Wait()
 }
 
-// TestSilentPeer finds out that the peer is gone in PingInterval and
+// TestSilentPeer proves that a peer that is gone is found after PingInterval and
 // PongTimeout, with a reader and with nobody reading.
 func TestSilentPeer(t *testing.T) {
 	covers(t, "X18", "Q.D06", "Q.G11", "Q.G12")

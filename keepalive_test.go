@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestDeadPeerIsFound proves that a silent peer is found after PingInterval and
+// PongTimeout, whether or not the application reads.
 func TestDeadPeerIsFound(t *testing.T) {
 	covers(t, "Q.G11", "Q.G12")
 	for _, reading := range []bool{false, true} {
@@ -29,6 +31,8 @@ func TestDeadPeerIsFound(t *testing.T) {
 	}
 }
 
+// TestPingIsSkippedWhenDataCame proves that no Ping is sent to a peer that has
+// just sent data.
 func TestPingIsSkippedWhenDataCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{})
@@ -45,6 +49,8 @@ func TestPingIsSkippedWhenDataCame(t *testing.T) {
 	})
 }
 
+// TestKeepaliveWithNobodyReading proves that keepalive works while nobody reads,
+// and that a message that nobody takes does not end the connection.
 func TestKeepaliveWithNobodyReading(t *testing.T) {
 	covers(t, "O03")
 	synctest.Test(t, func(t *testing.T) {
@@ -65,6 +71,8 @@ func TestKeepaliveWithNobodyReading(t *testing.T) {
 	})
 }
 
+// TestIdleTimeout proves that a connection that received no message for IdleTimeout
+// is closed with 1008, whatever it sent.
 func TestIdleTimeout(t *testing.T) {
 	covers(t, "R11", "Q.D06")
 	synctest.Test(t, func(t *testing.T) {
@@ -85,8 +93,8 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// TestProbeWhileClosing looks after a connection that is closing: no Ping goes
-// out any more, which says nothing about the peer.
+// TestProbeWhileClosing proves that keepalive does not take the peer of a connection
+// that is closing for gone, although no Ping can be sent any more.
 func TestProbeWhileClosing(t *testing.T) {
 	covers(t, "X17")
 	synctest.Test(t, func(t *testing.T) {
@@ -100,9 +108,9 @@ func TestProbeWhileClosing(t *testing.T) {
 	})
 }
 
-// TestDeadPeerIsFoundAfterDataWasLeft has the keepalive's own read stop before a
-// message that nobody reads. Once the application has read it, and reads on,
-// the silence of the peer is found out, whether or not a Ping was under way.
+// TestDeadPeerIsFoundAfterDataWasLeft has the background reader stop before a message
+// that nobody reads. Once the application has read it, and reads on, the silence of
+// the peer is found out, whether or not a Ping was under way.
 func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
 	covers(t, "Q.G11")
 	for _, later := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {

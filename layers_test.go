@@ -40,6 +40,8 @@ const pureFloors = 3
 // impure are the packages that pure floors do not import.
 var impure = []string{"net", "net/http", "time", "sync", "sync/atomic", "io", "os", "context"}
 
+// TestFloors fails if a file uses a name of a floor above its own, or of a
+// stranger.
 func TestFloors(t *testing.T) {
 	fset := token.NewFileSet()
 	files := parseFloors(t, fset)
@@ -58,6 +60,8 @@ func TestFloors(t *testing.T) {
 	}
 }
 
+// TestPureFloors fails if one of the lowest floors imports a package that does
+// I/O.
 func TestPureFloors(t *testing.T) {
 	fset := token.NewFileSet()
 	for _, file := range parseFloors(t, fset) {
@@ -223,6 +227,7 @@ func receiverOf(f *types.Func) string {
 // names matter here.
 type importError struct{}
 
+// Import finds nothing.
 func (importError) Import(string) (*types.Package, error) { return nil, errors.New("not imported") }
 
 // parseFloors parses the package's files. Each must stand on a floor.

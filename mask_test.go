@@ -15,6 +15,8 @@ func maskNaively(p []byte, key [4]byte) []byte {
 	return out
 }
 
+// TestMaskEqualsNaiveLoop proves that mask and maskCopy do what the RFC says,
+// for every length and alignment that takes another path.
 func TestMaskEqualsNaiveLoop(t *testing.T) {
 	covers(t, "K02", "Q.C12")
 	for _, key := range [][4]byte{{1, 2, 3, 4}, {}, {0xff, 0xff, 0xff, 0xff}, {0, 0x80, 0, 1}} {
@@ -35,6 +37,8 @@ func TestMaskEqualsNaiveLoop(t *testing.T) {
 	}
 }
 
+// TestMaskInPieces proves that the key that mask returns goes on where it
+// stopped.
 func TestMaskInPieces(t *testing.T) {
 	covers(t, "K02")
 	key := [4]byte{0xde, 0xad, 0xbe, 0xef}
@@ -67,6 +71,7 @@ func TestMaskStaysInside(t *testing.T) {
 	}
 }
 
+// FuzzMask compares mask, in two pieces, with the naive loop.
 func FuzzMask(f *testing.F) {
 	f.Add([]byte("Hello"), uint8(0), uint8(3), byte(1), byte(2), byte(3), byte(4))
 	f.Fuzz(func(t *testing.T, p []byte, align, cut uint8, k0, k1, k2, k3 byte) {
@@ -81,6 +86,7 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
+// BenchmarkMask masks payloads from 8 bytes to 1 MiB.
 func BenchmarkMask(b *testing.B) {
 	for _, n := range []int{8, 32, 128, 1 << 10, 16 << 10, 1 << 20} {
 		p := ramp(n)

@@ -18,6 +18,7 @@ import (
 // countingEntropy yields the bytes 0, 1, 2, and so on.
 type countingEntropy struct{ next byte }
 
+// Read fills p with the next bytes.
 func (e *countingEntropy) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = e.next
@@ -132,6 +133,7 @@ func checkKeys(t *testing.T, frames []modelFrame) {
 	}
 }
 
+// TestMaskingKeys proves that keys come from the random source and differ.
 func TestMaskingKeys(t *testing.T) {
 	covers(t, "K01", "K06")
 	var s keySource

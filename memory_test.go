@@ -201,6 +201,8 @@ func memoryOf(t *testing.T, name string) (heap, stack int64) {
 	return heap, stack
 }
 
+// TestMemoryOfAnIdleConnection proves that an idle connection takes no more than
+// 4 KiB of heap and stack.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	covers(t, "Q.D12")
 	for name, limit := range map[string]int64{

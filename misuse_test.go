@@ -139,8 +139,8 @@ func unixPair(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// TestBuffersOfTheServerAreDetached has connections whose first frames lie in
-// buffers of net/http, which go to other requests while they are still echoed.
+// TestBuffersOfTheServerAreDetached proves that frames that came with the request
+// are copied out of the buffers of net/http, which go to other requests.
 func TestBuffersOfTheServerAreDetached(t *testing.T) {
 	covers(t, "Q.H10", "Q.I05")
 	mux := http.NewServeMux()
@@ -200,7 +200,8 @@ func echoEarly(t *testing.T, addr string, fill byte) {
 	assert.True(t, bytes.Equal(want, got), "the echo is %.80q", got)
 }
 
-// TestUseBeforeAndAfter uses what is not ready, or no longer.
+// TestUseBeforeAndAfter proves that calls on zero values, and after the end, return
+// errors and do not panic.
 func TestUseBeforeAndAfter(t *testing.T) {
 	covers(t, "Q.H11", "Q.F13")
 	synctest.Test(t, func(t *testing.T) {
@@ -229,8 +230,8 @@ func TestUseBeforeAndAfter(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestProcessorsAndCollector does the same with other numbers of processors,
-// and with the garbage collector at work all the time and never.
+// TestProcessorsAndCollector echoes compressed messages with 1, 2 and 8 processors,
+// with the garbage collector at work all the time and never.
 func TestProcessorsAndCollector(t *testing.T) {
 	covers(t, "Q.H13")
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
@@ -256,8 +257,8 @@ func TestProcessorsAndCollector(t *testing.T) {
 	}
 }
 
-// TestForgottenConnection drops a connection without closing it. The stand-in
-// reads on: it notices when the peer ends, and closes the descriptor.
+// TestForgottenConnection drops a connection without closing it. The background
+// reader notices when the peer ends, closes the descriptor, and leaves no garbage.
 func TestForgottenConnection(t *testing.T) {
 	covers(t, "Q.I03")
 	far, near := tcpEnds(t)
@@ -303,8 +304,8 @@ func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 	return weak.Make(s)
 }
 
-// TestUpgradeAborted has clients that leave at every byte of their request, or
-// reset the connection there: the server keeps nothing of them.
+// TestUpgradeAborted proves that a client that leaves, or resets the connection, at
+// any byte of its request leaves no goroutine behind.
 func TestUpgradeAborted(t *testing.T) {
 	covers(t, "Q.I02", "Q.A16", "Q.I01")
 	h := quiet(HandlerFunc(nil, echo))
@@ -327,7 +328,8 @@ func TestUpgradeAborted(t *testing.T) {
 	}
 }
 
-// TestSecondAddress dials a name of several addresses, of which not all answer.
+// TestSecondAddress dials a name that may have several addresses, of which only one
+// answers.
 func TestSecondAddress(t *testing.T) {
 	covers(t, "Q.B12")
 	plain, _ := echoServer(t)
@@ -339,8 +341,9 @@ func TestSecondAddress(t *testing.T) {
 	mustEcho(t, c)
 }
 
-// TestRebinding has a page whose name an attacker lets resolve to this server:
-// to the policy it is of the same origin. One that looks at Host refuses it.
+// TestRebinding sends the request of a page whose host name an attacker has made
+// resolve to this server. It counts as the same origin, unless the policy looks at
+// Host.
 func TestRebinding(t *testing.T) {
 	covers(t, "Q.J02")
 	own := func(r *http.Request) error {

@@ -68,6 +68,7 @@ func (h modelHeader) lengthOctets() int {
 	}
 }
 
+// control reports whether the frame is a control frame.
 func (h modelHeader) control() bool { return h.opcode >= 8 }
 
 // A modelState is what decides whether a header may come: whether a message
@@ -126,6 +127,7 @@ type modelEvent struct {
 	payload string      // of a message or a Pong; of a Close the code, in decimal
 }
 
+// A modelKind says what an event is.
 type modelKind string
 
 const (
@@ -134,6 +136,7 @@ const (
 	modelClose   modelKind = "close"
 )
 
+// String returns the event for failure messages.
 func (e modelEvent) String() string {
 	shown := fmt.Sprintf("%.40q", e.payload)
 	if len(e.payload) > 40 {
@@ -241,6 +244,7 @@ func (m *model) early() (codes []CloseCode) {
 	return append(codes, m.limits(h)...)
 }
 
+// state returns what decides about the next header.
 func (m *model) state() modelState { return modelState{role: m.role, open: m.open, deflate: m.deflate} }
 
 // weClose enters that the application closes. Only the first time counts, and
@@ -255,6 +259,7 @@ func (m *model) weClose(code CloseCode) {
 	}
 }
 
+// fail enters that the endpoint fails the connection.
 func (m *model) fail(code CloseCode) {
 	m.failed = code
 	if !m.closeSent {
@@ -262,6 +267,7 @@ func (m *model) fail(code CloseCode) {
 	}
 }
 
+// event enters an event.
 func (m *model) event(e modelEvent) { m.events = append(m.events, e) }
 
 // limits returns the limits that a data frame with header h breaks.
@@ -286,6 +292,7 @@ func (m *model) limits(h modelHeader) (codes []CloseCode) {
 	return codes
 }
 
+// headerOctet takes a byte of a header.
 func (m *model) headerOctet(octet byte) {
 	m.header = append(m.header, octet)
 	h, whole := modelParse(m.header)
@@ -307,6 +314,7 @@ func (m *model) headerOctet(octet byte) {
 	m.beginFrame(h)
 }
 
+// beginFrame enters that the header h is whole.
 func (m *model) beginFrame(h modelHeader) {
 	m.h, m.inFrame, m.header, m.payload = h, true, nil, nil
 	if !h.control() {
@@ -322,6 +330,7 @@ func (m *model) beginFrame(h modelHeader) {
 	}
 }
 
+// payloadOctet takes a byte of a payload.
 func (m *model) payloadOctet(octet byte) {
 	if m.h.mask {
 		octet ^= m.h.key[len(m.payload)%4] // Section 5.3
@@ -354,6 +363,7 @@ func (m *model) textOctet(octet byte) bool {
 	return true
 }
 
+// endFrame acts on the frame, which is whole.
 func (m *model) endFrame() {
 	m.inFrame = false
 	switch m.h.opcode {
@@ -376,6 +386,7 @@ func (m *model) endFrame() {
 	}
 }
 
+// endMessage delivers the message, which is whole.
 func (m *model) endMessage() {
 	if len(m.sequence) > 0 { // Section 8.1: the message ends inside a code point
 		m.fail(1007)
@@ -471,6 +482,7 @@ func wellFormed(sequence []byte) sequenceState {
 	return sequenceInvalid
 }
 
+// modelUTF8 reports whether s is valid by utf8Table.
 func modelUTF8(s string) bool {
 	var sequence []byte
 	for _, octet := range []byte(s) {

@@ -23,6 +23,7 @@ type trap struct {
 	sprung func()
 }
 
+// hit counts a call, and springs the trap at the n-th.
 func (k *trap) hit() {
 	if k.hits.Add(1) == k.n {
 		k.sprung()
@@ -35,6 +36,7 @@ type trappedConn struct {
 	read, write, deadline *trap
 }
 
+// Read may spring a trap.
 func (c trappedConn) Read(p []byte) (int, error) {
 	if c.read != nil {
 		c.read.hit()
@@ -42,6 +44,7 @@ func (c trappedConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Write may spring a trap.
 func (c trappedConn) Write(p []byte) (int, error) {
 	if c.write != nil {
 		c.write.hit()
@@ -49,6 +52,7 @@ func (c trappedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// SetReadDeadline may spring a trap.
 func (c trappedConn) SetReadDeadline(t time.Time) error {
 	if c.deadline != nil {
 		c.deadline.hit()
@@ -56,7 +60,7 @@ func (c trappedConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// places are where code of the user's runs below or beside a call.
+// places are where code of the user's is called.
 var places = map[string]func(k *trap, nc net.Conn, cfg *Config) net.Conn{
 	"Read":            func(k *trap, nc net.Conn, _ *Config) net.Conn { return trappedConn{Conn: nc, read: k} },
 	"Write":           func(k *trap, nc net.Conn, _ *Config) net.Conn { return trappedConn{Conn: nc, write: k} },
@@ -113,8 +117,8 @@ func application(c *Conn, loop readLoop) *sync.WaitGroup {
 	return &wg
 }
 
-// panicInApplication panics if an application's goroutine calls it. On one of
-// the connection's own that would end the test, as it would end any program.
+// panicInApplication panics if a goroutine of the application calls it. On a
+// goroutine of the connection that would end the test, as it would any program.
 func panicInApplication() {
 	stack := make([]byte, 16<<10)
 	if bytes.Contains(stack[:runtime.Stack(stack, false)], []byte("application.func")) {
@@ -122,9 +126,8 @@ func panicInApplication() {
 	}
 }
 
-// TestPanicInUserCode lets code of the user's panic, or end its goroutine, in
-// the middle of a call. That is the caller's to handle, but CloseNow still
-// ends the connection and every call.
+// TestPanicInUserCode proves that CloseNow still ends the connection, and every call,
+// after code of the user's panicked, or ended its goroutine, in the middle of one.
 func TestPanicInUserCode(t *testing.T) {
 	covers(t, "Q.H07", "Q.H08", "Q.H12")
 	ways := map[string]func(){"panic": panicInApplication, "Goexit": runtime.Goexit}

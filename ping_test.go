@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPingAtAnyTime pings an endpoint with nobody reading on our side, with a
-// reader, while a message is streamed, and several times at once.
+// TestPingAtAnyTime proves that Ping works with nobody reading, with a reader, while a
+// message is streamed, and many times at once.
 func TestPingAtAnyTime(t *testing.T) {
 	covers(t, "O03", "O07", "O08")
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +60,8 @@ func TestPingLeavesDataAlone(t *testing.T) {
 	})
 }
 
-// TestPongsOfNobody answers a Ping with other payloads, twice, and never.
+// TestPongsOfNobody proves that Pongs that answer no Ping, or one for the second time,
+// change nothing.
 func TestPongsOfNobody(t *testing.T) {
 	covers(t, "O06", "Q.D08", "Q.D13")
 	synctest.Test(t, func(t *testing.T) {
@@ -90,6 +91,8 @@ func TestPongsOfNobody(t *testing.T) {
 	})
 }
 
+// TestPingMeasures proves that Ping returns the time until its own Pong, or that of a
+// later Ping, came, and that other Pongs change nothing.
 func TestPingMeasures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, nil)
@@ -111,6 +114,8 @@ func TestPingMeasures(t *testing.T) {
 	})
 }
 
+// TestPingMakesRoomForReaders proves that a Ping that waits does not keep the
+// application from reading.
 func TestPingMakesRoomForReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, nil)
@@ -139,6 +144,8 @@ func TestPingMakesRoomForReaders(t *testing.T) {
 	})
 }
 
+// TestPingWaitsBehindData proves that a Ping whose Pong is behind messages
+// returns once they were read.
 func TestPingWaitsBehindData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := memConns(t, nil)
@@ -164,8 +171,8 @@ func TestPingWaitsBehindData(t *testing.T) {
 	})
 }
 
-// TestPingSurvivesReadsThatGiveUp pings with nobody reading, and has reads come
-// and give up in every way (V07): the Pong is seen, 20 of 20.
+// TestPingSurvivesReadsThatGiveUp proves that a Ping sees its Pong although reads come
+// and give up meanwhile, in every way (V07).
 func TestPingSurvivesReadsThatGiveUp(t *testing.T) {
 	covers(t, "V07")
 	giveUps := map[string]func(c *Conn){

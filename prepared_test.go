@@ -14,6 +14,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
+// TestPreparedIsMaskedAnew proves that a client masks a prepared message with a
+// fresh key each time.
 func TestPreparedIsMaskedAnew(t *testing.T) {
 	covers(t, "K01", "K04")
 	synctest.Test(t, func(t *testing.T) {
@@ -36,6 +38,8 @@ func TestPreparedIsMaskedAnew(t *testing.T) {
 	})
 }
 
+// TestPreparedKeepsItsOwnCopy proves that the caller may change the slice once
+// Prepare has returned.
 func TestPreparedKeepsItsOwnCopy(t *testing.T) {
 	covers(t, "Q.H09")
 	synctest.Test(t, func(t *testing.T) {
@@ -53,6 +57,8 @@ func TestPreparedKeepsItsOwnCopy(t *testing.T) {
 	})
 }
 
+// TestPreparedThatMustNotBeSent proves that invalid text, an invalid type and a
+// closed connection refuse a prepared message.
 func TestPreparedThatMustNotBeSent(t *testing.T) {
 	c, s := connPair(t, nil)
 	lax, _ := connPair(t, &Config{SkipUTF8Check: true})
@@ -76,8 +82,8 @@ func TestPreparedThatMustNotBeSent(t *testing.T) {
 	require.ErrorIs(t, c.WritePrepared(t.Context(), Prepare(Text, nil)), CloseAbnormal)
 }
 
-// TestQueueSharesPrepared fills a queue and sees the order kept and nothing
-// copied.
+// TestQueueSharesPrepared proves that the queue keeps prepared messages in order
+// without copying them.
 func TestQueueSharesPrepared(t *testing.T) {
 	covers(t, "W10", "W12")
 	synctest.Test(t, func(t *testing.T) {
@@ -102,6 +108,8 @@ func TestQueueSharesPrepared(t *testing.T) {
 	})
 }
 
+// TestQueueOfEmptyMessagesIsBounded proves that messages without payload fill
+// the queue as well.
 func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
@@ -117,6 +125,7 @@ func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 	})
 }
 
+// BenchmarkSendPrepared queues a prepared message again and again.
 func BenchmarkSendPrepared(b *testing.B) {
 	nc, peer := tcpPair(b)
 	go io.Copy(io.Discard, peer)
@@ -131,7 +140,7 @@ func BenchmarkSendPrepared(b *testing.B) {
 	}
 }
 
-// TestEmptyPrepared sends what Prepare did not make: an error, and nothing leaves.
+// TestEmptyPrepared proves that a Prepared that Prepare did not make is refused.
 func TestEmptyPrepared(t *testing.T) {
 	for _, m := range []*Prepared{nil, new(Prepared)} {
 		c, far := memPair(t, server, nil)

@@ -160,7 +160,7 @@ func (p *rawPeer) readClose() (payload string, before []rawFrame, err error) {
 	}
 }
 
-// readEnd wants that nothing more comes but the end of the stream.
+// readEnd checks that nothing comes before the end of the stream.
 func (p *rawPeer) readEnd() error {
 	err := error(nil)
 	for err == nil && len(p.in) == 0 {
@@ -255,17 +255,21 @@ var rawNetworks = []rawNetwork{
 	memoryNetwork,
 }
 
+// pipeNetwork is net.Pipe: nothing is buffered, and only the whole can be
+// closed.
 var pipeNetwork = rawNetwork{"net.Pipe", inMemory | noHalfClose, func(*testing.T, role) (near, far net.Conn) { return net.Pipe() }}
 
+// memoryNetwork is a network in memory with a window.
 var memoryNetwork = rawNetwork{"memory", inMemory, func(*testing.T, role) (near, far net.Conn) { return faultnet.Pipe() }}
 
 // pairLimit bounds whatever the raw peer does on a real network.
 const pairLimit = 10 * time.Second
 
-// tcpBuffer is how many octets a socket is asked to hold, so that it takes few to
-// fill it.
+// tcpBuffer is the size of a socket's buffers: small, so that little fills them.
 const tcpBuffer = 64 << 10
 
+// tcpNetwork joins two ends over TCP with small buffers. What the raw peer does
+// is bounded.
 func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
 	t.Helper()
 	far, near = tcpEnds(t)
@@ -277,6 +281,7 @@ func tcpNetwork(t *testing.T, _ role) (near, far net.Conn) {
 	return near, far
 }
 
+// tlsNetwork is tcpNetwork with TLS.
 func tlsNetwork(t *testing.T, ours role) (near, far net.Conn) {
 	nc, fc := tcpNetwork(t, ours)
 	if ours == client {
@@ -291,27 +296,37 @@ func tlsNetwork(t *testing.T, ours role) (near, far net.Conn) {
 // says so.
 type withoutDeadlines struct{ net.Conn }
 
-func (withoutDeadlines) SetDeadline(time.Time) error      { return errNoDeadlines }
-func (withoutDeadlines) SetReadDeadline(time.Time) error  { return errNoDeadlines }
+// SetDeadline fails.
+func (withoutDeadlines) SetDeadline(time.Time) error { return errNoDeadlines }
+
+// SetReadDeadline fails.
+func (withoutDeadlines) SetReadDeadline(time.Time) error { return errNoDeadlines }
+
+// SetWriteDeadline fails.
 func (withoutDeadlines) SetWriteDeadline(time.Time) error { return errNoDeadlines }
 
 // ignoringDeadlines is a net.Conn that takes deadlines and does not obey them.
 type ignoringDeadlines struct{ net.Conn }
 
-func (ignoringDeadlines) SetDeadline(time.Time) error      { return nil }
-func (ignoringDeadlines) SetReadDeadline(time.Time) error  { return nil }
+// SetDeadline does nothing.
+func (ignoringDeadlines) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (ignoringDeadlines) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
 func (ignoringDeadlines) SetWriteDeadline(time.Time) error { return nil }
 
-// A rawDoor is a way to make a Conn of a net.Conn. open calls app with the Conn, or
-// with the error of the handshake.
-type rawDoor struct {
+// A rawEntryPoint is a way to make a Conn of a net.Conn. open calls app with the
+// Conn, or with the error of the handshake.
+type rawEntryPoint struct {
 	name string
 	role role
 	open func(nc net.Conn, cfg Config, app func(c *Conn, err error))
 }
 
-// rawDoors are all doors at which a raw peer can stand.
-var rawDoors = []rawDoor{
+// rawEntryPoints are all that can be used against a raw peer.
+var rawEntryPoints = []rawEntryPoint{
 	{"Accept", server, openAccept},
 	{"AcceptConn", server, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
 		c, _, err := AcceptConn(context.Background(), nc, &AcceptOptions{Config: cfg})
@@ -342,16 +357,16 @@ func openAccept(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
 	s.Serve(&oneListener{nc: nc})
 }
 
-// fits reports whether d works on n: net/http's server waits for a deadline that
+// worksOn reports whether e works on n: net/http's server waits for a deadline that
 // it has set before it hands a connection over.
-func (d rawDoor) fits(n rawNetwork) bool { return !n.is(noDeadline) || d.name != "Accept" }
+func (e rawEntryPoint) worksOn(n rawNetwork) bool { return !n.is(noDeadline) || e.name != "Accept" }
 
-// through opens near by d and does the handshake with the raw peer at far. It
-// returns when app has the connection.
-func (d rawDoor) through(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
-	peer := newRawPeer(far, d.role)
+// join opens near by e and does the handshake with the raw peer at far. It returns
+// when app has the connection.
+func (e rawEntryPoint) join(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
+	peer := newRawPeer(far, e.role)
 	opened := make(chan error, 1)
-	go d.open(near, cfg, func(c *Conn, err error) {
+	go e.open(near, cfg, func(c *Conn, err error) {
 		opened <- err
 		if err == nil {
 			app(c)
@@ -365,7 +380,7 @@ func (d rawDoor) through(near, far net.Conn, cfg Config, app func(c *Conn)) (*ra
 }
 
 // A pingingPeer is a raw peer that keeps what it receives, in a bubble. It sends
-// in the background: whoever waits for the lock of a net.Pipe stops the clock.
+// in the background, because waiting for the lock of a net.Pipe stops the clock.
 type pingingPeer struct {
 	*rawPeer
 	out chan []byte
@@ -375,8 +390,7 @@ type pingingPeer struct {
 	err    error
 }
 
-// listen has the peer take in everything from now on, and answer Pings if pongs
-// is set.
+// listen starts to receive all that comes, and to answer Pings if pongs is set.
 func (p *rawPeer) listen(t *testing.T, pongs bool) *pingingPeer {
 	l := &pingingPeer{rawPeer: p, out: make(chan []byte, 1000)}
 	t.Cleanup(func() { close(l.out) })
@@ -412,7 +426,7 @@ func (p *pingingPeer) has(opcode byte, payload string) bool {
 	return slices.ContainsFunc(p.frames, func(f rawFrame) bool { return f.opcode() == opcode && f.payload == payload })
 }
 
-// wantPong sends a Ping and wants the Pong before any time has passed.
+// wantPong sends a Ping and checks that the Pong comes before any time has passed.
 func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 	t.Helper()
 	began := time.Now()
@@ -423,8 +437,8 @@ func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 	}
 }
 
-// memoryNetworks are the networks of bubbles, with one that has no deadlines and
-// one that ignores them.
+// memoryNetworks are the networks in memory, with one that has no deadlines and one
+// that ignores them.
 var memoryNetworks = []rawNetwork{
 	memoryNetwork,
 	pipeNetwork,
@@ -450,8 +464,8 @@ func (n rawNetwork) run(t *testing.T, f func(t *testing.T)) {
 // silent is a Config without keepalive.
 var silent = Config{PingInterval: -1}
 
-// hung is after how long a connection is taken to hang. It is closed then, so that
-// its test can fail.
+// hung is how long a connection may take before it is taken to hang. It is closed
+// then, so that its test can fail.
 const hung = 1000 * time.Hour
 
 // eachEnd runs f in a bubble with a connection of each role on each of these

@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestReadBufferIsGivenBackAtTheEnd proves that a connection that has ended
+// holds no buffer, wherever its input was cut.
 func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
 	whole := clientFrame(0x82, string(ramp(100)))
 	for _, sent := range [][]byte{nil, whole[:50], whole[:1], append(whole[:len(whole):len(whole)], whole[:20]...)} {
@@ -22,6 +24,8 @@ func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestReadBufferGrowsInStepsAndShrinks proves that a full buffer is replaced by
+// a larger one, and a large one by a smaller one after enough small reads.
 func TestReadBufferGrowsInStepsAndShrinks(t *testing.T) {
 	r := frameReader{readBuffer: readBuffer{baseSize: 4 << 10}}
 	full := func() {
@@ -52,6 +56,8 @@ func TestReadBufferGrowsInStepsAndShrinks(t *testing.T) {
 	require.Equal(t, 4<<10, r.bufferSize())
 }
 
+// TestUnreadBytesMoveToALargerBuffer proves that what is unread survives the
+// change of buffers.
 func TestUnreadBytesMoveToALargerBuffer(t *testing.T) {
 	r := frameReader{readBuffer: readBuffer{baseSize: 4 << 10}}
 	n := copy(r.room(), ramp(4<<10))

@@ -44,7 +44,8 @@ func plainAndCompressed(t *testing.T, f func(t *testing.T, c *Conn, peer *faultn
 	})
 }
 
-// storedFrame is clientFrame for part of a message that is compressed, in name.
+// storedFrame is clientFrame for part of a compressed message, whose blocks are
+// stored as they are.
 func storedFrame(first byte, part string) []byte {
 	payload := stored(part)
 	if first&0x80 != 0 {
@@ -56,8 +57,8 @@ func storedFrame(first byte, part string) []byte {
 	return clientFrame(first, payload)
 }
 
-// pingForASecond calls Ping, which reads for itself until a data frame is in
-// its way.
+// pingForASecond calls Ping, for which the background reader reads until a data frame
+// is in its way.
 func pingForASecond(t *testing.T, c *Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -153,9 +154,9 @@ func TestReaderIsStaleAfterInterruptedRead(t *testing.T) {
 	})
 }
 
-// afterInterruption reads the half of what is there of a streamed message,
-// interrupts something that drops the other half, and gives check what the
-// MessageReader then says is the rest.
+// afterInterruption reads half of what is there of a streamed message, interrupts
+// something that drops the other half, and passes to check what the MessageReader
+// then returns as the rest.
 func afterInterruption(t *testing.T, interrupt func(*testing.T, *Conn, *MessageReader), check func(t *testing.T, rest string, err error)) {
 	t.Helper()
 	plainAndCompressed(t, func(t *testing.T, c *Conn, peer *faultnet.Conn, frame func(byte, string) []byte) {
@@ -172,7 +173,7 @@ func afterInterruption(t *testing.T, interrupt func(*testing.T, *Conn, *MessageR
 	})
 }
 
-// TestCloseWhileKeepaliveReads closes a connection that only its keepalive
+// TestCloseWhileKeepaliveReads closes a connection that only the background reader
 // reads. What the peer sends before its Close frame is passed over.
 func TestCloseWhileKeepaliveReads(t *testing.T) {
 	covers(t, "Q.F04")
@@ -195,8 +196,8 @@ func TestCloseWhileKeepaliveReads(t *testing.T) {
 	})
 }
 
-// TestCloseWhilePingReads does the same while a Ping reads. The data looks like
-// a Close frame, and is none.
+// TestCloseWhilePingReads closes a connection that only the background reader reads,
+// for a Ping. Data that looks like a Close frame is not taken for one.
 func TestCloseWhilePingReads(t *testing.T) {
 	covers(t, "Q.F04")
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +248,7 @@ func TestReaderAfterInterruptedRead(t *testing.T) {
 }
 
 // TestReadDuringWriteTo reads the next messages in another goroutine while
-// WriteTo is in the middle of a Write: the bytes it lent stay as they are.
+// WriteTo is in the middle of a Write: the bytes that it passed stay as they are.
 func TestReadDuringWriteTo(t *testing.T) {
 	covers(t, "Q.H02")
 	plainAndCompressed(t, func(t *testing.T, c *Conn, peer *faultnet.Conn, frame func(byte, string) []byte) {

@@ -44,8 +44,8 @@ func TestLentMessageIsTheBorrowers(t *testing.T) {
 	}
 }
 
-// TestLentMessageStays has others read while a loop and a WriteTo still look at
-// what they borrowed (V08).
+// TestLentMessageStays proves that a loop's message stays as it is while others read
+// (V08).
 func TestLentMessageStays(t *testing.T) {
 	covers(t, "V08")
 	others := map[string]func(c *Conn) error{
@@ -92,8 +92,8 @@ func TestLentMessageStays(t *testing.T) {
 	}
 }
 
-// TestStaleReaderTakesNothing calls a MessageReader whose message was given up
-// while a loop looks at another one (V08): the call is an error, and no more.
+// TestStaleReaderTakesNothing proves that a MessageReader whose message was given up
+// returns an error, and does not touch the message that a loop looks at (V08).
 func TestStaleReaderTakesNothing(t *testing.T) {
 	covers(t, "V08")
 	synctest.Test(t, func(t *testing.T) {
@@ -121,8 +121,8 @@ func TestStaleReaderTakesNothing(t *testing.T) {
 	})
 }
 
-// TestLoopsOfSeveralGoroutines has several loops share a connection (V08): each
-// sees its messages whole, to the end of its body.
+// TestLoopsOfSeveralGoroutines proves that each of several loops over one connection
+// sees its messages unchanged to the end of its body (V08).
 func TestLoopsOfSeveralGoroutines(t *testing.T) {
 	covers(t, "V08")
 	client, served := tcpPair(t)

@@ -16,9 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadingDoesNotWaitForWriting reads from a peer that takes nothing, while a
-// Write is stuck and replies are held (V05): calls end on time, and what comes
-// is received.
+// TestReadingDoesNotWaitForWriting proves that calls end on time, and receive what
+// comes, while a Write is stuck and replies are corked (V05).
 func TestReadingDoesNotWaitForWriting(t *testing.T) {
 	covers(t, "V05")
 	reads := map[string]func(ctx context.Context, c *Conn) error{
@@ -45,7 +44,7 @@ func TestReadingDoesNotWaitForWriting(t *testing.T) {
 					defer c.CloseNow()
 					go peer.nc.Write(append(peer.frame(0x81, "1"), peer.frame(0x81, "2")...))
 					require.NoError(t, read(t.Context(), c))
-					require.NoError(t, c.Write(t.Context(), Text, []byte("held")))
+					require.NoError(t, c.Write(t.Context(), Text, []byte("corked")))
 					go c.Write(context.Background(), Binary, make([]byte, 8<<20))
 					require.NoError(t, read(t.Context(), c))
 					began := time.Now()
@@ -64,8 +63,8 @@ func TestReadingDoesNotWaitForWriting(t *testing.T) {
 	}
 }
 
-// TestTwoEndsThatWriteAndRead has both ends write and read as fast as they can,
-// each loop left after each message (V06): they never stop each other.
+// TestTwoEndsThatWriteAndRead proves that two ends that write and read as fast as they
+// can never stop each other, though each loop is left after each message (V06).
 func TestTwoEndsThatWriteAndRead(t *testing.T) {
 	covers(t, "V06")
 	const messages, size = 60, 64 << 10
@@ -113,8 +112,8 @@ func oneByLoop(c *Conn) (size int, err error) {
 	return 0, errors.New("the loop ended")
 }
 
-// TestReadThatGivesUpTakesNothing gives up reads again and again while a Ping
-// waits for its Pong (V07): the stand-in sees it all the same.
+// TestReadThatGivesUpTakesNothing gives up reads again and again while a Ping waits
+// for its Pong (V07): the background reader sees it all the same.
 func TestReadThatGivesUpTakesNothing(t *testing.T) {
 	covers(t, "V07")
 	synctest.Test(t, func(t *testing.T) {
@@ -138,9 +137,9 @@ func TestReadThatGivesUpTakesNothing(t *testing.T) {
 	})
 }
 
-// TestStreamedMessageEndsWithNobodySending reads a streamed message to its last
-// byte, pauses, and asks for the end (V07): nothing more must come for that, on
-// a net.Conn on which a stand-in cannot be interrupted either.
+// TestStreamedMessageEndsWithNobodySending reads a streamed message to its last byte,
+// pauses, and asks for the end (V07): it is there although nothing more comes, also
+// where the background reader cannot be interrupted.
 func TestStreamedMessageEndsWithNobodySending(t *testing.T) {
 	covers(t, "V07", "V16")
 	eachEnd(t, Config{PingInterval: -1}, memoryNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {

@@ -23,9 +23,9 @@ type requirement struct {
 	untested string // why no test can carry the ID; usually empty
 }
 
-// needsTest reports whether a test must carry r's ID: those of sections 1 to
-// 12, promises and decisions, and of hostile input all but those of HTTP/2. The others are there so
-// that a misspelt ID is noticed.
+// needsTest reports whether a test must carry r's ID: those of sections 1 to 12,
+// promises and decisions, and of hostile input all but those of HTTP/2. The others
+// are there so that a misspelt ID is noticed.
 func (r requirement) needsTest() bool {
 	if r.untested != "" || strings.HasPrefix(r.id, "Q.K") {
 		return false
@@ -33,6 +33,7 @@ func (r requirement) needsTest() bool {
 	return strings.HasPrefix(r.id, "Q.") || len(r.id) == 3 && strings.Contains("UCSFKGOXRTENZVP", r.id[:1])
 }
 
+// readRequirements reads testdata/requirements.tsv.
 func readRequirements(t *testing.T) []requirement {
 	t.Helper()
 	data, err := os.ReadFile("testdata/requirements.tsv")
@@ -75,6 +76,7 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
+// TestRequirementsAreDistinct fails if two requirements have one ID.
 func TestRequirementsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range readRequirements(t) {

@@ -22,6 +22,8 @@ func fillQueue(t *testing.T, c *Conn) {
 	}
 }
 
+// TestSlowPolicies proves what each policy drops, or waits for, when the queue
+// is full.
 func TestSlowPolicies(t *testing.T) {
 	covers(t, "Q.D11", "W12")
 	type test struct {
@@ -68,6 +70,8 @@ func TestSlowPolicies(t *testing.T) {
 	}
 }
 
+// TestCloseSlow proves that a full queue closes the connection with 1008 under
+// CloseSlow.
 func TestCloseSlow(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {
@@ -83,6 +87,8 @@ func TestCloseSlow(t *testing.T) {
 	})
 }
 
+// TestSendAndWriteKeepTheirOrder proves that queued and written messages leave
+// in the order of the calls.
 func TestSendAndWriteKeepTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, nil)
@@ -109,6 +115,8 @@ func TestSendAndWriteKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// TestCloseSendsWhatIsQueued proves that Close sends the queue before its Close
+// frame.
 func TestCloseSendsWhatIsQueued(t *testing.T) {
 	covers(t, "W10")
 	synctest.Test(t, func(t *testing.T) {
@@ -128,6 +136,8 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 	})
 }
 
+// TestSendGivesUpWhenTheConnectionEnds proves that Send and Drain do not wait
+// beyond the end.
 func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, &Config{PingInterval: -1, MaxQueuedBytes: 100})
@@ -146,8 +156,8 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 	})
 }
 
-// TestWritesDoNotEmptyTheQueue lets writes that are given up push what is
-// queued towards a peer that does not read. It stays in the account.
+// TestWritesDoNotEmptyTheQueue proves that what is queued for a peer that does not
+// read still counts after Writes that were given up.
 func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 	covers(t, "Q.D11")
 	synctest.Test(t, func(t *testing.T) {
@@ -173,8 +183,8 @@ func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 	})
 }
 
-// TestQueueLimitUnderExpiredWriteDeadline queues messages for a peer that does
-// not read, long after a write deadline: the queue is bounded all the same.
+// TestQueueLimitUnderExpiredWriteDeadline proves that the queue is bounded after a
+// write deadline has passed as well.
 func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestStats proves what Stats counts on both sides of a short conversation.
 func TestStats(t *testing.T) {
 	c, s := connPair(t, nil)
 	require.NoError(t, c.WriteString(t.Context(), "hello"))
@@ -32,7 +33,7 @@ func TestStats(t *testing.T) {
 	require.EqualValues(t, 3, s.Stats().FramesOut)
 }
 
-// TestTraceHooks sees each hook called for what it is for.
+// TestTraceHooks proves that each hook is called once for each thing that it is for.
 func TestTraceHooks(t *testing.T) {
 	covers(t, "X15")
 	var in, out []FrameTrace
@@ -73,9 +74,16 @@ func TestTraceHooks(t *testing.T) {
 // lines collects log records as a terminal would show them raw.
 type lines struct{ bytes.Buffer }
 
+// Enabled reports true.
 func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
-func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *lines) WithGroup(string) slog.Handler            { return l }
+
+// WithAttrs returns l.
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// WithGroup returns l.
+func (l *lines) WithGroup(string) slog.Handler { return l }
+
+// Handle appends the record.
 func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	l.WriteString(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
@@ -85,6 +93,8 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// TestLogQuotesAndShowsNoPayload proves that neither the log nor an error shows
+// a payload or a control character.
 func TestLogQuotesAndShowsNoPayload(t *testing.T) {
 	covers(t, "X21", "Q.D14", "Q.F02")
 	for _, test := range []struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestStreams proves that a message can be echoed in pieces while it comes.
 func TestStreams(t *testing.T) {
 	c, s := connPair(t, &Config{MaxMessageSize: 4 << 20})
 	ctx := t.Context()
@@ -40,6 +41,8 @@ func TestStreams(t *testing.T) {
 	require.True(t, bytes.Equal(data, got))
 }
 
+// TestStreamedMessagesDoNotInterleave proves that goroutines that stream
+// messages at once do not mix their fragments.
 func TestStreamedMessagesDoNotInterleave(t *testing.T) {
 	covers(t, "G07", "G08", "Q.H01", "Q.H03")
 	c, s := connPair(t, nil)
@@ -67,6 +70,8 @@ func TestStreamedMessagesDoNotInterleave(t *testing.T) {
 	}
 }
 
+// TestInvalidTextIsNotSent proves that no call sends text that is not UTF-8,
+// also if only the whole message shows it.
 func TestInvalidTextIsNotSent(t *testing.T) {
 	covers(t, "T07")
 	c, far := memPair(t, server, nil)
@@ -83,6 +88,8 @@ func TestInvalidTextIsNotSent(t *testing.T) {
 	require.Equal(t, 5, far.Unread())
 }
 
+// TestAbandonedStreamEndsTheConnection proves that a streamed message that turns
+// out to be invalid ends the connection, and that the peer is told why.
 func TestAbandonedStreamEndsTheConnection(t *testing.T) {
 	covers(t, "Q.H04")
 	synctest.Test(t, func(t *testing.T) {
@@ -102,8 +109,8 @@ func TestAbandonedStreamEndsTheConnection(t *testing.T) {
 	})
 }
 
-// TestQueueBehindStreamThatWasGivenUp queues and writes messages while one is
-// streamed, which then turns out to be invalid. They do not leave inside it.
+// TestQueueBehindStreamThatWasGivenUp proves that messages that wait behind a streamed
+// one do not leave inside it when it turns out to be invalid.
 func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
 	covers(t, "G08", "Q.H04")
 	synctest.Test(t, func(t *testing.T) {
@@ -126,9 +133,9 @@ func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
 	})
 }
 
-// TestWriteAfterCompressedStreamThatWasGivenUp writes once more when a
-// compressed message was given up in the middle: no compressor is left, which
-// is no reason to panic.
+// TestWriteAfterCompressedStreamThatWasGivenUp proves that a Write fails, and does not
+// panic, when a compressed message was given up in the middle and no compressor is
+// left.
 func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
 	covers(t, "Q.H04")
 	synctest.Test(t, func(t *testing.T) {

@@ -19,17 +19,17 @@ import (
 // A twinWrite writes a plain message.
 type twinWrite func(c *Conn, ctx context.Context, p []byte) error
 
-// slowTwin is Write without what there is for little stack: writeFrame,
-// joinLocked and writeOwn. It takes the ways for which these are.
+// slowTwin is Write without the code that spares stack: writeFrame, joinLocked and
+// flushAlone.
 func slowTwin(c *Conn, ctx context.Context, p []byte) error {
 	if err := c.lockSending(ctx); err != nil {
 		return err
 	}
-	held, err := c.out.postData(bitFIN|byte(Binary), p)
+	corked, err := c.out.postData(bitFIN|byte(Binary), p)
 	w := &c.out
 	w.mu.Lock()
 	var ticket *ticket
-	if err == nil && !held {
+	if err == nil && !corked {
 		ticket = w.queueLocked(ticketOf(w, len(p)))
 	}
 	w.mu.Unlock()
@@ -65,7 +65,7 @@ func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 	far, near := tcpPair(t)
 	cfg := Config{PingInterval: -1, HoldReplies: time.Hour}
 	c := newConn(near, r, cfg.withDefaults(), agreement{}, nil)
-	require.True(t, c.read.lock.tryLock()) // nobody reads, which would let go what is held
+	require.True(t, c.read.lock.tryLock()) // nobody reads, which would flush what is corked
 	received := make(chan []byte)
 	go func() {
 		b, _ := io.ReadAll(far)
@@ -95,9 +95,9 @@ func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 			err = write(c, contexts[rnd.IntN(len(contexts))], p)
 		}
 		for c.out.isBusy() {
-			runtime.Gosched() // with what goes on on its own
+			runtime.Gosched() // until the flush in the background is done
 		}
-		run.results = append(run.results, fmt.Sprintf("%d: %v, something is held: %v", n, twinError(err), c.out.cork.since != 0))
+		run.results = append(run.results, fmt.Sprintf("%d: %v, corked: %v", n, twinError(err), c.out.cork.since != 0))
 	}
 	c.SetWriteDeadline(time.Time{})
 	require.NoError(t, c.Flush())
@@ -115,13 +115,13 @@ func twinError(err error) string {
 	return fmt.Sprint(err)
 }
 
-// TestTwins does the same operations with what is written on little stack and
-// with what is there for all cases: the same frames leave, with the same results
-// and the same number of system calls.
+// TestTwins does the same operations with the code that spares stack and with the
+// code for all cases: the same frames leave, with the same results and the same
+// number of system calls.
 func TestTwins(t *testing.T) {
 	for _, r := range roles {
 		for seed := range uint64(8) {
-			t.Run(fmt.Sprint(r, seed), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, seed %d", r, seed), func(t *testing.T) {
 				want := runTwin(t, seed, r, slowTwin)
 				require.NotEmpty(t, want.payloads)
 				for name, write := range map[string]twinWrite{

@@ -74,17 +74,20 @@ func (e *end) last(b byte) {
 	}
 }
 
+// ping sends a Ping.
 func (e *end) ping(ctx context.Context) error {
 	_, err := e.conn.Ping(ctx)
 	return err
 }
 
+// write sends a message with Write.
 func (e *end) write(ctx context.Context, body string) {
 	err := e.conn.Write(ctx, Text, []byte(body))
 	e.sent[body] = err == nil
 	e.check("Write", ctx)(err)
 }
 
+// stream sends a message in pieces.
 func (e *end) stream(body string) {
 	ctx := context.Background()
 	w, err := e.conn.Writer(ctx, Text)
@@ -112,6 +115,7 @@ func (e *end) check(call string, ctx context.Context) func(error) {
 	}
 }
 
+// deliver takes a message of the other end.
 func (e *end) deliver(_ MessageType, p []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -135,6 +139,7 @@ func FuzzTwoEnds(f *testing.F) {
 	})
 }
 
+// twoEnds is one run of FuzzTwoEnds.
 func twoEnds(t *testing.T, does, answers []byte) {
 	covers(t, "G06", "G07", "G08", "X07", "Q.F10", "Q.H01", "Q.H03")
 	config := Config{WriteTimeout: 5 * time.Second, CloseTimeout: 2 * time.Second}

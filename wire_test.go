@@ -17,6 +17,7 @@ type interruptedRead struct {
 	cancel context.CancelFunc
 }
 
+// loop is the readLoop.
 func (i *interruptedRead) loop(c *Conn, deliver func(MessageType, []byte)) error {
 	for {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -34,6 +35,7 @@ func (i *interruptedRead) loop(c *Conn, deliver func(MessageType, []byte)) error
 	}
 }
 
+// interrupt ends the call of Read that waits.
 func (i *interruptedRead) interrupt() {
 	synctest.Wait()
 	i.mu.Lock()
@@ -77,6 +79,7 @@ func (p *player) play(steps []step, settled bool) {
 	p.peer.Close()
 }
 
+// step plays one step.
 func (p *player) step(s step) {
 	switch s.verb {
 	case "recv":
@@ -107,6 +110,7 @@ func (p *player) step(s step) {
 	}
 }
 
+// errorf ends the test, and names the line of the step.
 func (p *player) errorf(format string, args ...any) {
 	p.t.Helper()
 	p.t.Fatalf("line %d: "+format, append([]any{p.at.line}, args...)...)

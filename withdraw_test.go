@@ -45,7 +45,7 @@ func (f *fullNetwork) let(t *testing.T, n int) []byte {
 	return p[f.junk:]
 }
 
-// open makes it an ordinary network.
+// open lets everything through from now on.
 func (f *fullNetwork) open(t *testing.T) {
 	if f.junk > 0 {
 		f.let(t, 0)
@@ -72,7 +72,7 @@ func fullUnix(t *testing.T) *fullNetwork {
 	return stuff(t, near, ends[1])
 }
 
-// stuff writes to near until it takes no more for good.
+// stuff returns the network of near and far after near was filled.
 func stuff(t *testing.T, near interface {
 	net.Conn
 	syscall.Conn
@@ -101,11 +101,10 @@ func fullMemory(*testing.T) *fullNetwork {
 	return f
 }
 
-// fullNetworks are the networks that are full, and whether what waits can be
-// withdrawn once it was loaded.
+// fullNetworks are the networks that are full.
 var fullNetworks = []struct {
 	name     string
-	records  bool // those who wait share records with others
+	records  bool // TLS: what was loaded may share a record with others
 	makeFull func(t *testing.T) *fullNetwork
 }{
 	{"socket", false, fullUnix},
@@ -200,10 +199,10 @@ func (w *withdrawal) until(t *testing.T, what string, state func(w *frameWriter)
 	}
 }
 
-// inLine waits until n frames stand in the line.
+// inLine waits until n frames are queued.
 func (w *withdrawal) inLine(t *testing.T, n int) {
 	t.Helper()
-	w.until(t, "it is not in the line", func(out *frameWriter) bool {
+	w.until(t, "it is not queued", func(out *frameWriter) bool {
 		frames := 0
 		for _, t := range out.active.queue {
 			if t.byte0 != 0 {
@@ -258,7 +257,7 @@ func TestWithdrawnWrites(t *testing.T) {
 	for _, network := range fullNetworks {
 		for _, place := range withdrawnPlaces {
 			if network.records && place.shares {
-				continue // over TLS what was loaded may share a record with others
+				continue // it cannot be withdrawn
 			}
 			for compression, c := range withdrawnCompressions {
 				for _, way := range withdrawnWrites {
@@ -286,7 +285,7 @@ func newWithdrawal(t *testing.T, f *fullNetwork, r role, compression *Compressio
 	t.Cleanup(func() { c.CloseNow(); f.far.Close() })
 	if c.nc.raw == nil {
 		require.Eventually(t, func() bool { return c.readDeadlines().canPreempt() && c.in.waitingSince.Load() != 0 },
-			20*time.Second, time.Millisecond, "the stand-in, which flushes before, does not wait")
+			20*time.Second, time.Millisecond, "the background reader, which flushes before, does not wait")
 	}
 	return &withdrawal{net: f, c: c, cfg: cfg, peer: r.other()}
 }
@@ -344,7 +343,7 @@ func TestWithdrawnBetweenOthers(t *testing.T) {
 	covers(t, "V04")
 	for compression, c := range withdrawnCompressions {
 		for seed := range uint64(40) {
-			t.Run(fmt.Sprint(compression, seed), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, seed %d", compression, seed), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 4))
 				w := newWithdrawal(t, fullUnix(t), server, c)
 				w.send(t, block(200))
@@ -415,9 +414,9 @@ func (w *withdrawal) expect(t *testing.T, want []string) {
 	require.Equal(t, want, got)
 }
 
-// TestWithdrawnDuringCall gives up while the flusher, which is the test, is in a
-// call that does not block: it is waited for whether the call takes something of
-// the message (V04).
+// TestWithdrawnDuringCall gives up a Write while the flusher, which is the test, is in
+// a call that does not block: the Write waits to learn whether the call took bytes
+// of its message (V04).
 func TestWithdrawnDuringCall(t *testing.T) {
 	covers(t, "V04")
 	for _, taken := range []bool{false, true} {
@@ -450,8 +449,8 @@ func TestWithdrawnDuringCall(t *testing.T) {
 	}
 }
 
-// TestTimeoutRestartsOnSocket lets a socket take a part of a large message: the
-// time that the peer has for the next part begins anew (V12).
+// TestTimeoutRestartsOnSocket proves that WriteTimeout begins anew whenever a socket
+// takes a part of a large message (V12).
 func TestTimeoutRestartsOnSocket(t *testing.T) {
 	covers(t, "V12")
 	for _, r := range roles {

@@ -28,8 +28,8 @@ var memoryNetworksOf = map[string]func(t *testing.T) (near, far net.Conn){
 	},
 }
 
-// TestSlowPeerGetsEverything sends to a peer that takes so little that it needs
-// more than WriteTimeout for all (V12): with the defaults it gets everything.
+// TestSlowPeerGetsEverything proves that a peer that needs longer than WriteTimeout
+// for all, and takes something all the time, gets everything (V12).
 func TestSlowPeerGetsEverything(t *testing.T) {
 	covers(t, "V12")
 	serverTLS()
@@ -66,7 +66,8 @@ func TestSlowPeerGetsEverything(t *testing.T) {
 	}
 }
 
-// TestWriteTimeoutIsNamed lets a peer take nothing: the error names the setting.
+// TestWriteTimeoutIsNamed proves that the error of a Write that timed out names the
+// setting.
 func TestWriteTimeoutIsNamed(t *testing.T) {
 	covers(t, "V12")
 	near, far := net.Pipe()
@@ -81,8 +82,8 @@ func TestWriteTimeoutIsNamed(t *testing.T) {
 	require.True(t, timeout.Timeout())
 }
 
-// TestWriteTimeoutOfAges sets WriteTimeout to never in both ways: a peer that
-// takes nothing for a year is waited for.
+// TestWriteTimeoutOfAges proves that a negative and the largest WriteTimeout both mean
+// never.
 func TestWriteTimeoutOfAges(t *testing.T) {
 	covers(t, "V13")
 	for _, never := range []time.Duration{-1, math.MaxInt64} {
@@ -114,9 +115,9 @@ func (w *watchedDeadline) SetWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
-// TestNoDeadlineIsLeftBehind writes now and then to a net.Conn that may write on
-// its own account, as TLS does when the peer asks for new keys: between the
-// writes no deadline of ours has passed, and that of the user stands.
+// TestNoDeadlineIsLeftBehind proves that between writes no deadline of ours is over,
+// and that the user's stands: a net.Conn may write by itself, as TLS does when the
+// peer asks for new keys.
 func TestNoDeadlineIsLeftBehind(t *testing.T) {
 	covers(t, "V16")
 	for _, user := range []time.Duration{0, 24 * time.Hour} {

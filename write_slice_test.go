@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// TestWriteLeavesSliceAlone writes slices of all the ways a payload can take
-// out, and compares them afterwards.
+// TestWriteLeavesSliceAlone proves that no way to send changes the caller's slice.
 func TestWriteLeavesSliceAlone(t *testing.T) {
 	covers(t, "K04", "Q.H09")
 	for _, r := range roles {
@@ -40,8 +39,8 @@ func TestWriteLeavesSliceAlone(t *testing.T) {
 	}
 }
 
-// TestSliceReusedAfterWrite changes a slice as soon as its write has returned,
-// while the peer takes none of it: what is sent is what was written.
+// TestSliceReusedAfterWrite proves that a slice may be changed as soon as its Write has
+// returned, though the peer has taken none of it.
 func TestSliceReusedAfterWrite(t *testing.T) {
 	covers(t, "K03", "Q.G03", "Q.H09", "Q.J03")
 	for _, r := range roles {
@@ -82,6 +81,7 @@ func reuse(e *endpoint, size int) {
 	synctest.Wait()
 }
 
+// fill sets all bytes of p.
 func fill(p []byte, b byte) {
 	for i := range p {
 		p[i] = b

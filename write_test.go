@@ -19,9 +19,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// TestLineOfClosedConnection closes a connection while one write is on the
-// network and another stands in the line behind it. When the first returns with
-// success, the second is not forgotten.
+// TestLineOfClosedConnection closes a connection while one Write is on the network and
+// another waits behind it: both return.
 func TestLineOfClosedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := faultnet.Pipe()
@@ -53,8 +52,8 @@ func TestLineOfClosedConnection(t *testing.T) {
 	})
 }
 
-// TestContextOfWriteAfterPeerClosed has the peer close while a Write is blocked:
-// that still ends with its context.
+// TestContextOfWriteAfterPeerClosed proves that a blocked Write still ends with its
+// context after the peer has closed.
 func TestContextOfWriteAfterPeerClosed(t *testing.T) {
 	covers(t, "Q.G03")
 	synctest.Test(t, func(t *testing.T) {
@@ -88,8 +87,8 @@ func TestWriteOnClosedPipe(t *testing.T) {
 	require.ErrorIs(t, context.Cause(c.Context()), CloseAbnormal)
 }
 
-// A noDeadlines is a net.Conn without deadlines. So that nobody asks for one
-// for ever, it ends when it was asked too often.
+// A noDeadlines is a net.Conn without deadlines. It ends when it was asked for one too
+// often, so that nobody asks for ever.
 type noDeadlines struct {
 	*faultnet.Conn
 	asked atomic.Int32
@@ -184,9 +183,9 @@ func TestExpiredWriteOverTLS(t *testing.T) {
 	})
 }
 
-// TestReadSendsHeldReplyOverTLS holds a reply until a Read waits for input, and
-// nobody takes it at first. Neither the context of that Read nor a write
-// deadline that is over interrupts the TLS record.
+// TestReadSendsHeldReplyOverTLS corks a reply until a Read waits for input, and lets
+// nobody take it at first. Neither the context of that Read nor a write deadline
+// that is over interrupts the TLS record.
 func TestReadSendsHeldReplyOverTLS(t *testing.T) {
 	for _, expired := range []bool{false, true} {
 		overTLS(t, Config{HoldReplies: time.Hour, WriteTimeout: time.Minute}, func(t *testing.T, s *Conn, peer *tls.Conn, below *faultnet.Conn) {
@@ -196,14 +195,14 @@ func TestReadSendsHeldReplyOverTLS(t *testing.T) {
 			peer.Write(bytes.Repeat(clientFrame(0x81, "a message of some length"), 2))
 			_, _, err := s.Read(t.Context())
 			require.NoError(t, err)
-			require.NoError(t, s.Write(t.Context(), Text, []byte("held")))
+			require.NoError(t, s.Write(t.Context(), Text, []byte("corked")))
 			_, _, err = s.Read(t.Context())
 			require.NoError(t, err)
 			below.SetWindow(0)
 			readForASecond(t, s)
 			below.SetWindow(faultnet.DefaultWindow)
 			_, p := readFrame(t, peer)
-			require.Equal(t, "held", string(p))
+			require.Equal(t, "corked", string(p))
 			require.NoError(t, s.SetWriteDeadline(time.Time{}))
 			require.NoError(t, s.Write(t.Context(), Binary, []byte("after")))
 		})
