@@ -268,3 +268,37 @@ func floorOf(file string) int {
 func isStranger(a, b string) bool {
 	return slices.Contains(strangers, [2]string{a, b}) || slices.Contains(strangers, [2]string{b, a})
 }
+
+// suites are the test files that are not about one source file: tests of whole
+// connections, of the source itself and of its documentation, and the fixtures that
+// these need.
+var suites = []string{
+	"alloc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go",
+	"guides_test.go", "hooks_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
+	"negotiation_test.go", "panic_test.go", "requirements_test.go", "target_test.go", "tls_test.go", "twins_test.go",
+	"twoends_test.go", "wire_test.go",
+
+	"conversation_test.go", "endpoint_test.go", "helpers_test.go", "model_inflate_test.go", "model_test.go", "rawpeer_test.go",
+}
+
+// TestNamesOfTestFiles fails for a test file that neither begins with the name of a
+// source file nor is a suite.
+func TestNamesOfTestFiles(t *testing.T) {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(name, "example_") && !slices.Contains(suites, name) && !testsSource(name, names) {
+			t.Errorf("%s is named after no source file, and is not among the suites", name)
+		}
+	}
+}
+
+// testsSource reports whether a test file is named after one of the files.
+func testsSource(test string, files []string) bool {
+	return slices.ContainsFunc(files, func(file string) bool {
+		source := strings.TrimSuffix(file, ".go")
+		return !strings.HasSuffix(source, "_test") && strings.HasPrefix(test, source+"_")
+	})
+}
