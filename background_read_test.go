@@ -75,8 +75,8 @@ var readings = []struct {
 }
 
 // TestPingIsAnsweredWithNobodyReading proves that the Pong leaves at the same
-// instant (V09): in each role, with our own Pings and without, from the first octet
-// on, after every way to stop reading, and again later.
+// instant (V09): in each role, with our own Pings and without, from the first
+// octet on, after every way to stop reading, and again later.
 func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 	covers(t, "V09")
 	for interval, d := range pingIntervals {
@@ -105,9 +105,9 @@ func TestPingIsAnsweredWithNobodyReading(t *testing.T) {
 	}
 }
 
-// TestPingBeforeAMessageIsAnswered sends a Ping before and one behind a message that
-// nobody reads (V09): the first is answered at once, the second once the message
-// was read.
+// TestPingBeforeAMessageIsAnswered sends a Ping before and one behind a message
+// that nobody reads (V09): the first is answered at once, the second once the
+// message was read.
 func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 	covers(t, "V09")
 	for interval, d := range pingIntervals {
@@ -132,9 +132,9 @@ func TestPingBeforeAMessageIsAnswered(t *testing.T) {
 	}
 }
 
-// TestReadAfterNobodyRead proves that a message that came while nobody read is there
-// at once a second or a minute later, also on a net.Conn on which nothing can be
-// interrupted (V07, V16).
+// TestReadAfterNobodyRead proves that a message that came while nobody read is
+// there at once a second or a minute later, also on a net.Conn on which nothing
+// can be interrupted (V07, V16).
 func TestReadAfterNobodyRead(t *testing.T) {
 	covers(t, "V07", "V16")
 	for _, pinging := range []bool{false, true} {
@@ -160,8 +160,9 @@ func TestReadAfterNobodyRead(t *testing.T) {
 	}
 }
 
-// TestHeartbeatsOfPeers proves that a peer that pings every 10 s, and gives up after
-// 10 more without a Pong, stays while the application only writes (V09, V10).
+// TestHeartbeatsOfPeers proves that a peer that pings every 10 s, and gives up
+// after 10 more without a Pong, stays while the application only writes (V09,
+// V10).
 func TestHeartbeatsOfPeers(t *testing.T) {
 	covers(t, "V09", "V10")
 	for interval, d := range pingIntervals {

@@ -128,9 +128,9 @@ func TestFirstCloseFrameCounts(t *testing.T) {
 	}
 }
 
-// TestEndThatBeganFirstCounts calls Close after the peer's Close frame came, while
-// our answer cannot leave yet (V02): the end, and what writers are told before it,
-// are what the peer said.
+// TestEndThatBeganFirstCounts calls Close after the peer's Close frame came,
+// while our answer cannot leave yet (V02): the end, and what writers are told
+// before it, are what the peer said.
 func TestEndThatBeganFirstCounts(t *testing.T) {
 	covers(t, "V02")
 	eachEnd(t, Config{PingInterval: -1}, []rawNetwork{pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
@@ -174,8 +174,9 @@ func goroutines() int {
 	return bytes.Count(all, append([]byte(", synctest bubble"), append(bubble, "]:"...)...))
 }
 
-// TestEndKeepsNothing ends connections whose peer neither reads nor closes (V23): at
-// most one goroutine lingers, which is gone after CloseTimeout, as is every buffer.
+// TestEndKeepsNothing ends connections whose peer neither reads nor closes
+// (V23): at most one goroutine lingers, which is gone after CloseTimeout, as is
+// every buffer.
 func TestEndKeepsNothing(t *testing.T) {
 	covers(t, "V23")
 	for _, k := range causes {
@@ -347,9 +348,9 @@ func queuedMessage(c *Conn, n int) string {
 // queueing has room for all the messages.
 var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: time.Minute}
 
-// TestCloseEmptiesTheQueue closes with answers in the queue for a peer that reads
-// none before it has sent twice as much (V14): the peer gets every answer, because
-// Close reads meanwhile, and Close returns nil.
+// TestCloseEmptiesTheQueue closes with answers in the queue for a peer that
+// reads none before it has sent twice as much (V14): the peer gets every
+// answer, because Close reads meanwhile, and Close returns nil.
 func TestCloseEmptiesTheQueue(t *testing.T) {
 	covers(t, "V14")
 	serverTLS()
@@ -474,8 +475,8 @@ func TestCloseOfNetConnIsBounded(t *testing.T) {
 	}
 }
 
-// TestHeldReplyArrives proves that a reply that is corked, because the next request
-// is here, arrives when the connection ends (V03).
+// TestHeldReplyArrives proves that a reply that is corked, because the next
+// request is here, arrives when the connection ends (V03).
 func TestHeldReplyArrives(t *testing.T) {
 	covers(t, "V03")
 	serverTLS()
@@ -533,9 +534,9 @@ func (f *failingDeadlines) SetReadDeadline(t time.Time) error {
 	return f.Conn.SetReadDeadline(t)
 }
 
-// TestDeadlinesThatStopWorking proves that a connection ends with the error of a
-// net.Conn that refuses deadlines from some call on (V16), as soon as it needs one.
-// Only a net.Conn that never had any is used without.
+// TestDeadlinesThatStopWorking proves that a connection ends with the error of
+// a net.Conn that refuses deadlines from some call on (V16), as soon as it
+// needs one. Only a net.Conn that never had any is used without.
 func TestDeadlinesThatStopWorking(t *testing.T) {
 	covers(t, "V16")
 	for taken := range int32(10) {

@@ -24,8 +24,9 @@ func TestStreamedTextFailsAtOnce(t *testing.T) {
 	require.NotContains(t, got, byte(0xff))
 }
 
-// TestNoMaskingKey proves that a compressed message that cannot be sent, because the
-// random source fails, ends the connection: later ones would refer to it.
+// TestNoMaskingKey proves that a compressed message that cannot be sent,
+// because the random source fails, ends the connection: later ones would refer
+// to it.
 func TestNoMaskingKey(t *testing.T) {
 	covers(t, "Q.E07")
 	c, s := deflatePair(t, &Compression{}, &Compression{}, Config{})

@@ -17,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSettledConfigsAreShared proves that connections with equal configurations share
-// one with the defaults filled in, and that a difference in any field parts them.
+// TestSettledConfigsAreShared proves that connections with equal configurations
+// share one with the defaults filled in, and that a difference in any field
+// parts them.
 func TestSettledConfigsAreShared(t *testing.T) {
 	list := []string{"a", "b"}
 	first := (&Config{Subprotocols: list}).withDefaults()
@@ -106,8 +107,8 @@ var misconfigured = map[string]Config{
 	`subprotocol "a\r\nX: y" is not a token`: {Subprotocols: []string{"a\r\nX: y"}},
 }
 
-// TestMisconfiguredServer proves that the first request is answered with 500, whatever it
-// says, by every entry point.
+// TestMisconfiguredServer proves that the first request is answered with 500,
+// whatever it says, by every entry point.
 func TestMisconfiguredServer(t *testing.T) {
 	covers(t, "V22")
 	for want, c := range misconfigured {
@@ -169,7 +170,8 @@ func mustBeMisconfigured(t *testing.T, err error, status int, want string) {
 	require.Contains(t, err.Error(), want)
 }
 
-// TestLimitsOfConfig proves that the values at the ends of their ranges are accepted.
+// TestLimitsOfConfig proves that the values at the ends of their ranges are
+// accepted.
 func TestLimitsOfConfig(t *testing.T) {
 	covers(t, "V22")
 	for _, c := range []Config{

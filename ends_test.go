@@ -58,8 +58,8 @@ func repeats(code CloseCode, reason string) func(string, *CloseError) error {
 	}
 }
 
-// fails returns a check for a Close frame with this code, and an end that says the
-// same.
+// fails returns a check for a Close frame with this code, and an end that says
+// the same.
 func fails(code CloseCode) func(string, *CloseError) error {
 	return func(payload string, end *CloseError) error {
 		switch {
@@ -149,8 +149,8 @@ type endCell struct {
 	do         func(c *Conn, seen <-chan struct{})
 }
 
-// applies reports whether the cell is played: on a real network, not every cause is
-// combined with every occupation.
+// applies reports whether the cell is played: on a real network, not every
+// cause is combined with every occupation.
 func (k endCell) applies() bool {
 	switch {
 	case k.cause.closes && k.occupation.writes:
@@ -275,7 +275,7 @@ func (k endCell) judge(payload string, arrived bool, r told) error {
 // exactly one Close frame with the right code and reason and then the end of the
 // stream, and the application is told the same. A failing cell is one line.
 func TestEnds(t *testing.T) {
-	covers(t, "V01", "V02", "P12", "P15")
+	covers(t, "V01", "V02", "V15", "P12", "P15")
 	serverTLS()
 	for _, e := range rawEntryPoints {
 		for _, n := range rawNetworks {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFIFOLockOrder lets five wait for the lock and one of them, or all, give up: the
-// others get it in the order in which they came.
+// TestFIFOLockOrder lets five wait for the lock and one of them, or all, give
+// up: the others get it in the order in which they came.
 func TestFIFOLockOrder(t *testing.T) {
 	const waiting = 5
 	for leaving := range waiting + 1 {
@@ -50,8 +50,8 @@ func TestFIFOLockOrder(t *testing.T) {
 	}
 }
 
-// TestFIFOLockChangesHands proves that only one of many goroutines holds the lock at a
-// time, and that none is forgotten, while some give up.
+// TestFIFOLockChangesHands proves that only one of many goroutines holds the
+// lock at a time, and that none is forgotten, while some give up.
 func TestFIFOLockChangesHands(t *testing.T) {
 	var k fifoLock
 	var all sync.WaitGroup

@@ -133,15 +133,15 @@ func tlsEnds(t testing.TB, nc, ns net.Conn) (client, server *tls.Conn) {
 	return client, server
 }
 
-// memoryConn returns a connection of the given role in memory, and the net.Conn of
-// its peer. They are the caller's to close.
+// memoryConn returns a connection of the given role in memory, and the net.Conn
+// of its peer. They are the caller's to close.
 func memoryConn(r role, cfg *Config) (*Conn, *faultnet.Conn) {
 	nc, peer := faultnet.Pipe()
 	return newConn(nc, r, cfg.withDefaults(), agreement{}, nil), peer
 }
 
-// memPair returns a connection of the given role in memory, and the net.Conn of its
-// peer, which are closed at the end of the test. A nil cfg sends no Pings.
+// memPair returns a connection of the given role in memory, and the net.Conn of
+// its peer, which are closed at the end of the test. A nil cfg sends no Pings.
 func memPair(t testing.TB, r role, cfg *Config) (*Conn, *faultnet.Conn) {
 	t.Helper()
 	if cfg == nil {
@@ -239,8 +239,8 @@ func readForASecond(t *testing.T, c *Conn) {
 	require.Equal(t, context.DeadlineExceeded, err)
 }
 
-// notReading keeps everybody from reading for a second, on connections on which only
-// the background reader reads yet.
+// notReading keeps everybody from reading for a second, on connections on which
+// only the background reader reads yet.
 func notReading(t *testing.T, conns ...*Conn) {
 	t.Helper()
 	for _, c := range conns {
@@ -354,7 +354,8 @@ func sentence(n, seed int) string {
 	return b.String()[:n]
 }
 
-// block returns a text of n bytes that does not compress, the same for the same n.
+// block returns a text of n bytes that does not compress, the same for the same
+// n.
 func block(n int) string {
 	p := make([]byte, n)
 	rnd := rand.New(rand.NewPCG(uint64(n), 1))

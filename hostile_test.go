@@ -337,8 +337,8 @@ func (c *countingContext) add(n int) {
 	c.most = max(c.most, c.current)
 }
 
-// TestOneContextForManyCalls proves that a context passed to many calls has at most
-// one registration for each direction, and none after the end.
+// TestOneContextForManyCalls proves that a context passed to many calls has at
+// most one registration for each direction, and none after the end.
 func TestOneContextForManyCalls(t *testing.T) {
 	covers(t, "Q.I04", "Q.I06")
 	synctest.Test(t, func(t *testing.T) {
@@ -365,8 +365,8 @@ func TestOneContextForManyCalls(t *testing.T) {
 	})
 }
 
-// TestLogOfAFailure proves that at most one line is logged of a connection, without
-// payload, and that an error quotes the peer's reason.
+// TestLogOfAFailure proves that at most one line is logged of a connection,
+// without payload, and that an error quotes the peer's reason.
 func TestLogOfAFailure(t *testing.T) {
 	covers(t, "X15", "X21", "Q.D14", "Q.F02", "Q.J06")
 	inputs := map[string]string{

@@ -76,8 +76,8 @@ func readsAndWorks(d time.Duration) func(c *Conn) error {
 	}
 }
 
-// TestNoPatternOfReadingEnds proves that two ends with all defaults live on, however
-// one of them reads (V10).
+// TestNoPatternOfReadingEnds proves that two ends with all defaults live on,
+// however one of them reads (V10).
 func TestNoPatternOfReadingEnds(t *testing.T) {
 	covers(t, "V10")
 	for _, p := range patterns {
@@ -341,8 +341,9 @@ func TestKeepaliveSurvivesReadsThatGiveUp(t *testing.T) {
 	})
 }
 
-// TestIdleConnectionStaysOpen proves that two idle ends stay connected for a week,
-// whether or not the client's application reads, because every Ping is answered.
+// TestIdleConnectionStaysOpen proves that two idle ends stay connected for a
+// week, whether or not the client's application reads, because every Ping is
+// answered.
 func TestIdleConnectionStaysOpen(t *testing.T) {
 	covers(t, "X17", "O03", "Q.G11")
 	for _, reading := range []bool{true, false} {

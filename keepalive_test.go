@@ -71,8 +71,8 @@ func TestKeepaliveWithNobodyReading(t *testing.T) {
 	})
 }
 
-// TestIdleTimeout proves that a connection that received no message for IdleTimeout
-// is closed with 1008, whatever it sent.
+// TestIdleTimeout proves that a connection that received no message for
+// IdleTimeout is closed with 1008, whatever it sent.
 func TestIdleTimeout(t *testing.T) {
 	covers(t, "R11", "Q.D06")
 	synctest.Test(t, func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// TestProbeWhileClosing proves that keepalive does not take the peer of a connection
-// that is closing for gone, although no Ping can be sent any more.
+// TestProbeWhileClosing proves that keepalive does not take the peer of a
+// connection that is closing for gone, although no Ping can be sent any more.
 func TestProbeWhileClosing(t *testing.T) {
 	covers(t, "X17")
 	synctest.Test(t, func(t *testing.T) {
@@ -108,9 +108,9 @@ func TestProbeWhileClosing(t *testing.T) {
 	})
 }
 
-// TestDeadPeerIsFoundAfterDataWasLeft has the background reader stop before a message
-// that nobody reads. Once the application has read it, and reads on, the silence of
-// the peer is found out, whether or not a Ping was under way.
+// TestDeadPeerIsFoundAfterDataWasLeft has the background reader stop before a
+// message that nobody reads. Once the application has read it, and reads on,
+// the silence of the peer is found out, whether or not a Ping was under way.
 func TestDeadPeerIsFoundAfterDataWasLeft(t *testing.T) {
 	covers(t, "Q.G11")
 	for _, later := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {

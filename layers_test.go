@@ -270,8 +270,8 @@ func isStranger(a, b string) bool {
 }
 
 // suites are the test files that are not about one source file: tests of whole
-// connections, of the source itself and of its documentation, and the fixtures that
-// these need.
+// connections, of the source itself and of its documentation, and the fixtures
+// that these need.
 var suites = []string{
 	"alloc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go",
 	"guides_test.go", "hooks_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
@@ -281,8 +281,8 @@ var suites = []string{
 	"conversation_test.go", "endpoint_test.go", "helpers_test.go", "model_inflate_test.go", "model_test.go", "rawpeer_test.go",
 }
 
-// TestNamesOfTestFiles fails for a test file that neither begins with the name of a
-// source file nor is a suite.
+// TestNamesOfTestFiles fails for a test file that neither begins with the name
+// of a source file nor is a suite.
 func TestNamesOfTestFiles(t *testing.T) {
 	names, err := filepath.Glob("*.go")
 	if err != nil {

@@ -200,8 +200,8 @@ func echoEarly(t *testing.T, addr string, fill byte) {
 	assert.True(t, bytes.Equal(want, got), "the echo is %.80q", got)
 }
 
-// TestUseBeforeAndAfter proves that calls on zero values, and after the end, return
-// errors and do not panic.
+// TestUseBeforeAndAfter proves that calls on zero values, and after the end,
+// return errors and do not panic.
 func TestUseBeforeAndAfter(t *testing.T) {
 	covers(t, "Q.H11", "Q.F13")
 	synctest.Test(t, func(t *testing.T) {
@@ -230,8 +230,8 @@ func TestUseBeforeAndAfter(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestProcessorsAndCollector echoes compressed messages with 1, 2 and 8 processors,
-// with the garbage collector at work all the time and never.
+// TestProcessorsAndCollector echoes compressed messages with 1, 2 and 8
+// processors, with the garbage collector at work all the time and never.
 func TestProcessorsAndCollector(t *testing.T) {
 	covers(t, "Q.H13")
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
@@ -258,7 +258,8 @@ func TestProcessorsAndCollector(t *testing.T) {
 }
 
 // TestForgottenConnection drops a connection without closing it. The background
-// reader notices when the peer ends, closes the descriptor, and leaves no garbage.
+// reader notices when the peer ends, closes the descriptor, and leaves no
+// garbage.
 func TestForgottenConnection(t *testing.T) {
 	covers(t, "Q.I03")
 	far, near := tcpEnds(t)
@@ -304,8 +305,8 @@ func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 	return weak.Make(s)
 }
 
-// TestUpgradeAborted proves that a client that leaves, or resets the connection, at
-// any byte of its request leaves no goroutine behind.
+// TestUpgradeAborted proves that a client that leaves, or resets the
+// connection, at any byte of its request leaves no goroutine behind.
 func TestUpgradeAborted(t *testing.T) {
 	covers(t, "Q.I02", "Q.A16", "Q.I01")
 	h := quiet(HandlerFunc(nil, echo))
@@ -328,8 +329,8 @@ func TestUpgradeAborted(t *testing.T) {
 	}
 }
 
-// TestSecondAddress dials a name that may have several addresses, of which only one
-// answers.
+// TestSecondAddress dials a name that may have several addresses, of which only
+// one answers.
 func TestSecondAddress(t *testing.T) {
 	covers(t, "Q.B12")
 	plain, _ := echoServer(t)
@@ -341,9 +342,9 @@ func TestSecondAddress(t *testing.T) {
 	mustEcho(t, c)
 }
 
-// TestRebinding sends the request of a page whose host name an attacker has made
-// resolve to this server. It counts as the same origin, unless the policy looks at
-// Host.
+// TestRebinding sends the request of a page whose host name an attacker has
+// made resolve to this server. It counts as the same origin, unless the policy
+// looks at Host.
 func TestRebinding(t *testing.T) {
 	covers(t, "Q.J02")
 	own := func(r *http.Request) error {

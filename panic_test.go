@@ -126,8 +126,9 @@ func panicInApplication() {
 	}
 }
 
-// TestPanicInUserCode proves that CloseNow still ends the connection, and every call,
-// after code of the user's panicked, or ended its goroutine, in the middle of one.
+// TestPanicInUserCode proves that CloseNow still ends the connection, and every
+// call, after code of the user's panicked, or ended its goroutine, in the
+// middle of one.
 func TestPanicInUserCode(t *testing.T) {
 	covers(t, "Q.H07", "Q.H08", "Q.H12")
 	ways := map[string]func(){"panic": panicInApplication, "Goexit": runtime.Goexit}

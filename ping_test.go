@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPingAtAnyTime proves that Ping works with nobody reading, with a reader, while a
-// message is streamed, and many times at once.
+// TestPingAtAnyTime proves that Ping works with nobody reading, with a reader,
+// while a message is streamed, and many times at once.
 func TestPingAtAnyTime(t *testing.T) {
 	covers(t, "O03", "O07", "O08")
 	synctest.Test(t, func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestPingLeavesDataAlone(t *testing.T) {
 	})
 }
 
-// TestPongsOfNobody proves that Pongs that answer no Ping, or one for the second time,
-// change nothing.
+// TestPongsOfNobody proves that Pongs that answer no Ping, or one for the
+// second time, change nothing.
 func TestPongsOfNobody(t *testing.T) {
 	covers(t, "O06", "Q.D08", "Q.D13")
 	synctest.Test(t, func(t *testing.T) {
@@ -91,8 +91,8 @@ func TestPongsOfNobody(t *testing.T) {
 	})
 }
 
-// TestPingMeasures proves that Ping returns the time until its own Pong, or that of a
-// later Ping, came, and that other Pongs change nothing.
+// TestPingMeasures proves that Ping returns the time until its own Pong, or
+// that of a later Ping, came, and that other Pongs change nothing.
 func TestPingMeasures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := memPair(t, server, nil)
@@ -171,8 +171,8 @@ func TestPingWaitsBehindData(t *testing.T) {
 	})
 }
 
-// TestPingSurvivesReadsThatGiveUp proves that a Ping sees its Pong although reads come
-// and give up meanwhile, in every way (V07).
+// TestPingSurvivesReadsThatGiveUp proves that a Ping sees its Pong although
+// reads come and give up meanwhile, in every way (V07).
 func TestPingSurvivesReadsThatGiveUp(t *testing.T) {
 	covers(t, "V07")
 	giveUps := map[string]func(c *Conn){

@@ -357,12 +357,12 @@ func openAccept(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
 	s.Serve(&oneListener{nc: nc})
 }
 
-// worksOn reports whether e works on n: net/http's server waits for a deadline that
-// it has set before it hands a connection over.
+// worksOn reports whether e works on n: net/http's server waits for a deadline
+// that it has set before it hands a connection over.
 func (e rawEntryPoint) worksOn(n rawNetwork) bool { return !n.is(noDeadline) || e.name != "Accept" }
 
-// join opens near by e and does the handshake with the raw peer at far. It returns
-// when app has the connection.
+// join opens near by e and does the handshake with the raw peer at far. It
+// returns when app has the connection.
 func (e rawEntryPoint) join(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
 	peer := newRawPeer(far, e.role)
 	opened := make(chan error, 1)
@@ -426,7 +426,8 @@ func (p *pingingPeer) has(opcode byte, payload string) bool {
 	return slices.ContainsFunc(p.frames, func(f rawFrame) bool { return f.opcode() == opcode && f.payload == payload })
 }
 
-// wantPong sends a Ping and checks that the Pong comes before any time has passed.
+// wantPong sends a Ping and checks that the Pong comes before any time has
+// passed.
 func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 	t.Helper()
 	began := time.Now()
@@ -437,8 +438,8 @@ func (p *pingingPeer) wantPong(t *testing.T, payload string) {
 	}
 }
 
-// memoryNetworks are the networks in memory, with one that has no deadlines and one
-// that ignores them.
+// memoryNetworks are the networks in memory, with one that has no deadlines and
+// one that ignores them.
 var memoryNetworks = []rawNetwork{
 	memoryNetwork,
 	pipeNetwork,

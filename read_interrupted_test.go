@@ -57,8 +57,8 @@ func storedFrame(first byte, part string) []byte {
 	return clientFrame(first, payload)
 }
 
-// pingForASecond calls Ping, for which the background reader reads until a data frame
-// is in its way.
+// pingForASecond calls Ping, for which the background reader reads until a data
+// frame is in its way.
 func pingForASecond(t *testing.T, c *Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -173,8 +173,8 @@ func afterInterruption(t *testing.T, interrupt func(*testing.T, *Conn, *MessageR
 	})
 }
 
-// TestCloseWhileKeepaliveReads closes a connection that only the background reader
-// reads. What the peer sends before its Close frame is passed over.
+// TestCloseWhileKeepaliveReads closes a connection that only the background
+// reader reads. What the peer sends before its Close frame is passed over.
 func TestCloseWhileKeepaliveReads(t *testing.T) {
 	covers(t, "Q.F04")
 	synctest.Test(t, func(t *testing.T) {
@@ -196,8 +196,8 @@ func TestCloseWhileKeepaliveReads(t *testing.T) {
 	})
 }
 
-// TestCloseWhilePingReads closes a connection that only the background reader reads,
-// for a Ping. Data that looks like a Close frame is not taken for one.
+// TestCloseWhilePingReads closes a connection that only the background reader
+// reads, for a Ping. Data that looks like a Close frame is not taken for one.
 func TestCloseWhilePingReads(t *testing.T) {
 	covers(t, "Q.F04")
 	synctest.Test(t, func(t *testing.T) {

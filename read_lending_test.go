@@ -44,8 +44,8 @@ func TestLentMessageIsTheBorrowers(t *testing.T) {
 	}
 }
 
-// TestLentMessageStays proves that a loop's message stays as it is while others read
-// (V08).
+// TestLentMessageStays proves that a loop's message stays as it is while others
+// read (V08).
 func TestLentMessageStays(t *testing.T) {
 	covers(t, "V08")
 	others := map[string]func(c *Conn) error{
@@ -92,8 +92,9 @@ func TestLentMessageStays(t *testing.T) {
 	}
 }
 
-// TestStaleReaderTakesNothing proves that a MessageReader whose message was given up
-// returns an error, and does not touch the message that a loop looks at (V08).
+// TestStaleReaderTakesNothing proves that a MessageReader whose message was
+// given up returns an error, and does not touch the message that a loop looks
+// at (V08).
 func TestStaleReaderTakesNothing(t *testing.T) {
 	covers(t, "V08")
 	synctest.Test(t, func(t *testing.T) {
@@ -121,8 +122,8 @@ func TestStaleReaderTakesNothing(t *testing.T) {
 	})
 }
 
-// TestLoopsOfSeveralGoroutines proves that each of several loops over one connection
-// sees its messages unchanged to the end of its body (V08).
+// TestLoopsOfSeveralGoroutines proves that each of several loops over one
+// connection sees its messages unchanged to the end of its body (V08).
 func TestLoopsOfSeveralGoroutines(t *testing.T) {
 	covers(t, "V08")
 	client, served := tcpPair(t)

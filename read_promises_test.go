@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadingDoesNotWaitForWriting proves that calls end on time, and receive what
-// comes, while a Write is stuck and replies are corked (V05).
+// TestReadingDoesNotWaitForWriting proves that calls end on time, and receive
+// what comes, while a Write is stuck and replies are corked (V05).
 func TestReadingDoesNotWaitForWriting(t *testing.T) {
 	covers(t, "V05")
 	reads := map[string]func(ctx context.Context, c *Conn) error{
@@ -63,8 +63,9 @@ func TestReadingDoesNotWaitForWriting(t *testing.T) {
 	}
 }
 
-// TestTwoEndsThatWriteAndRead proves that two ends that write and read as fast as they
-// can never stop each other, though each loop is left after each message (V06).
+// TestTwoEndsThatWriteAndRead proves that two ends that write and read as fast
+// as they can never stop each other, though each loop is left after each
+// message (V06).
 func TestTwoEndsThatWriteAndRead(t *testing.T) {
 	covers(t, "V06")
 	const messages, size = 60, 64 << 10
@@ -112,8 +113,8 @@ func oneByLoop(c *Conn) (size int, err error) {
 	return 0, errors.New("the loop ended")
 }
 
-// TestReadThatGivesUpTakesNothing gives up reads again and again while a Ping waits
-// for its Pong (V07): the background reader sees it all the same.
+// TestReadThatGivesUpTakesNothing gives up reads again and again while a Ping
+// waits for its Pong (V07): the background reader sees it all the same.
 func TestReadThatGivesUpTakesNothing(t *testing.T) {
 	covers(t, "V07")
 	synctest.Test(t, func(t *testing.T) {
@@ -137,9 +138,9 @@ func TestReadThatGivesUpTakesNothing(t *testing.T) {
 	})
 }
 
-// TestStreamedMessageEndsWithNobodySending reads a streamed message to its last byte,
-// pauses, and asks for the end (V07): it is there although nothing more comes, also
-// where the background reader cannot be interrupted.
+// TestStreamedMessageEndsWithNobodySending reads a streamed message to its last
+// byte, pauses, and asks for the end (V07): it is there although nothing more
+// comes, also where the background reader cannot be interrupted.
 func TestStreamedMessageEndsWithNobodySending(t *testing.T) {
 	covers(t, "V07", "V16")
 	eachEnd(t, Config{PingInterval: -1}, memoryNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {

@@ -23,9 +23,9 @@ type requirement struct {
 	untested string // why no test can carry the ID; usually empty
 }
 
-// needsTest reports whether a test must carry r's ID: those of sections 1 to 12,
-// promises and decisions, and of hostile input all but those of HTTP/2. The others
-// are there so that a misspelt ID is noticed.
+// needsTest reports whether a test must carry r's ID: those of sections 1 to
+// 12, promises and decisions, and of hostile input all but those of HTTP/2. The
+// others are there so that a misspelt ID is noticed.
 func (r requirement) needsTest() bool {
 	if r.untested != "" || strings.HasPrefix(r.id, "Q.K") {
 		return false

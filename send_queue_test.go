@@ -156,8 +156,8 @@ func TestSendGivesUpWhenTheConnectionEnds(t *testing.T) {
 	})
 }
 
-// TestWritesDoNotEmptyTheQueue proves that what is queued for a peer that does not
-// read still counts after Writes that were given up.
+// TestWritesDoNotEmptyTheQueue proves that what is queued for a peer that does
+// not read still counts after Writes that were given up.
 func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 	covers(t, "Q.D11")
 	synctest.Test(t, func(t *testing.T) {
@@ -183,8 +183,8 @@ func TestWritesDoNotEmptyTheQueue(t *testing.T) {
 	})
 }
 
-// TestQueueLimitUnderExpiredWriteDeadline proves that the queue is bounded after a
-// write deadline has passed as well.
+// TestQueueLimitUnderExpiredWriteDeadline proves that the queue is bounded
+// after a write deadline has passed as well.
 func TestQueueLimitUnderExpiredWriteDeadline(t *testing.T) {
 	covers(t, "W12")
 	synctest.Test(t, func(t *testing.T) {

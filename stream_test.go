@@ -109,8 +109,8 @@ func TestAbandonedStreamEndsTheConnection(t *testing.T) {
 	})
 }
 
-// TestQueueBehindStreamThatWasGivenUp proves that messages that wait behind a streamed
-// one do not leave inside it when it turns out to be invalid.
+// TestQueueBehindStreamThatWasGivenUp proves that messages that wait behind a
+// streamed one do not leave inside it when it turns out to be invalid.
 func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
 	covers(t, "G08", "Q.H04")
 	synctest.Test(t, func(t *testing.T) {
@@ -133,9 +133,9 @@ func TestQueueBehindStreamThatWasGivenUp(t *testing.T) {
 	})
 }
 
-// TestWriteAfterCompressedStreamThatWasGivenUp proves that a Write fails, and does not
-// panic, when a compressed message was given up in the middle and no compressor is
-// left.
+// TestWriteAfterCompressedStreamThatWasGivenUp proves that a Write fails, and
+// does not panic, when a compressed message was given up in the middle and no
+// compressor is left.
 func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
 	covers(t, "Q.H04")
 	synctest.Test(t, func(t *testing.T) {

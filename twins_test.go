@@ -19,8 +19,8 @@ import (
 // A twinWrite writes a plain message.
 type twinWrite func(c *Conn, ctx context.Context, p []byte) error
 
-// slowTwin is Write without the code that spares stack: writeFrame, joinLocked and
-// flushAlone.
+// slowTwin is Write without the code that spares stack: writeFrame, joinLocked
+// and flushAlone.
 func slowTwin(c *Conn, ctx context.Context, p []byte) error {
 	if err := c.lockSending(ctx); err != nil {
 		return err

@@ -414,9 +414,9 @@ func (w *withdrawal) expect(t *testing.T, want []string) {
 	require.Equal(t, want, got)
 }
 
-// TestWithdrawnDuringCall gives up a Write while the flusher, which is the test, is in
-// a call that does not block: the Write waits to learn whether the call took bytes
-// of its message (V04).
+// TestWithdrawnDuringCall gives up a Write while the flusher, which is the
+// test, is in a call that does not block: the Write waits to learn whether the
+// call took bytes of its message (V04).
 func TestWithdrawnDuringCall(t *testing.T) {
 	covers(t, "V04")
 	for _, taken := range []bool{false, true} {
@@ -449,8 +449,8 @@ func TestWithdrawnDuringCall(t *testing.T) {
 	}
 }
 
-// TestTimeoutRestartsOnSocket proves that WriteTimeout begins anew whenever a socket
-// takes a part of a large message (V12).
+// TestTimeoutRestartsOnSocket proves that WriteTimeout begins anew whenever a
+// socket takes a part of a large message (V12).
 func TestTimeoutRestartsOnSocket(t *testing.T) {
 	covers(t, "V12")
 	for _, r := range roles {

@@ -44,8 +44,8 @@ var networks = []struct {
 	}},
 }
 
-// settlesWithin fails the test with the stacks of all goroutines if f does not return
-// within the limit.
+// settlesWithin fails the test with the stacks of all goroutines if f does not
+// return within the limit.
 func settlesWithin(t *testing.T, limit time.Duration, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})

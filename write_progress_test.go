@@ -28,8 +28,9 @@ var memoryNetworksOf = map[string]func(t *testing.T) (near, far net.Conn){
 	},
 }
 
-// TestSlowPeerGetsEverything proves that a peer that needs longer than WriteTimeout
-// for all, and takes something all the time, gets everything (V12).
+// TestSlowPeerGetsEverything proves that a peer that needs longer than
+// WriteTimeout for all, and takes something all the time, gets everything
+// (V12).
 func TestSlowPeerGetsEverything(t *testing.T) {
 	covers(t, "V12")
 	serverTLS()
@@ -66,8 +67,8 @@ func TestSlowPeerGetsEverything(t *testing.T) {
 	}
 }
 
-// TestWriteTimeoutIsNamed proves that the error of a Write that timed out names the
-// setting.
+// TestWriteTimeoutIsNamed proves that the error of a Write that timed out names
+// the setting.
 func TestWriteTimeoutIsNamed(t *testing.T) {
 	covers(t, "V12")
 	near, far := net.Pipe()
@@ -82,8 +83,8 @@ func TestWriteTimeoutIsNamed(t *testing.T) {
 	require.True(t, timeout.Timeout())
 }
 
-// TestWriteTimeoutOfAges proves that a negative and the largest WriteTimeout both mean
-// never.
+// TestWriteTimeoutOfAges proves that a negative and the largest WriteTimeout
+// both mean never.
 func TestWriteTimeoutOfAges(t *testing.T) {
 	covers(t, "V13")
 	for _, never := range []time.Duration{-1, math.MaxInt64} {
@@ -115,9 +116,9 @@ func (w *watchedDeadline) SetWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
-// TestNoDeadlineIsLeftBehind proves that between writes no deadline of ours is over,
-// and that the user's stands: a net.Conn may write by itself, as TLS does when the
-// peer asks for new keys.
+// TestNoDeadlineIsLeftBehind proves that between writes no deadline of ours is
+// over, and that the user's stands: a net.Conn may write by itself, as TLS does
+// when the peer asks for new keys.
 func TestNoDeadlineIsLeftBehind(t *testing.T) {
 	covers(t, "V16")
 	for _, user := range []time.Duration{0, 24 * time.Hour} {

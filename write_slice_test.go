@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestWriteLeavesSliceAlone proves that no way to send changes the caller's slice.
+// TestWriteLeavesSliceAlone proves that no way to send changes the caller's
+// slice.
 func TestWriteLeavesSliceAlone(t *testing.T) {
 	covers(t, "K04", "Q.H09")
 	for _, r := range roles {
@@ -39,8 +40,8 @@ func TestWriteLeavesSliceAlone(t *testing.T) {
 	}
 }
 
-// TestSliceReusedAfterWrite proves that a slice may be changed as soon as its Write has
-// returned, though the peer has taken none of it.
+// TestSliceReusedAfterWrite proves that a slice may be changed as soon as its
+// Write has returned, though the peer has taken none of it.
 func TestSliceReusedAfterWrite(t *testing.T) {
 	covers(t, "K03", "Q.G03", "Q.H09", "Q.J03")
 	for _, r := range roles {

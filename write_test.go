@@ -19,8 +19,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// TestLineOfClosedConnection closes a connection while one Write is on the network and
-// another waits behind it: both return.
+// TestLineOfClosedConnection closes a connection while one Write is on the
+// network and another waits behind it: both return.
 func TestLineOfClosedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := faultnet.Pipe()
@@ -52,8 +52,8 @@ func TestLineOfClosedConnection(t *testing.T) {
 	})
 }
 
-// TestContextOfWriteAfterPeerClosed proves that a blocked Write still ends with its
-// context after the peer has closed.
+// TestContextOfWriteAfterPeerClosed proves that a blocked Write still ends with
+// its context after the peer has closed.
 func TestContextOfWriteAfterPeerClosed(t *testing.T) {
 	covers(t, "Q.G03")
 	synctest.Test(t, func(t *testing.T) {
@@ -87,8 +87,8 @@ func TestWriteOnClosedPipe(t *testing.T) {
 	require.ErrorIs(t, context.Cause(c.Context()), CloseAbnormal)
 }
 
-// A noDeadlines is a net.Conn without deadlines. It ends when it was asked for one too
-// often, so that nobody asks for ever.
+// A noDeadlines is a net.Conn without deadlines. It ends when it was asked for
+// one too often, so that nobody asks for ever.
 type noDeadlines struct {
 	*faultnet.Conn
 	asked atomic.Int32
@@ -183,9 +183,9 @@ func TestExpiredWriteOverTLS(t *testing.T) {
 	})
 }
 
-// TestReadSendsHeldReplyOverTLS corks a reply until a Read waits for input, and lets
-// nobody take it at first. Neither the context of that Read nor a write deadline
-// that is over interrupts the TLS record.
+// TestReadSendsHeldReplyOverTLS corks a reply until a Read waits for input, and
+// lets nobody take it at first. Neither the context of that Read nor a write
+// deadline that is over interrupts the TLS record.
 func TestReadSendsHeldReplyOverTLS(t *testing.T) {
 	for _, expired := range []bool{false, true} {
 		overTLS(t, Config{HoldReplies: time.Hour, WriteTimeout: time.Minute}, func(t *testing.T, s *Conn, peer *tls.Conn, below *faultnet.Conn) {
