@@ -47,8 +47,8 @@ func TestStress(t *testing.T) {
 	t.Logf("%d rounds", rounds)
 }
 
-// TestEnvironments plays rounds in processes of their own, with settings of the
-// runtime that let goroutines meet in other ways.
+// TestEnvironments plays rounds in processes of their own, with runtime settings
+// that change how goroutines are scheduled.
 func TestEnvironments(t *testing.T) {
 	if *flagTime == 0 {
 		t.Skip("they have no time")
