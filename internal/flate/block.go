@@ -28,7 +28,7 @@ type encoder struct {
 	seqs     []sequence
 	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
-	distFreq [32]uint16 // arrays of 32 need no bounds check behind a mask
+	distFreq [32]uint16 // a masked index into 32 entries needs no bounds check
 	preFreq  [32]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16

@@ -59,7 +59,7 @@ type inflater struct {
 	op     int    // where the next byte of output goes
 	start  int    // where this call's output began
 	max    int    // where output must stop
-	grown  bool   // out is no longer the caller's
+	grown  bool   // out is no longer the caller's slice
 	recent *history
 
 	state  blockState

@@ -26,7 +26,7 @@ type matcher struct {
 	valid  int    // bytes of the ring that may be referred to
 }
 
-// tableBytes returns the size of the table beside a ring of 1<<window bytes.
+// tableBytes returns the size of the table for a ring of 1<<window bytes.
 // Both together fill a size class of the runtime's allocator.
 func tableBytes(window int) int {
 	if window >= 10 && window <= 12 {
