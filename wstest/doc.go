@@ -9,7 +9,7 @@
 // can also close one direction, reset the connection, send one byte at a time,
 // or not read at all.
 //
-// All connections end with the test that made them. A function that takes a
-// testing.TB, and a method of what it returns, stops the test when it cannot do
-// what it says, and therefore must be called on the test's own goroutine.
+// All connections end with the test that made them. Functions that take a
+// testing.TB, and methods that return no error, stop the test when they cannot
+// do what they say, and therefore must be called on the test's own goroutine.
 package wstest

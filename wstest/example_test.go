@@ -11,7 +11,7 @@ import (
 	"github.com/fullduplex-go/websocket/wstest"
 )
 
-// This is the code of docs/testing.md. A test compares them.
+// This file has the code of docs/testing.md. A test compares the two.
 
 // Shout answers every text message in capitals, and closes with 1003 when it
 // receives a binary message.

@@ -9,8 +9,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// Pipe returns both ends of a connection in memory, after an opening handshake
-// with these options, either of which may be nil.
+// Pipe returns a server's and a client's connection that are joined in memory,
+// after an opening handshake with these options. Either may be nil.
 func Pipe(t testing.TB, server *websocket.AcceptOptions, client *websocket.DialOptions) (s, c *websocket.Conn) {
 	t.Helper()
 	near, far := faultnet.Pipe()
