@@ -34,15 +34,15 @@ depend on how long the process had to wait.
 "× 16" means that 16 messages are sent in one write, and the next 16 when all of them are back;
 latency is the time from the write to the last byte. Messages of 128 B to 16 KiB are echoed on 16
 connections, those of 1 MiB on 4. A message from one of the connections triggers a broadcast. A
-handshake lasts from accepting a browser's request until the connection is lost, which the load
-resets. Memory is the growth of live heap and goroutine stacks after garbage collection, per
-connection, for 10,000 connections that have echoed one message of 128 bytes.
+handshake is that of a browser, and costs what happens from the accept to the loss of the
+connection, which the load resets. Memory is the growth of live heap and goroutine stacks after
+garbage collection, per connection, for 10,000 connections that have echoed one message of 128 bytes.
 
 The floor is a TCP server that writes back the bytes of each read, without looking at frames. Over net/http it hijacks
 the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
 idle and handshake rows, as it advises for many connections. The programs are in [peer](peer).
 
-In rows with a cost marked *, the load was the bottleneck, not the library.
+A cost marked * was measured with the load, not the library, as the bottleneck.
 `
 
 // save writes the report to file, and its charts to the directory charts next to
