@@ -415,12 +415,12 @@ func (w *MessageWriter) emit(p []byte, fin byte) (held bool, err error) {
 	defer e.free()
 	ticket, err := w.c.out.addData(e.byte0, e.payload)
 	if err == nil {
-		or := orWithdraw
+		f := orWithdraw
 		if w.begun {
-			or = orLeave
+			f = orLeave
 		}
 		var withdrawn bool
-		withdrawn, err = w.c.out.flush(w.ctx, ticket, or)
+		withdrawn, err = w.c.out.flush(w.ctx, ticket, f)
 		if withdrawn && e.byte0&bitRSV1 != 0 {
 			w.c.deflate.countWithdrawn(len(p), len(e.payload))
 		}
