@@ -295,7 +295,7 @@ func (s *browserSocket) forward(far net.Conn) {
 	answer := sync.OnceFunc(func() { close(s.answered) })
 	defer answer()
 	var out frameJoiner
-	chunk := make([]byte, minBorrowed)
+	chunk := make([]byte, firstBuffer)
 	for {
 		n, err := far.Read(chunk)
 		if err != nil {

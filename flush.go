@@ -188,7 +188,7 @@ type fate uint8
 
 const (
 	orLeave    fate = iota // it is sent by others
-	orWithdraw                  // it is taken back, unless it has begun to leave
+	orWithdraw             // it is taken back, unless it has begun to leave
 )
 
 // flush waits until the bytes of t are on the network, writing them itself if

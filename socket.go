@@ -6,13 +6,13 @@ import (
 	"syscall"
 )
 
-// A socket is a net.Conn, and what can be done with it beyond its methods.
+// A socket is a net.Conn with what can be done with it beyond its methods.
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // to read and write without waiting, or nil
 }
 
-// shut closes the net.Conn without waiting for anything.
+// closeNow closes the net.Conn without waiting for anything.
 func (s socket) closeNow() {
 	nc := s.Conn
 	if tc, ok := nc.(*tls.Conn); ok {
@@ -22,9 +22,9 @@ func (s socket) closeNow() {
 	nc.Close()
 }
 
-// rawConn returns nc's descriptor for reading and writing without waiting, or
-// nil if nc is anything but a stream socket of package net itself: what wraps
-// one to count, limit or encrypt must see every byte.
+// rawConn returns nc's descriptor for reading and writing without waiting. It
+// is nil unless nc is itself a stream socket of package net: a net.Conn that
+// wraps one to count, limit or encrypt must see every byte.
 func rawConn(nc net.Conn) syscall.RawConn {
 	if !rawIO {
 		return nil
@@ -48,7 +48,7 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// A limitedConn is a net.Conn that cannot carry every frame: a browser's.
+// A limitedConn is a net.Conn that cannot carry every frame: that of a browser.
 type limitedConn interface {
 	mayPing() error                // may a Ping be sent?
 	mayClose(code CloseCode) error // may a Close frame with this code?

@@ -5,7 +5,20 @@ import (
 	"slices"
 )
 
-// cancelTicket takes t out of the queue, unless it has been woken. or says what
+// This file takes frames back whose owner gave up. A frame can be withdrawn until
+// a byte of it has been handed to the network:
+//
+//	            on the network   in a call      in the work     pending
+//	            ├───────────────┼──────────────┼───────────────┼──────────►
+//	            0              off           handed           size
+//	  withdrawn      no            no, or wait       yes            yes
+//
+// "Wait" is for a call that cannot block: it is over at once, and then it is
+// known how much it took. The bytes are cut out, later tickets move up, and the
+// statistics forget the frame. A compressed message may be referred to by later
+// ones, so mayRefer makes the compressor forget while that is in doubt.
+
+// cancelTicket takes t out of the queue, unless it has been woken. f says what
 // becomes of its bytes.
 func (w *frameWriter) cancelTicket(t *ticket, f fate) (left, withdrawn bool) {
 	for {

@@ -19,8 +19,8 @@ import (
 //	└──────────────┴──────────────────────┴────────────────────┘
 //
 // off counts the bytes that are on the network, handed those that are there or
-// belong to the call under way. What is not handed over may change under frameWriter.mu: frames are withdrawn
-// from it.
+// belong to the call under way. What is not handed over may change under
+// frameWriter.mu: frames are withdrawn from it.
 type work struct {
 	head      *buffer
 	dataStart int
@@ -245,7 +245,7 @@ func (w *frameWriter) writeSome() error {
 func (w *frameWriter) pieceSize() int {
 	switch {
 	case w.nc.raw != nil:
-		return math.MaxInt // of what goes before a payload; nobody else waits
+		return math.MaxInt // of what precedes a payload; nobody else waits
 	case w.mode.breaks:
 		return maxRecord
 	}
