@@ -251,8 +251,8 @@ func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 // isClosing reports whether Close was called: then what is read is dropped.
 func (c *Conn) isClosing() bool { return c.life.refusal.Load() != nil }
 
-// writeRefusal returns the error that ends all writing, or nil.
-func (c *Conn) writeRefusal() error {
+// refusalError returns the error that ends all writing, or nil.
+func (c *Conn) refusalError() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}

@@ -184,7 +184,7 @@ func (n *netConn) send(p []byte) error {
 	}
 	_, err = c.out.flush(n.ctx, ticket, orLeave)
 	err = c.writeError(n.ctx, err)
-	if err != nil && c.writeRefusal() == nil {
+	if err != nil && c.refusalError() == nil {
 		n.behind = true
 		return nil
 	}

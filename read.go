@@ -45,7 +45,7 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 			return 0, nil, err
 		}
 		if c.msg.compressed {
-			return c.inflateWhole(where, dst)
+			return c.takeInflated(where, dst)
 		}
 		return c.takeWhole(where, dst)
 	}
@@ -119,9 +119,9 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	return c.msg.typ, p, nil
 }
 
-// inflateWhole inflates a compressed message that lies in the read buffer, and
+// takeInflated inflates a compressed message that lies in the read buffer, and
 // returns it.
-func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, error) {
+func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, error) {
 	p := c.in.takePayload()
 	var scratch *buffer
 	if where != placeAppend {
@@ -245,7 +245,7 @@ func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []
 		err = c.endMessage()
 	}
 	if err != nil {
-		m.partial = a.keep()
+		m.partial = a.rest()
 		return 0, nil, err
 	}
 	if a.scratch == nil {
@@ -286,7 +286,7 @@ func (a *assembly) readFrame() error {
 	for c.in.frame.remaining > 0 {
 		room := a.room()
 		n, err := c.readPayload(a.by, room)
-		a.noteRead(n)
+		a.extend(n)
 		if err != nil {
 			return err
 		}
@@ -335,8 +335,8 @@ func (a *assembly) growBy(left int64) int {
 	return int(min(int64(step), left))
 }
 
-// noteRead records n bytes that were read into room.
-func (a *assembly) noteRead(n int) {
+// extend records n bytes that were read into room.
+func (a *assembly) extend(n int) {
 	if a.scratch == nil {
 		a.direct = a.direct[:len(a.direct)+n]
 	} else {
@@ -344,9 +344,9 @@ func (a *assembly) noteRead(n int) {
 	}
 }
 
-// keep returns what has arrived, in memory that is not the caller's, for
+// rest returns what has arrived, in memory that is not the caller's, for
 // another call.
-func (a *assembly) keep() *buffer {
+func (a *assembly) rest() *buffer {
 	if a.scratch == nil && len(a.direct) > 0 {
 		a.scratch = acquireBuffer(len(a.direct))
 		a.scratch.b = append(a.scratch.b, a.direct...)

@@ -43,7 +43,7 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 // postNow is sendNow without the flush, which must follow unless the message is
 // held.
 func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
-	if err := c.writeRefusal(); err != nil {
+	if err := c.refusalError(); err != nil {
 		return false, false, err
 	}
 	if c.send.queue.Load().hasMessages() || !c.send.lock.tryLock() {

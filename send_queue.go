@@ -32,7 +32,7 @@ func (c *Conn) sendQueue() *sendQueue {
 	// The connection may have ended before the queue existed.
 	if err := c.terminal(); err != nil {
 		q.end(err)
-	} else if err := c.writeRefusal(); err != nil {
+	} else if err := c.refusalError(); err != nil {
 		q.dropAll(err)
 	}
 	return q

@@ -95,7 +95,7 @@ func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return 0, err
 	}
@@ -149,7 +149,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (r *MessageReader) Discard() (err error) {
 		}
 		return r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return err
 	}
@@ -191,9 +191,9 @@ func (r *MessageReader) Discard() (err error) {
 	return nil
 }
 
-// lockReading takes read.lock and checks that the message is still there. After
+// lock takes read.lock and checks that the message is still there. After
 // an error the lock is released.
-func (r *MessageReader) lockReading() (caller, error) {
+func (r *MessageReader) lock() (caller, error) {
 	c := r.c
 	by := caller{ctx: r.ctx}
 	if err := c.lockReading(r.ctx); err != nil {
@@ -307,7 +307,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error
 	if err := c.lockSending(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.writeRefusal(); err != nil {
+	if err := c.refusalError(); err != nil {
 		c.send.lock.unlock()
 		return nil, err
 	}

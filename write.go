@@ -211,7 +211,7 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	case err == errEnding:
 		return c.awaitEnd(caller{ctx: ctx, internal: true})
 	case asCloseError(err) != nil:
-		return c.writeRefusal()
+		return c.refusalError()
 	case ctx.Err() != nil && err == ctx.Err():
 		return c.contextError(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.isAlive():
