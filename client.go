@@ -1,8 +1,6 @@
 package websocket
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -15,6 +13,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // DialOptions set a client's side of a connection. The zero value, and nil, are
@@ -64,12 +65,6 @@ type DialOptions struct {
 	// the subprotocols offered, as browsers do.
 	RequireSubprotocol bool
 }
-
-// Bounds on what a server may answer.
-const (
-	maxInterim   = 8    // responses before the final one
-	maxErrorBody = 1024 // bytes kept of the body of a refusal
-)
 
 // Dial connects to a server and opens a WebSocket connection. Its errors are of
 // type [*HandshakeError]. The response is returned with a connection and with a
@@ -126,9 +121,9 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 	defer cancel()
 	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		if t, ok := nc.(*tls.Conn); ok {
-			return t, finishTLS(ctx, t)
+			return t, handshakeTLS(ctx, t)
 		}
-		return d.secure(ctx, nc)
+		return d.secureConn(ctx, nc)
 	})
 }
 
@@ -174,7 +169,7 @@ func invalidRequest(err error) error {
 // checkDialOptions returns an error if o has a value that means nothing, or a
 // request cannot say what it wants.
 func checkDialOptions(o *DialOptions) error {
-	if _, _, ok := splitHostPort(o.Host); o.Host != "" && !ok {
+	if _, _, ok := hostport.Split(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
 	}
 	if err := o.Config.check(); err != nil {
@@ -221,7 +216,7 @@ func (d *dialer) setRequest() {
 		r.Host = d.opts.Host
 	}
 	for name, values := range d.opts.Header {
-		r.Header[canonicalName(name)] = append(r.Header[canonicalName(name)], values...)
+		r.Header[http1.CanonicalName(name)] = append(r.Header[http1.CanonicalName(name)], values...)
 	}
 	if u := d.target.user; u != nil && r.Header["Authorization"] == nil {
 		password, _ := u.Password()
@@ -271,153 +266,37 @@ func failure(ctx context.Context, err error, r *http.Response) error {
 	return e
 }
 
-// connect returns a connection to the server, with TLS if the URL asks for it.
-// With an error it returns what there is to close.
-func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
-	p, err := d.proxy()
-	if err != nil {
-		return nil, &HandshakeError{Reason: "no proxy", Err: err}
-	}
-	var nc net.Conn
-	if p == nil {
-		nc, err = d.netDial(ctx, d.target.network, d.target.addr)
-	} else {
-		nc, err = d.tunnel(ctx, p)
-	}
-	if err != nil {
-		return nc, err
-	}
-	return d.secure(ctx, nc)
-}
-
-// netDial connects by NetDial or a [net.Dialer].
-func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if d.opts.NetDial == nil {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, network, addr)
-	}
-	type result struct {
-		nc  net.Conn
-		err error
-	}
-	results := make(chan result)
-	go func() {
-		r := result{err: errors.New("NetDial exited")} // by runtime.Goexit
-		defer func() {
-			select {
-			case results <- r:
-			case <-ctx.Done():
-				if r.err == nil && r.nc != nil {
-					r.nc.Close()
-				}
-			}
-		}()
-		r.nc, r.err = d.opts.NetDial(ctx, network, addr)
-	}()
-	select {
-	case r := <-results:
-		if r.err == nil && r.nc == nil {
-			r.err = errors.New("NetDial returned neither a connection nor an error")
-		}
-		return r.nc, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// secure does TLS on nc if the URL asks for it. It always returns a connection
-// to close.
-func (d *dialer) secure(ctx context.Context, nc net.Conn) (net.Conn, error) {
-	if !d.target.secure {
-		return nc, nil
-	}
-	return shakeTLS(ctx, nc, tlsConfig(d.opts.TLS, d.target.name))
-}
-
-// tlsConfig returns the configuration for a connection to the named host.
-func tlsConfig(c *tls.Config, name string) *tls.Config {
-	if c == nil {
-		c = new(tls.Config)
-	}
-	c = c.Clone()
-	if c.ServerName == "" {
-		c.ServerName = name
-	}
-	c.NextProtos = []string{"http/1.1"}
-	return c
-}
-
-// shakeTLS does TLS on nc. It always returns a connection to close.
-func shakeTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, error) {
-	t := tls.Client(nc, config)
-	return t, finishTLS(ctx, t)
-}
-
-// finishTLS does the TLS handshake if that has not happened. A peer that speaks
-// HTTP/2 afterwards would not understand an upgrade.
-func finishTLS(ctx context.Context, t *tls.Conn) error {
-	end := watch(ctx, t)
-	err := t.HandshakeContext(ctx)
-	if late := end(); late != nil && err == nil {
-		err = late
-	}
-	if err != nil {
-		return &HandshakeError{Reason: "TLS handshake failed", Err: err}
-	}
-	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" {
-		return &HandshakeError{Reason: fmt.Sprintf("TLS peer speaks %q, not http/1.1", p)}
-	}
-	return nil
-}
-
 // open exchanges request and response over nc, under the watch of ctx.
 func (d *dialer) open(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
-	head := newHeadReader(nc, "HTTP/1.")
-	defer head.release()
-	end := watch(ctx, nc)
-	r, agreed, err = d.exchange(&head)
-	if late := end(); late != nil && err == nil {
+	reader := http1.NewResponseReader(nc)
+	defer reader.Release()
+	stop := closeWhenDone(ctx, nc)
+	r, agreed, err = d.exchange(nc, &reader)
+	if late := stop(); late != nil && err == nil {
 		err = late
 	}
 	if err != nil {
 		return nil, r, agreed, err
 	}
-	return newConn(nc, client, d.cfg, agreed, head.rest()), r, agreed, nil
+	return newConn(nc, client, d.cfg, agreed, reader.Rest()), r, agreed, nil
 }
 
-// exchange sends the request, reads the response and judges it.
-func (d *dialer) exchange(head *headReader) (r *http.Response, agreed agreement, err error) {
-	if _, err := head.nc.Write(appendRequest(nil, d.request, d.target.resource)); err != nil {
+// exchange sends the request, reads the response and checks it.
+func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, agreed agreement, err error) {
+	if _, err := nc.Write(appendRequest(nil, d.request, d.target.resource)); err != nil {
 		return nil, agreed, &HandshakeError{Reason: "request was not sent", Err: err}
 	}
-	text, r, err := finalResponse(head)
+	r, head, err := reader.ReadFinalResponse()
 	if err != nil {
 		return nil, agreed, &HandshakeError{Reason: "response was not received", Err: err}
 	}
 	r.Request = d.request
 	d.keepCookies(r)
 	if r.StatusCode != http.StatusSwitchingProtocols {
-		return r, agreed, notSwitched(r, readErrorBody(head, text, r))
+		return r, agreed, notSwitched(r, reader.ReadErrorBody(r, head))
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
-}
-
-// finalResponse reads a response, and skips the interim ones before it
-// (RFC 9110, Section 15.2). It also returns the head as it was.
-func finalResponse(head *headReader) (text string, r *http.Response, err error) {
-	for range maxInterim + 1 {
-		if text, err = head.next(); err != nil {
-			return "", nil, err
-		}
-		if r, err = parseResponse(text); err != nil {
-			return "", nil, err
-		}
-		if r.StatusCode >= 200 || r.StatusCode == http.StatusSwitchingProtocols {
-			return text, r, nil
-		}
-	}
-	return "", nil, errors.New("too many interim responses")
 }
 
 // keepCookies puts the cookies of r into the jar.
@@ -425,20 +304,6 @@ func (d *dialer) keepCookies(r *http.Response) {
 	if cookies := r.Cookies(); d.opts.Jar != nil && len(cookies) > 0 {
 		d.opts.Jar.SetCookies(d.request.URL, cookies)
 	}
-}
-
-// readErrorBody reads the beginning of the body of r, whose head was text, and
-// returns it. A body that cannot be framed stays empty.
-func readErrorBody(head *headReader, text string, r *http.Response) []byte {
-	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
-	framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request)
-	if err != nil {
-		return nil
-	}
-	body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
-	*r = *framed
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return body
 }
 
 // notSwitched returns the error for a response that is not 101 and whose body

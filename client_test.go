@@ -24,6 +24,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // An answering server on nc: it is given the request and writes what it
@@ -378,7 +380,7 @@ func TestMalformedResponses(t *testing.T) {
 		"one byte":           "X",
 		"a frame":            "\x81\x05Hello",
 		"huge header":        "HTTP/1.1 101 Switching Protocols\r\nA: " + strings.Repeat("x", 1<<20),
-		"many headers":       strings.TrimSuffix(response(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
+		"many headers":       strings.TrimSuffix(response(), "\r\n") + strings.Repeat("A: b\r\n", http1.MaxHeadFields) + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _, err := dialScript(t, reply(wire), nil)
@@ -414,7 +416,7 @@ func TestHugeHeaderIsNotRead(t *testing.T) {
 		}
 	}, nil)
 	<-done
-	if !errors.Is(err, errHeadTooLarge) || written > maxHeadBytes+4096 {
+	if !errors.Is(err, http1.ErrTooLarge) || written > http1.MaxHeadBytes+4096 {
 		t.Errorf("got %v after %d bytes", err, written)
 	}
 }
@@ -422,7 +424,7 @@ func TestHugeHeaderIsNotRead(t *testing.T) {
 func TestInterimResponses(t *testing.T) {
 	covers(t, "C21", "C34", "Q.B04")
 	const early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-	for n, ok := range map[int]bool{0: true, 1: true, maxInterim: true, maxInterim + 1: false, 100: false} {
+	for n, ok := range map[int]bool{0: true, 1: true, http1.MaxInterim: true, http1.MaxInterim + 1: false, 100: false} {
 		wire := "HTTP/1.1 100 Continue\r\n\r\n"[:min(n, 1)*25] + strings.Repeat(early, max(n-1, 0)) + response()
 		c, _, err := dialScript(t, reply(wire), nil)
 		if (err == nil) != ok {

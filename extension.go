@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // An extension is one element of Sec-WebSocket-Extensions (RFC 6455, Section
@@ -102,7 +104,7 @@ func (p *extensionParser) take(c byte) bool {
 func (p *extensionParser) token() (string, bool) {
 	s := strings.TrimLeft(p.rest, " \t")
 	n := 0
-	for n < len(s) && isTokenChar(s[n]) {
+	for n < len(s) && http1.IsTokenChar(s[n]) {
 		n++
 	}
 	p.rest = s[n:]
@@ -121,7 +123,7 @@ func (p *extensionParser) quoted() (string, bool) {
 	raw := p.rest[:end]
 	p.rest = p.rest[end+1:]
 	value := unescape(raw)
-	return value, value == "" || isToken(value)
+	return value, value == "" || http1.IsToken(value)
 }
 
 // unescape removes the backslashes of quoted pairs (RFC 9110, Section 5.6.4).

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 func TestParseExtensions(t *testing.T) {
@@ -91,14 +93,14 @@ func splitExtensions(line string) (list []extension, ok bool) {
 		}
 		pieces := splitUnquoted(element, ';')
 		e := extension{name: strings.Trim(pieces[0], " \t")}
-		if !isToken(e.name) || len(pieces) > maxListed+1 {
+		if !http1.IsToken(e.name) || len(pieces) > maxListed+1 {
 			return nil, false
 		}
 		for _, piece := range pieces[1:] {
 			p := param{}
 			p.name, p.value, p.hasValue = strings.Cut(piece, "=")
 			p.name, p.value = strings.Trim(p.name, " \t"), strings.Trim(p.value, " \t")
-			if p.hasValue && !unquote(&p.value) || !isToken(p.name) {
+			if p.hasValue && !unquote(&p.value) || !http1.IsToken(p.name) {
 				return nil, false
 			}
 			e.params = append(e.params, p)
@@ -129,14 +131,14 @@ func splitUnquoted(s string, sep byte) (pieces []string) {
 func unquote(v *string) bool {
 	s := *v
 	if !strings.HasPrefix(s, `"`) {
-		return isToken(s)
+		return http1.IsToken(s)
 	}
 	var out []byte
 	for i := 1; i < len(s); i++ {
 		switch {
 		case s[i] == '"':
 			*v = string(out)
-			return i == len(s)-1 && (*v == "" || isToken(*v))
+			return i == len(s)-1 && (*v == "" || http1.IsToken(*v))
 		case s[i] == '\\' && i+1 < len(s):
 			i++
 		}

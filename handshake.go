@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // This file holds the rules of the opening handshake (RFC 6455, Section 4) and
@@ -74,6 +76,16 @@ func refusal(status int, reason string, fields ...string) *HandshakeError {
 	}
 	return e
 }
+
+// Names of the handshake's fields as keys of an http.Header. On the wire they
+// are spelled as in RFC 6455.
+const (
+	keyField        = "Sec-Websocket-Key"
+	acceptField     = "Sec-Websocket-Accept"
+	versionField    = "Sec-Websocket-Version"
+	protocolField   = "Sec-Websocket-Protocol"
+	extensionsField = "Sec-Websocket-Extensions"
+)
 
 // An agreement is what the opening handshake settled.
 type agreement struct {
@@ -182,7 +194,7 @@ func checkVersion(r *http.Request) error {
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
 	case len(lines) > 1:
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
-	case trimSpace(lines[0]) != "13":
+	case http1.TrimSpace(lines[0]) != "13":
 		return refusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
 	default:
 		return nil
@@ -196,7 +208,7 @@ func checkKey(r *http.Request) error {
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is missing")
 	case len(lines) > 1:
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key appears twice")
-	case !isKey(trimSpace(lines[0])):
+	case !isKey(http1.TrimSpace(lines[0])):
 		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 form of 16 bytes")
 	default:
 		return nil
@@ -211,7 +223,7 @@ func isKey(s string) bool {
 		return false
 	}
 	for i := range len(s) - 2 {
-		if c := s[i]; c != '+' && c != '/' && !isAlphanumeric(c) {
+		if c := s[i]; c != '+' && c != '/' && !http1.IsAlphanumeric(c) {
 			return false
 		}
 	}
@@ -233,7 +245,7 @@ func offeredSubprotocols(r *http.Request) ([]string, error) {
 	var offered []string
 	for element := range elements(r.Header[protocolField]) {
 		switch {
-		case !isToken(element):
+		case !http1.IsToken(element):
 			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol is malformed")
 		case slices.Contains(offered, element):
 			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names a subprotocol twice")
@@ -277,7 +289,7 @@ func appendSwitchingProtocols(b []byte, key string, agreed agreement, answer []e
 	b = appendAcceptKey(b, key)
 	b = append(b, "\r\n"...)
 	if agreed.subprotocol != "" {
-		b = appendField(b, "Sec-WebSocket-Protocol", agreed.subprotocol)
+		b = http1.AppendField(b, "Sec-WebSocket-Protocol", agreed.subprotocol)
 	}
 	if len(answer) > 0 {
 		b = append(b, "Sec-WebSocket-Extensions: "...)
@@ -293,12 +305,12 @@ func appendRefusal(b []byte, e *HandshakeError) []byte {
 	body := e.Reason + "\n"
 	b = fmt.Appendf(b, "HTTP/1.1 %03d %s\r\n", e.Status, http.StatusText(e.Status))
 	if e.Response != nil {
-		b = appendFields(b, e.Response.Header, isFramingField)
+		b = http1.AppendFields(b, e.Response.Header, isFramingField)
 	}
 	b = appendConnection(b, e.Status)
-	b = appendField(b, "Content-Type", "text/plain; charset=utf-8")
-	b = appendField(b, "X-Content-Type-Options", "nosniff")
-	b = appendField(b, "Content-Length", strconv.Itoa(len(body)))
+	b = http1.AppendField(b, "Content-Type", "text/plain; charset=utf-8")
+	b = http1.AppendField(b, "X-Content-Type-Options", "nosniff")
+	b = http1.AppendField(b, "Content-Length", strconv.Itoa(len(body)))
 	b = append(b, "\r\n"...)
 	return append(b, body...)
 }
@@ -307,7 +319,7 @@ func appendRefusal(b []byte, e *HandshakeError) []byte {
 // says in any case that the connection ends.
 func appendConnection(b []byte, status int) []byte {
 	if status != http.StatusUpgradeRequired {
-		return appendField(b, "Connection", "close")
+		return http1.AppendField(b, "Connection", "close")
 	}
 	return append(b, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
 }
@@ -315,7 +327,7 @@ func appendConnection(b []byte, status int) []byte {
 // isFramingField reports whether name is one of the fields that this package
 // sets itself in a refusal.
 func isFramingField(name string) bool {
-	switch canonicalName(name) {
+	switch http1.CanonicalName(name) {
 	case "Connection", "Content-Length", "Content-Type", "Trailer", "Transfer-Encoding", "Upgrade", "X-Content-Type-Options":
 		return true
 	default:
@@ -356,13 +368,13 @@ func appendRequest(b []byte, r *http.Request, resource string) []byte {
 	b = append(b, "GET "...)
 	b = append(b, resource...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	b = appendField(b, "Host", r.Host)
+	b = http1.AppendField(b, "Host", r.Host)
 	for _, f := range requestFields {
 		if v := r.Header[f.key]; len(v) > 0 {
-			b = appendField(b, f.name, v[0])
+			b = http1.AppendField(b, f.name, v[0])
 		}
 	}
-	b = appendFields(b, r.Header, isReservedField)
+	b = http1.AppendFields(b, r.Header, isReservedField)
 	return append(b, "\r\n"...)
 }
 
@@ -370,7 +382,7 @@ func appendRequest(b []byte, r *http.Request, resource string) []byte {
 // they must be tokens and "MUST all be unique strings" (RFC 6455, Section 4.1).
 func checkSubprotocols(list []string) error {
 	for i, s := range list {
-		if !isToken(s) {
+		if !http1.IsToken(s) {
 			return fmt.Errorf("subprotocol %q is not a token: write it without spaces and separators", s)
 		}
 		if slices.Contains(list[:i], s) {
@@ -385,14 +397,14 @@ func checkSubprotocols(list []string) error {
 // or value that would break the head. Values are never part of the error.
 func checkFields(h http.Header) error {
 	for name, values := range h {
-		if !isToken(name) {
+		if !http1.IsToken(name) {
 			return fmt.Errorf("header name %q is not a token", name)
 		}
 		if isReservedField(name) {
 			return fmt.Errorf("header %s is set by this package alone", name)
 		}
 		for _, v := range values {
-			if !isFieldText(v) {
+			if !http1.IsFieldText(v) {
 				return fmt.Errorf("value of header %s has a control character", name)
 			}
 		}
@@ -404,12 +416,8 @@ func checkFields(h http.Header) error {
 // a handshake: the handshake's own, and those that frame a message or name its
 // host.
 func isReservedField(name string) bool {
-	switch name = canonicalName(name); name {
-	case "Connection", "Content-Length", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	default:
-		return strings.HasPrefix(name, "Sec-Websocket-")
-	}
+	name = http1.CanonicalName(name)
+	return http1.IsFraming(name) || strings.HasPrefix(name, "Sec-Websocket-")
 }
 
 // An offer is what a client asked for; the response is judged by it.
@@ -456,7 +464,7 @@ func checkResponseVersion(r *http.Response, _ *offer) error {
 
 // checkResponseUpgrade wants one protocol, not a list that holds it.
 func checkResponseUpgrade(r *http.Response, _ *offer) error {
-	if lines := r.Header["Upgrade"]; len(lines) != 1 || !equalFold(lines[0], "websocket") {
+	if lines := r.Header["Upgrade"]; len(lines) != 1 || !http1.EqualFold(lines[0], "websocket") {
 		return badResponse("Upgrade in the response is not websocket")
 	}
 	return nil
@@ -562,7 +570,7 @@ func elements(lines []string) iter.Seq[string] {
 			for line != "" {
 				var element string
 				element, line, _ = strings.Cut(line, ",")
-				if element = trimSpace(element); element != "" && !yield(element) {
+				if element = http1.TrimSpace(element); element != "" && !yield(element) {
 					return
 				}
 			}
@@ -573,7 +581,7 @@ func elements(lines []string) iter.Seq[string] {
 // containsToken reports whether the list field has the token, in any case.
 func containsToken(lines []string, token string) bool {
 	for element := range elements(lines) {
-		if equalFold(element, token) {
+		if http1.EqualFold(element, token) {
 			return true
 		}
 	}

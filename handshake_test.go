@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // The example of RFC 6455, Section 1.3.
@@ -50,7 +52,7 @@ func withChanges(lines, changes []string) string {
 			lines = slices.Delete(lines, at, at+1)
 		case strings.HasPrefix(c, "+"):
 			lines = append(lines, c[1:])
-		case !isToken(name):
+		case !http1.IsToken(name):
 			lines[0] = c
 		case at < 0:
 			lines = append(lines, c)
@@ -61,12 +63,26 @@ func withChanges(lines, changes []string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
+// headOf returns the head at the start of s, or "" if it is not whole or has a
+// bare LF.
+func headOf(s string) string {
+	n := strings.Index(s, "\r\n\r\n")
+	if n < 0 {
+		return ""
+	}
+	head := s[:n+4]
+	if strings.Count(head, "\n") != strings.Count(head, "\r\n") {
+		return ""
+	}
+	return head
+}
+
 // parsed returns the request with the given head.
 func parsed(t testing.TB, head string) *http.Request {
 	t.Helper()
-	r, err := parseRequest(context.Background(), head)
+	r, err := http1.ParseRequest(context.Background(), head)
 	if err != nil {
-		t.Fatalf("parseRequest: %v", err)
+		t.Fatalf("ParseRequest: %v", err)
 	}
 	return r
 }
@@ -213,7 +229,7 @@ func TestCheckResponse(t *testing.T) {
 		{"subprotocol twice", response("Sec-WebSocket-Protocol: chat", "+Sec-WebSocket-Protocol: chat"), fails},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := parseResponse(c.response)
+			r, err := http1.ParseResponse(c.response)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -324,11 +340,10 @@ func FuzzHandshakeRequest(f *testing.F) {
 	f.Add(request("Content-Length: 11"))
 	a := settle(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
 	f.Fuzz(func(t *testing.T, head string) {
-		n, err := headLength([]byte(head), 0)
-		if err != nil || n == 0 {
+		if head = headOf(head); head == "" {
 			return
 		}
-		r, err := parseRequest(context.Background(), head[:n])
+		r, err := http1.ParseRequest(context.Background(), head)
 		if err != nil {
 			return
 		}
@@ -339,14 +354,14 @@ func FuzzHandshakeRequest(f *testing.F) {
 			}
 			return
 		}
-		mustObeyRequestRules(t, head[:n])
+		mustObeyRequestRules(t, head)
 		wire := send101(t, a, r, ans)
-		answered, err := parseResponse(wire)
+		answered, err := http1.ParseResponse(wire)
 		if err != nil {
 			t.Fatalf("our response: %v", err)
 		}
 		agreed, err := checkResponse(answered, &offer{
-			key:          trimSpace(r.Header[keyField][0]),
+			key:          http1.TrimSpace(r.Header[keyField][0]),
 			subprotocols: []string{"superchat", "chat"},
 		})
 		if err != nil || agreed.subprotocol != ans.agreed.subprotocol {
@@ -358,7 +373,7 @@ func FuzzHandshakeRequest(f *testing.F) {
 // send101 returns the response to r.
 func send101(t *testing.T, a *acceptor, r *http.Request, ans answer) string {
 	wire := string(a.appendResponse(nil, r, ans)) + "\r\n"
-	if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
+	if headOf(wire) != wire {
 		t.Fatalf("response is not one head: %q", wire)
 	}
 	return wire
@@ -403,11 +418,10 @@ func FuzzHandshakeResponse(f *testing.F) {
 	f.Add(response("HTTP/1.1 103 Early Hints"))
 	f.Add(response("Connection: keep-alive", "+Connection: upgrade", "Set-Cookie: a=b"))
 	f.Fuzz(func(t *testing.T, head string) {
-		n, err := headLength([]byte(head), 0)
-		if err != nil || n == 0 {
+		if head = headOf(head); head == "" {
 			return
 		}
-		r, err := parseResponse(head[:n])
+		r, err := http1.ParseResponse(head)
 		if err != nil {
 			return
 		}
@@ -421,8 +435,8 @@ func FuzzHandshakeResponse(f *testing.F) {
 			}
 			return
 		}
-		if strings.Count(head[:n], sampleAccept) == 0 || agreed.subprotocol != "" && agreed.subprotocol != "chat" || agreed.deflate != nil {
-			t.Fatalf("accepted %q", head[:n])
+		if strings.Count(head, sampleAccept) == 0 || agreed.subprotocol != "" && agreed.subprotocol != "chat" || agreed.deflate != nil {
+			t.Fatalf("accepted %q", head)
 		}
 	})
 }

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // An OriginPolicy decides whether a browser's page may open a connection: nil
@@ -113,7 +116,7 @@ func parseOrigin(s string) (o origin, ok bool) {
 	if authority == "" {
 		return o, !o.ofWeb()
 	}
-	if o.host, o.port, ok = splitHostPort(authority); !ok {
+	if o.host, o.port, ok = hostport.Split(authority); !ok {
 		return o, false
 	}
 	if o.port == "" {
@@ -139,7 +142,7 @@ func parseOriginPattern(s string) ([]origin, error) {
 		return nil, errors.New("has a wildcard for its scheme: give an origin for each, such as https://example.com and http://example.com")
 	case whole && !isScheme(scheme):
 		return nil, errors.New("has a scheme with characters that do not belong there")
-	case equalFold(scheme, "ws"), equalFold(scheme, "wss"):
+	case http1.EqualFold(scheme, "ws"), http1.EqualFold(scheme, "wss"):
 		return nil, errors.New("has the scheme of a connection: write that of the page, http or https")
 	}
 	o := origin{scheme: scheme}
@@ -184,7 +187,7 @@ func (o *origin) setPattern(authority string) error {
 		o.host, o.port = "*", "*"
 		return nil
 	}
-	host, port, ok := splitHostPort(bare)
+	host, port, ok := hostport.Split(bare)
 	if !ok || anyPort && port != "" {
 		return whyNoAuthority(bare)
 	}
@@ -254,7 +257,7 @@ func endsInNumber(host string) bool {
 // isLoopback reports whether host is a name or address of the machine itself,
 // which browsers trust without TLS as well.
 func isLoopback(host string) bool {
-	if equalFold(host, "localhost") || len(host) > 10 && equalFold(host[len(host)-10:], ".localhost") {
+	if http1.EqualFold(host, "localhost") || len(host) > 10 && http1.EqualFold(host[len(host)-10:], ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
@@ -263,42 +266,42 @@ func isLoopback(host string) bool {
 
 // matches reports whether the pattern a stands for o.
 func (a origin) matches(o origin) bool {
-	if !equalFold(a.scheme, o.scheme) || a.port != "*" && a.port != o.port {
+	if !http1.EqualFold(a.scheme, o.scheme) || a.port != "*" && a.port != o.port {
 		return false
 	}
 	domain, wild := strings.CutPrefix(a.host, "*")
 	if !wild {
-		return equalFold(a.host, o.host)
+		return http1.EqualFold(a.host, o.host)
 	}
 	cut := len(o.host) - len(domain)
-	return cut > 0 && equalFold(o.host[cut:], domain)
+	return cut > 0 && http1.EqualFold(o.host[cut:], domain)
 }
 
 // sameAs reports whether o is where r was sent to.
 func (o origin) sameAs(r *http.Request) bool {
-	if !equalFold(o.scheme, "https") && (!equalFold(o.scheme, "http") || r.TLS != nil) {
+	if !http1.EqualFold(o.scheme, "https") && (!http1.EqualFold(o.scheme, "http") || r.TLS != nil) {
 		return false
 	}
-	host, port, ok := splitHostPort(r.Host)
+	host, port, ok := hostport.Split(r.Host)
 	if port == "" {
 		port = o.defaultPort()
 	}
-	return ok && equalFold(o.host, host) && o.port == port
+	return ok && http1.EqualFold(o.host, host) && o.port == port
 }
 
 // ofWeb reports whether the scheme of o, which is empty in a pattern that has
 // none, is one of the World Wide Web, where hosts are names that have owners.
 func (o origin) ofWeb() bool {
-	return o.scheme == "" || equalFold(o.scheme, "http") || equalFold(o.scheme, "https")
+	return o.scheme == "" || http1.EqualFold(o.scheme, "http") || http1.EqualFold(o.scheme, "https")
 }
 
 // defaultPort returns the port of an origin that names none, "" if its scheme
 // has no ports.
 func (o origin) defaultPort() string {
 	switch {
-	case equalFold(o.scheme, "https"):
+	case http1.EqualFold(o.scheme, "https"):
 		return "443"
-	case equalFold(o.scheme, "http"):
+	case http1.EqualFold(o.scheme, "http"):
 		return "80"
 	default:
 		return ""
@@ -308,7 +311,7 @@ func (o origin) defaultPort() string {
 // isScheme reports whether s is the scheme of a URI (RFC 3986, Section 3.1).
 func isScheme(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '+' && c != '-' && c != '.' {
+		if c := s[i]; !http1.IsAlphanumeric(c) && c != '+' && c != '-' && c != '.' {
 			return false
 		}
 	}

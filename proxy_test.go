@@ -20,6 +20,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // through returns options for a proxy that is at the far end of a pipe.
@@ -68,9 +70,9 @@ func TestConnect(t *testing.T) {
 			asked := make(chan string, 1)
 			target := make(chan *http.Request, 1)
 			go func() {
-				head := newHeadReader(far, "")
-				text, _ := head.next()
-				asked <- text
+				reader := http1.NewRequestReader(far)
+				head, _ := reader.Next()
+				asked <- head
 				io.WriteString(far, c.answer)
 				r, err := http.ReadRequest(bufio.NewReader(far))
 				if err != nil {
@@ -97,9 +99,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestGluedToConnect has the server speak before the client, in one segment
+// TestServerSpeaksFirst has the server speak before the client, in one segment
 // with the proxy's response.
-func TestGluedToConnect(t *testing.T) {
+func TestServerSpeaksFirst(t *testing.T) {
 	covers(t, "C03", "Q.B09")
 	near, far := net.Pipe()
 	opts := through("http://proxy", near)
@@ -318,31 +320,6 @@ func TestProxyIsVerified(t *testing.T) {
 	}
 }
 
-func TestParseProxy(t *testing.T) {
-	covers(t, "C03", "Q.J06")
-	for uri, want := range map[string]string{
-		"http://p": "p:80", "https://p": "p:443", "socks5://p": "p:1080", "socks5h://p": "p:1080",
-		"http://p:3128": "p:3128", "http://[::1]": "[::1]:80", "socks5://u:p@p:1": "p:1",
-	} {
-		u, _ := url.Parse(uri)
-		if p, err := parseProxy(u); err != nil || p.addr != want {
-			t.Errorf("%s: got %+v, %v", uri, p, err)
-		}
-	}
-	for _, uri := range []string{
-		"ftp://u:secret@p", "socks4://p", "p:80", "http://", "http://u:secret@:80", "http://u:secret@pröxy", "http://p:0", "http://p:70000",
-		"socks5://u@p", "socks5://:secret@p", "socks5://u:" + strings.Repeat("x", 256) + "@p",
-	} {
-		u, err := url.Parse(uri)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parseProxy(u); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %v", uri, err)
-		}
-	}
-}
-
 func TestProxyIsChosen(t *testing.T) {
 	covers(t, "C03", "Q.B14")
 	stop := errors.New("stop")
@@ -555,44 +532,4 @@ func relay(w http.ResponseWriter, r *http.Request) {
 		to.Close()
 	}()
 	io.Copy(from, to)
-}
-
-// FuzzProxyReply feeds a proxy's answers to the dialer: whatever comes, it
-// returns, with a typed error or with the bytes behind the answer untouched.
-func FuzzProxyReply(f *testing.F) {
-	covers(f, "C04", "Q.B09")
-	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
-	f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false)
-	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true)
-	f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true)
-	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
-		scheme := "http"
-		if socks {
-			scheme = "socks5h"
-		}
-		near, far := net.Pipe()
-		go io.Copy(io.Discard, far)
-		go func() {
-			far.Write(append(answer, "tail"...))
-			far.Close()
-		}()
-		opts := through(scheme+"://user:secret@proxy", near)
-		d, err := newDialer("ws://example.com/", opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc, err := d.connect(t.Context())
-		if err != nil {
-			if strings.Contains(err.Error(), "secret") {
-				t.Errorf("password is shown: %v", err)
-			}
-			near.Close()
-			return
-		}
-		rest, err := io.ReadAll(nc)
-		if !strings.HasSuffix(string(answer)+"tail", string(rest)) || !strings.HasSuffix(string(rest), "tail") && len(rest) >= 4 {
-			t.Errorf("tunnel carries %q, %v", rest, err)
-		}
-		near.Close()
-	})
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // credentialFields are the fields of a request that do not follow it to
@@ -67,7 +69,7 @@ func (d *dialer) redirectTarget(r *http.Response) (*target, error) {
 
 // sameOrigin reports whether t and u have scheme, host and port in common.
 func (t *target) sameOrigin(u *target) bool {
-	return t.secure == u.secure && equalFold(t.name, u.name) && t.port == u.port
+	return t.secure == u.secure && http1.EqualFold(t.name, u.name) && t.port == u.port
 }
 
 // withoutCredentials returns what of o may be used on another origin.
@@ -76,7 +78,7 @@ func withoutCredentials(o *DialOptions) *DialOptions {
 	other.Host = ""
 	other.Header = make(http.Header, len(o.Header))
 	for name, values := range o.Header {
-		other.Header[canonicalName(name)] = append(other.Header[canonicalName(name)], values...)
+		other.Header[http1.CanonicalName(name)] = append(other.Header[http1.CanonicalName(name)], values...)
 	}
 	for _, name := range credentialFields {
 		delete(other.Header, name)

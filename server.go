@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // AcceptOptions set a server's side of a connection. The zero value, and nil,
@@ -109,7 +112,7 @@ func settle(opts *AcceptOptions) *acceptor {
 		a.origin = sameOrigin
 	}
 	if a.err = checkAcceptOptions(opts); a.err == nil {
-		a.fields = appendFields(nil, opts.Header, isReservedField)
+		a.fields = http1.AppendFields(nil, opts.Header, isReservedField)
 	}
 	return a
 }
@@ -158,13 +161,13 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 // upgrade takes the connection from net/http and opens it.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
 	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
-	response = appendFields(response, w.Header(), isContentOrReservedField)
+	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
 	nc, early, err := hijack(w)
 	if err != nil {
 		return nil, err
 	}
-	f := lightFuse(nc, a.cfg.HandshakeTimeout)
-	if err = f.finish(send(nc, response)); err != nil {
+	timer := startTimer(nc, a.cfg.HandshakeTimeout)
+	if err = timer.finish(writeResponse(nc, response)); err != nil {
 		abandon(nc)
 		return nil, err
 	}
@@ -226,53 +229,53 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 	var ans answer
 	defer func() { ans.place.fill(c) }()
 	began := time.Now()
-	head := newHeadReader(nc, "")
-	defer head.release()
-	r, err = a.open(ctx, &head, &ans)
+	reader := http1.NewRequestReader(nc)
+	defer reader.Release()
+	r, err = a.open(ctx, nc, &reader, &ans)
 	if err != nil {
 		turnAway(nc, err)
 	} else {
-		c = newConn(nc, server, a.cfg, ans.agreed, head.rest())
+		c = newConn(nc, server, a.cfg, ans.agreed, reader.Rest())
 	}
 	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
 	return c, r, err
 }
 
-// open reads and judges a request and sends the answer, in the time that
+// exchange reads a request, checks it and sends the answer, in the time that
 // HandshakeTimeout and ctx leave.
-func (a *acceptor) open(ctx context.Context, head *headReader, ans *answer) (r *http.Request, err error) {
-	f := lightFuse(head.nc, a.cfg.HandshakeTimeout)
-	end := watch(ctx, head.nc)
-	if r, err = receive(ctx, head); err == nil {
+func (a *acceptor) open(ctx context.Context, nc net.Conn, reader *http1.Reader, ans *answer) (r *http.Request, err error) {
+	timer := startTimer(nc, a.cfg.HandshakeTimeout)
+	stop := closeWhenDone(ctx, nc)
+	if r, err = readRequest(ctx, nc, reader); err == nil {
 		*ans, err = a.judge(r)
 	}
 	if err == nil {
 		ans.place, err = a.registry.admit(serverOf(r))
 	}
 	if err == nil {
-		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
+		err = writeResponse(nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
 	}
-	if late := end(); late != nil {
-		f.putOut()
+	if late := stop(); late != nil {
+		timer.stop()
 		return r, &HandshakeError{Reason: "handshake was given up", Err: late}
 	}
-	return r, f.finish(err)
+	return r, timer.finish(err)
 }
 
-// receive reads a request.
-func receive(ctx context.Context, head *headReader) (*http.Request, error) {
-	text, err := head.next()
+// readRequest reads a request from nc, whose Reader is given.
+func readRequest(ctx context.Context, nc net.Conn, reader *http1.Reader) (*http.Request, error) {
+	head, err := reader.Next()
 	if err != nil {
 		return nil, notReceived(err)
 	}
-	r, err := parseRequest(ctx, text)
+	r, err := http1.ParseRequest(ctx, head)
 	if err != nil {
 		return nil, notReceived(err)
 	}
-	if addr := head.nc.RemoteAddr(); addr != nil {
+	if addr := nc.RemoteAddr(); addr != nil {
 		r.RemoteAddr = addr.String()
 	}
-	if t, ok := head.nc.(*tls.Conn); ok {
+	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()
 		r.TLS = &state
 	}
@@ -283,9 +286,9 @@ func receive(ctx context.Context, head *headReader) (*http.Request, error) {
 func notReceived(err error) error {
 	e := &HandshakeError{Reason: "request was not received", Err: err}
 	switch {
-	case errors.Is(err, errHeadTooLarge):
+	case errors.Is(err, http1.ErrTooLarge):
 		e.Status, e.Reason = http.StatusRequestHeaderFieldsTooLarge, "request is not acceptable"
-	case errors.Is(err, errHeadMalformed), errors.Is(err, errStartLine):
+	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrStartLine):
 		e.Status, e.Reason = http.StatusBadRequest, "request is not acceptable"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Status = http.StatusRequestTimeout
@@ -301,11 +304,28 @@ func turnAway(nc net.Conn, err error) {
 	if e == nil {
 		return
 	}
-	f := lightFuse(nc, time.Second)
-	defer f.putOut()
+	defer startTimer(nc, time.Second).stop()
 	if _, err := nc.Write(appendRefusal(nil, e)); err == nil {
-		hangUp(nc)
+		linger(nc)
 	}
+}
+
+// lingerTime and maxLingerBytes bound what linger waits for.
+const (
+	lingerTime     = 500 * time.Millisecond
+	maxLingerBytes = 4 * http1.MaxHeadBytes
+)
+
+// linger ends this side's direction of nc and waits for the end of the peer's,
+// for up to lingerTime, so that the peer can read what was sent to it last:
+// closing at once, with input unread, would reset the connection.
+func linger(nc net.Conn) {
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	nc.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, nc, maxLingerBytes)
 }
 
 // refused returns the refusal that the client must be told of, nil if there is
@@ -398,14 +418,14 @@ func (a *acceptor) compression(r *http.Request) *Compression {
 
 // appendResponse appends the 101 response without the blank line.
 func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
-	b = appendSwitchingProtocols(b, trimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
+	b = appendSwitchingProtocols(b, http1.TrimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
 	return append(b, a.fields...)
 }
 
 // isContentOrReservedField reports whether a field that a ResponseWriter has
 // already must not go out with a 101, which has no content.
 func isContentOrReservedField(name string) bool {
-	return isReservedField(name) || strings.HasPrefix(canonicalName(name), "Content-")
+	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
 }
 
 // hijack takes the connection from net/http and returns it with the bytes that
@@ -461,8 +481,9 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// send ends the response with its blank line and writes it in one write.
-func send(nc net.Conn, response []byte) error {
+// writeResponse ends the response with its blank line and writes it in one
+// write.
+func writeResponse(nc net.Conn, response []byte) error {
 	if _, err := nc.Write(append(response, "\r\n"...)); err != nil {
 		return &HandshakeError{Reason: "response was not sent", Err: err}
 	}

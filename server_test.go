@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // A door is one of the ways into the server. It sends wire and returns the
@@ -904,7 +906,7 @@ func TestAcceptConnHugeHead(t *testing.T) {
 	for _, wire := range []string{
 		"GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\n",
 		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", 200_000),
-		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
+		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", http1.MaxHeadFields) + "\r\n",
 	} {
 		if r, _ := throughAcceptConn(t, nil, wire); r.StatusCode != 431 {
 			t.Errorf("%.20q: got %d", wire, r.StatusCode)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -110,10 +112,10 @@ func FuzzURL(f *testing.F) {
 			return
 		}
 		wire := string(appendRequest(nil, d.request, d.target.resource))
-		if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
+		if headOf(wire) != wire {
 			t.Fatalf("not one head: %q", wire)
 		}
-		r, err := parseRequest(context.Background(), wire)
+		r, err := http1.ParseRequest(context.Background(), wire)
 		if err != nil || checkRequest(r) != nil || r.RequestURI != d.target.resource || strings.ContainsAny(r.Host, "@/ %") {
 			t.Fatalf("%q: %v, %v", wire, err, r)
 		}

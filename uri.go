@@ -2,10 +2,13 @@ package websocket
 
 import (
 	"errors"
-	"net/netip"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // A target is what a WebSocket URI says (RFC 6455, Section 3): where to
@@ -65,7 +68,7 @@ func withoutURI(err error) error {
 // setHost takes host, port and resource from u.
 func (t *target) setHost(u *url.URL) error {
 	host, port := u.Hostname(), u.Port()
-	bare, err := checkHost(host)
+	bare, err := hostport.Canonical(host)
 	if err != nil {
 		return err
 	}
@@ -75,7 +78,7 @@ func (t *target) setHost(u *url.URL) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return errors.New("port is not between 1 and 65535")
 	}
-	t.network, t.addr = "tcp", joinHostPort(host, port)
+	t.network, t.addr = "tcp", net.JoinHostPort(host, port)
 	t.name, t.port = bare, port
 	t.host = t.hostPort()
 	if port == t.defaultPort() {
@@ -111,7 +114,7 @@ func (t *target) defaultPort() string {
 }
 
 // hostPort returns host and port, even a default port.
-func (t *target) hostPort() string { return joinHostPort(t.name, t.port) }
+func (t *target) hostPort() string { return net.JoinHostPort(t.name, t.port) }
 
 // url returns the target as a URL of HTTP, without userinfo, for the parts of
 // net/http that want one.
@@ -125,44 +128,6 @@ func (t *target) url() *url.URL {
 	u.RawPath = path
 	u.Path, _ = url.PathUnescape(path)
 	return u
-}
-
-// checkHost returns host without the zone that an IPv6 address may have: the
-// zone means nothing to others (RFC 6874, Section 1).
-func checkHost(host string) (string, error) {
-	if host == "" {
-		return "", errors.New("URI has no host")
-	}
-	if strings.Contains(host, ":") {
-		ip, err := netip.ParseAddr(host)
-		if err != nil {
-			return "", errors.New("host is not an IPv6 address")
-		}
-		return ip.WithZone("").String(), nil
-	}
-	for i := range len(host) {
-		switch c := host[i]; {
-		case c >= 0x80:
-			return "", errors.New("host is not ASCII: give its ASCII form, which begins with xn--")
-		case !isHostChar(c):
-			return "", errors.New("host has a character that no host name has")
-		}
-	}
-	return host, nil
-}
-
-// isHostChar reports whether c can be part of a host name or IPv4 address. The
-// underscore is in no standard and in many names.
-func isHostChar(c byte) bool {
-	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_'
-}
-
-// joinHostPort returns host:port, with brackets around an IPv6 address.
-func joinHostPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]:" + port
-	}
-	return host + ":" + port
 }
 
 // resource returns the request target for an escaped path and a query: "/" if
@@ -181,7 +146,7 @@ func resource(path, query string) string {
 // escapeQuery percent-encodes the bytes of a query that may not stand in a
 // request target. What is encoded stays as it is.
 func escapeQuery(q string) string {
-	if isVisibleASCII(q) {
+	if http1.IsVisibleASCII(q) {
 		return q
 	}
 	const hex = "0123456789ABCDEF"
@@ -194,43 +159,4 @@ func escapeQuery(q string) string {
 		}
 	}
 	return string(b)
-}
-
-// splitHostPort splits host:port, [IPv6]:port or a host alone. It is not ok if
-// either has characters that do not belong there.
-func splitHostPort(s string) (host, port string, ok bool) {
-	n := hostLength(s)
-	if n == 0 || n == len(s) {
-		return s, "", n > 0
-	}
-	port, ok = strings.CutPrefix(s[n:], ":")
-	return s[:n], port, ok && isPort(port)
-}
-
-// hostLength returns the length of the host name or bracketed address that s
-// begins with, 0 if there is none.
-func hostLength(s string) int {
-	n := 0
-	if strings.HasPrefix(s, "[") {
-		if n = strings.IndexByte(s, ']') + 1; n > 0 && isAddress(s[1:n-1]) {
-			return n
-		}
-		return 0
-	}
-	for n < len(s) && isHostChar(s[n]) {
-		n++
-	}
-	return n
-}
-
-// isAddress reports whether s has only characters of an IPv6 address.
-func isAddress(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789abcdefABCDEF:.") == ""
-}
-
-// isPort reports whether s is a port in its shortest form, as browsers write
-// it.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s[0] != '0'
 }

@@ -34,7 +34,7 @@ var undateds = map[string]struct {
 	grace time.Duration
 }{
 	"deadlines fail":        {errors.New("deadline not supported"), 0},
-	"deadlines are ignored": {nil, fuseGrace},
+	"deadlines are ignored": {nil, deadlineGrace},
 }
 
 // openingEndings are what ends a handshake after a second, and the error.
