@@ -98,7 +98,7 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 		if err == nil || left <= 0 || !isRedirect(r) {
 			return c, r, err
 		}
-		if d, err = d.follow(r); err != nil {
+		if d, err = d.followRedirect(r); err != nil {
 			return nil, r, err
 		}
 	}
@@ -131,7 +131,7 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 type dialer struct {
 	opts    *DialOptions
 	cfg     *Config
-	target  *target
+	uri     *wsURI
 	request *http.Request
 	offer   offer
 }
@@ -142,27 +142,27 @@ func newDialer(url string, opts *DialOptions) (*dialer, error) {
 	if opts == nil {
 		opts = new(DialOptions)
 	}
-	t, err := parseTarget(url)
+	t, err := parseURI(url)
 	if err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
-	return prepare(t, opts)
+	return newDialerTo(t, opts)
 }
 
-// prepare makes a handshake with t.
-func prepare(t *target, opts *DialOptions) (*dialer, error) {
-	d := &dialer{opts: opts, cfg: opts.Config.settled(), target: t}
+// newDialerTo makes a handshake with t.
+func newDialerTo(t *wsURI, opts *DialOptions) (*dialer, error) {
+	d := &dialer{opts: opts, cfg: opts.Config.settled(), uri: t}
 	if err := checkDialOptions(opts); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	if err := d.setOffer(); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	d.setRequest()
 	return d, nil
 }
 
-func invalidRequest(err error) error {
+func invalidRequestError(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
@@ -204,13 +204,13 @@ func (d *dialer) setOffer() error {
 func (d *dialer) setRequest() {
 	r := &http.Request{
 		Method:     http.MethodGet,
-		URL:        d.target.url(),
+		URL:        d.uri.url(),
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     make(http.Header, len(d.opts.Header)+len(requestFields)),
 		Body:       http.NoBody,
-		Host:       d.target.host,
+		Host:       d.uri.hostField,
 	}
 	if d.opts.Host != "" {
 		r.Host = d.opts.Host
@@ -218,7 +218,7 @@ func (d *dialer) setRequest() {
 	for name, values := range d.opts.Header {
 		r.Header[http1.CanonicalName(name)] = append(r.Header[http1.CanonicalName(name)], values...)
 	}
-	if u := d.target.user; u != nil && r.Header["Authorization"] == nil {
+	if u := d.uri.user; u != nil && r.Header["Authorization"] == nil {
 		password, _ := u.Password()
 		r.SetBasicAuth(u.Username(), password)
 	}
@@ -238,21 +238,21 @@ func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Co
 	var agreed agreement
 	nc, err := connect(ctx)
 	if err == nil {
-		c, r, agreed, err = d.open(ctx, nc)
+		c, r, agreed, err = d.handshake(ctx, nc)
 	}
 	if err != nil {
 		if nc != nil {
 			abandon(nc)
 		}
-		err = failure(ctx, err, r)
+		err = asHandshakeError(ctx, err, r)
 	}
 	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
 }
 
-// failure returns err as the HandshakeError of a handshake that ctx bounded
+// asHandshakeError returns err as the HandshakeError of a handshake that ctx bounded
 // and r, unless it is nil, answered.
-func failure(ctx context.Context, err error, r *http.Response) error {
+func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 	var e *HandshakeError
 	if !errors.As(err, &e) {
 		e = &HandshakeError{Reason: "connection failed", Err: err}
@@ -266,8 +266,8 @@ func failure(ctx context.Context, err error, r *http.Response) error {
 	return e
 }
 
-// open exchanges request and response over nc, under the watch of ctx.
-func (d *dialer) open(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
+// handshake exchanges request and response over nc, under the watch of ctx.
+func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
 	reader := http1.NewResponseReader(nc)
 	defer reader.Release()
 	stop := closeWhenDone(ctx, nc)
@@ -283,7 +283,7 @@ func (d *dialer) open(ctx context.Context, nc net.Conn) (c *Conn, r *http.Respon
 
 // exchange sends the request, reads the response and checks it.
 func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, agreed agreement, err error) {
-	if _, err := nc.Write(appendRequest(nil, d.request, d.target.resource)); err != nil {
+	if _, err := nc.Write(appendRequest(nil, d.request, d.uri.resourceName)); err != nil {
 		return nil, agreed, &HandshakeError{Reason: "request was not sent", Err: err}
 	}
 	r, head, err := reader.ReadFinalResponse()
@@ -293,7 +293,7 @@ func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, 
 	r.Request = d.request
 	d.keepCookies(r)
 	if r.StatusCode != http.StatusSwitchingProtocols {
-		return r, agreed, notSwitched(r, reader.ReadErrorBody(r, head))
+		return r, agreed, notSwitchedError(r, reader.ReadErrorBody(r, head))
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
@@ -306,10 +306,10 @@ func (d *dialer) keepCookies(r *http.Response) {
 	}
 }
 
-// notSwitched returns the error for a response that is not 101 and whose body
+// notSwitchedError returns the error for a response that is not 101 and whose body
 // begins with body.
-func notSwitched(r *http.Response, body []byte) error {
-	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", said: saidBy(r, body)}
+func notSwitchedError(r *http.Response, body []byte) error {
+	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", quoted: quotedFrom(r, body)}
 	versions := r.Header[versionField]
 	switch {
 	case len(versions) > 0:

@@ -45,16 +45,16 @@ func checkBrowserOptions(o *DialOptions) error {
 }
 
 // browserURL returns the URL to give to the browser.
-func browserURL(t *target) (string, error) {
+func browserURL(t *wsURI) (string, error) {
 	switch {
 	case t.network != "tcp":
 		return "", errors.New("a browser has no Unix sockets")
 	case t.user != nil:
 		return "", errors.New("userinfo cannot be sent from a browser")
 	case t.secure:
-		return "wss://" + t.host + t.resource, nil
+		return "wss://" + t.hostField + t.resourceName, nil
 	default:
-		return "ws://" + t.host + t.resource, nil
+		return "ws://" + t.hostField + t.resourceName, nil
 	}
 }
 
@@ -66,10 +66,10 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 	var agreed agreement
 	s, err := d.openBrowser(ctx)
 	if err != nil {
-		err = failure(ctx, err, nil)
+		err = asHandshakeError(ctx, err, nil)
 	} else {
 		agreed.subprotocol = s.ws.Get("protocol").String()
-		c, r = d.join(s, agreed), s.response(d.request)
+		c, r = d.joinBrowser(s, agreed), s.response(d.request)
 	}
 	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
@@ -78,11 +78,11 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 // openBrowser checks the options and waits for the browser's handshake.
 func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	if err := checkBrowserOptions(d.opts); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
-	url, err := browserURL(d.target)
+	url, err := browserURL(d.uri)
 	if err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	s, err := newBrowserSocket(url, d.cfg.Subprotocols)
 	if err != nil {
@@ -99,14 +99,14 @@ func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	}
 }
 
-// join returns a Conn over s.
-func (d *dialer) join(s *browserSocket, agreed agreement) *Conn {
+// joinBrowser returns a Conn over s.
+func (d *dialer) joinBrowser(s *browserSocket, agreed agreement) *Conn {
 	cfg := *d.cfg
 	cfg.PingInterval = 0
 	near, far := net.Pipe()
 	go s.forward(far)
 	go s.deliver(far)
-	return newConn(browserConn{near, browserAddr(d.target.addr)}, client, &cfg, agreed, nil)
+	return newConn(browserConn{near, browserAddr(d.uri.addr)}, client, &cfg, agreed, nil)
 }
 
 // A browserConn is what a Conn in a browser reads and writes.
@@ -183,18 +183,18 @@ func newBrowserSocket(url string, subprotocols []string) (s *browserSocket, err 
 		answered: make(chan struct{}),
 	}
 	s.ws.Set("binaryType", "arraybuffer")
-	s.on("open", func(js.Value) { close(s.opened) })
-	s.on("message", s.queue)
-	s.on("close", func(event js.Value) {
-		s.queue(event)
+	s.onEvent("open", func(js.Value) { close(s.opened) })
+	s.onEvent("message", s.queueEvent)
+	s.onEvent("close", func(event js.Value) {
+		s.queueEvent(event)
 		close(s.closed)
 		go s.release()
 	})
 	return s, nil
 }
 
-// on calls f for each event of a kind. f must not wait.
-func (s *browserSocket) on(kind string, f func(event js.Value)) {
+// onEvent calls f for each event of a kind. f must not wait.
+func (s *browserSocket) onEvent(kind string, f func(event js.Value)) {
 	handler := js.FuncOf(func(_ js.Value, args []js.Value) any {
 		f(args[0])
 		return nil
@@ -210,8 +210,8 @@ func (s *browserSocket) release() {
 	}
 }
 
-// queue takes an event.
-func (s *browserSocket) queue(event js.Value) {
+// queueEvent takes an event.
+func (s *browserSocket) queueEvent(event js.Value) {
 	s.mu.Lock()
 	s.events = append(s.events, event)
 	s.mu.Unlock()
@@ -221,8 +221,8 @@ func (s *browserSocket) queue(event js.Value) {
 	}
 }
 
-// taken returns the events so far, waiting if there are none.
-func (s *browserSocket) taken() []js.Value {
+// takeEvents returns the events so far, waiting if there are none.
+func (s *browserSocket) takeEvents() []js.Value {
 	for {
 		s.mu.Lock()
 		events := s.events
@@ -241,7 +241,7 @@ func (s *browserSocket) deliver(far net.Conn) {
 	defer far.Close()
 	var frame []byte
 	for {
-		for _, event := range s.taken() {
+		for _, event := range s.takeEvents() {
 			if event.Get("type").String() == "close" {
 				if frame := appendCloseEvent(nil, event); len(frame) > 0 {
 					far.Write(frame)
@@ -319,7 +319,7 @@ func (s *browserSocket) forward(far net.Conn) {
 // takes whole messages only.
 type frameJoiner struct {
 	unread   []byte // bytes from taken on are not looked at
-	taken    int
+	used     int
 	opcode   opcode // of the message in fragments
 	fragment []byte // what came of it
 }
@@ -328,14 +328,14 @@ type frameJoiner struct {
 // until bytes are added. ok is false when bytes are missing.
 func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 	for {
-		rest := j.unread[j.taken:]
+		rest := j.unread[j.used:]
 		h, size, _ := parseHeader(rest)
 		if size == 0 || int64(len(rest)-size) < h.length {
 			j.compact()
 			return 0, nil, false
 		}
 		payload := rest[size:][:h.length]
-		j.taken += size + len(payload)
+		j.used += size + len(payload)
 		mask(payload, h.key)
 		switch op := h.opcode(); {
 		case op == opClose:
@@ -357,9 +357,9 @@ func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 
 // compact lets the memory of what was taken go.
 func (j *frameJoiner) compact() {
-	if j.taken > 0 {
-		j.unread = append([]byte(nil), j.unread[j.taken:]...)
-		j.taken = 0
+	if j.used > 0 {
+		j.unread = append([]byte(nil), j.unread[j.used:]...)
+		j.used = 0
 	}
 }
 

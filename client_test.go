@@ -45,8 +45,8 @@ func acceptFor(r *http.Request) string {
 	return string(appendAcceptKey(nil, r.Header.Get(keyField)))
 }
 
-// play runs s on the far end of a pipe and returns the near end.
-func play(t testing.TB, s answering) net.Conn {
+// servePipe runs s on the far end of a pipe and returns the near end.
+func servePipe(t testing.TB, s answering) net.Conn {
 	near, far := net.Pipe()
 	done := make(chan bool)
 	go func() {
@@ -65,22 +65,22 @@ func play(t testing.TB, s answering) net.Conn {
 func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return DialConn(ctx, play(t, s), "ws://example.com/chat", opts)
+	return DialConn(ctx, servePipe(t, s), "ws://example.com/chat", opts)
 }
 
 // echoServer returns the URL of a server that echoes, with and without TLS.
 func echoServer(t testing.TB) (plain, secure *httptest.Server) {
 	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
 	plain = httptest.NewServer(HandlerFunc(opts, echo))
-	secure = quiet(HandlerFunc(opts, echo))
+	secure = newQuietServer(HandlerFunc(opts, echo))
 	secure.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(secure.Close)
 	return plain, secure
 }
 
-// quiet returns a server, not started, that does not log.
-func quiet(h http.Handler) *httptest.Server {
+// newQuietServer returns a server, not started, that does not log.
+func newQuietServer(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	return s
@@ -238,7 +238,7 @@ func TestRequestOfClient(t *testing.T) {
 		got = r
 		reply(response())(nc, r)
 	}
-	near := play(t, s)
+	near := servePipe(t, s)
 	opts := &DialOptions{
 		Header: http.Header{"cookie": {"a=b"}, "X-A": {"1", "2"}, "Origin": {"http://o"}},
 		Host:   "other:81",
@@ -566,7 +566,7 @@ func TestTLSFailures(t *testing.T) {
 func TestServerNameAndALPN(t *testing.T) {
 	covers(t, "C06", "C07")
 	hello := make(chan *tls.ClientHelloInfo, 1)
-	s := quiet(HandlerFunc(nil, echo))
+	s := newQuietServer(HandlerFunc(nil, echo))
 	s.EnableHTTP2 = true
 	s.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		hello <- h
@@ -600,7 +600,7 @@ func dialTo(addr net.Addr) func(context.Context, string, string) (net.Conn, erro
 
 func TestForcedHTTP2(t *testing.T) {
 	covers(t, "C07", "Q.B08")
-	s := quiet(nil)
+	s := newQuietServer(nil)
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	defer s.Close()

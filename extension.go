@@ -65,7 +65,7 @@ func (p *extensionParser) extension() (e extension, ok bool) {
 	if e.name, ok = p.token(); !ok {
 		return e, false
 	}
-	for p.take(';') {
+	for p.consume(';') {
 		v, ok := p.param()
 		if !ok || len(e.params) == maxListed {
 			return e, false
@@ -77,11 +77,11 @@ func (p *extensionParser) extension() (e extension, ok bool) {
 
 // param reads one parameter.
 func (p *extensionParser) param() (v param, ok bool) {
-	if v.name, ok = p.token(); !ok || !p.take('=') {
+	if v.name, ok = p.token(); !ok || !p.consume('=') {
 		return v, ok
 	}
 	v.hasValue = true
-	if p.take('"') {
+	if p.consume('"') {
 		v.value, ok = p.quoted()
 	} else {
 		v.value, ok = p.token()
@@ -89,8 +89,8 @@ func (p *extensionParser) param() (v param, ok bool) {
 	return v, ok
 }
 
-// take consumes c and the white space before and after it.
-func (p *extensionParser) take(c byte) bool {
+// consume consumes c and the white space before and after it.
+func (p *extensionParser) consume(c byte) bool {
 	rest := strings.TrimLeft(p.rest, " \t")
 	if rest == "" || rest[0] != c {
 		p.rest = rest

@@ -16,10 +16,10 @@ import (
 type Group struct {
 	senders atomic.Int32 // calls of Send under way
 
-	mu      sync.Mutex
-	places  map[*Conn]int // of each member in members
-	members []*Conn
-	shared  bool // members was handed out: it must not change
+	mu        sync.Mutex
+	positions map[*Conn]int // of each member in members
+	members   []*Conn
+	shared    bool // members was handed out: it must not change
 }
 
 // Add makes c a member, unless it has ended, and returns what takes it out
@@ -28,12 +28,12 @@ type Group struct {
 func (g *Group) Add(c *Conn) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.places[c]; !ok && c.watch(g) {
-		if g.places == nil {
-			g.places = make(map[*Conn]int)
+	if _, ok := g.positions[c]; !ok && c.watch(g) {
+		if g.positions == nil {
+			g.positions = make(map[*Conn]int)
 		}
 		g.unshareLocked()
-		g.places[c] = len(g.members)
+		g.positions[c] = len(g.members)
 		g.members = append(g.members, c)
 	}
 	return func() { g.remove(c) }
@@ -43,7 +43,7 @@ func (g *Group) Add(c *Conn) (remove func()) {
 func (g *Group) remove(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at, ok := g.places[c]
+	at, ok := g.positions[c]
 	if !ok {
 		return
 	}
@@ -51,10 +51,10 @@ func (g *Group) remove(c *Conn) {
 	g.unshareLocked()
 	end := len(g.members) - 1
 	last := g.members[end]
-	g.members[at], g.places[last] = last, at
+	g.members[at], g.positions[last] = last, at
 	g.members[end] = nil
 	g.members = g.members[:end]
-	delete(g.places, c)
+	delete(g.positions, c)
 }
 
 // unshareLocked makes members safe to change. The caller holds g.mu.

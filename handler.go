@@ -36,7 +36,7 @@ func Handler(opts *AcceptOptions, open func(r *http.Request) (serve func(c *Conn
 	if open == nil {
 		panic("websocket: Handler without a function")
 	}
-	return &handler{acceptor: newAcceptor(opts), open: open}
+	return &handler{acceptor: acceptorFor(opts), open: open}
 }
 
 // HandlerFunc is [Handler] where the request does not matter: serve is run for
@@ -58,17 +58,17 @@ type handler struct {
 // then the goroutine's.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ans answer
-	defer func() { ans.place.leave() }()
+	defer func() { ans.reservation.release() }()
 	var serve func(c *Conn) error
 	c, err := h.acceptor.accept(w, r, &ans, func() (err error) {
 		serve, err = h.ask(r)
 		return err
 	})
 	if err != nil {
-		h.log(levelOfRefusal(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
+		h.log(refusalLevel(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
 		return
 	}
-	ans.place = place{}
+	ans.reservation = reservation{}
 	go h.run(c, serve, serverOf(r))
 }
 
@@ -79,7 +79,7 @@ func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
 	serve, err = h.open(r)
 	switch {
 	case err != nil:
-		return nil, refusedBy(err, http.StatusForbidden, "request is not allowed")
+		return nil, policyRefusal(err, http.StatusForbidden, "request is not allowed")
 	case serve == nil:
 		return nil, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: errNothingServes}
 	default:
@@ -100,13 +100,13 @@ func (h *handler) run(c *Conn, serve func(c *Conn) error, srv *http.Server) {
 // finish is deferred. It closes the connection after serve returned failure,
 // panicked, or ended its goroutine.
 func (h *handler) finish(c *Conn, srv *http.Server, failure *error) {
-	defer h.acceptor.registry.leave()
+	defer h.acceptor.registry.release()
 	if panicked := recover(); panicked != nil {
 		h.logPanic(c, srv, panicked)
 	} else {
 		h.logFailure(c, *failure)
 	}
-	c.Close(ending(*failure))
+	c.Close(closeFor(*failure))
 }
 
 // logPanic logs what serve panicked with.
@@ -114,14 +114,14 @@ func (h *handler) logPanic(c *Conn, srv *http.Server, panicked any) {
 	switch {
 	case panicked == http.ErrAbortHandler:
 	case h.acceptor.cfg.Logger != nil:
-		h.log(slog.LevelError, "websocket: handler panicked", peerOf(c),
+		h.log(slog.LevelError, "websocket: handler panicked", peerAddr(c),
 			slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 	default:
 		printf := log.Printf
 		if srv != nil && srv.ErrorLog != nil {
 			printf = srv.ErrorLog.Printf
 		}
-		printf("websocket: panic serving %s: %v\n%s", peerOf(c), panicked, debug.Stack())
+		printf("websocket: panic serving %s: %v\n%s", peerAddr(c), panicked, debug.Stack())
 	}
 }
 
@@ -138,13 +138,13 @@ func (h *handler) logFailure(c *Conn, err error) {
 	if end != nil || errors.As(err, &code) {
 		level = slog.LevelInfo
 	}
-	h.log(level, "websocket: handler failed", peerOf(c), slog.Any("err", err))
+	h.log(level, "websocket: handler failed", peerAddr(c), slog.Any("err", err))
 }
 
-// levelOfRefusal returns the level at which a refusal is logged: those that the
+// refusalLevel returns the level at which a refusal is logged: those that the
 // server is to blame for are errors.
-func levelOfRefusal(err error) slog.Level {
-	switch e := refused(err); {
+func refusalLevel(err error) slog.Level {
+	switch e := refusalIn(err); {
 	case e == nil:
 		return slog.LevelInfo
 	case e.Status == http.StatusInternalServerError, e.Status == http.StatusNotImplemented:
@@ -154,16 +154,16 @@ func levelOfRefusal(err error) slog.Level {
 	}
 }
 
-// peerOf returns the address of the peer for a log.
-func peerOf(c *Conn) string {
+// peerAddr returns the address of the peer for a log.
+func peerAddr(c *Conn) string {
 	if addr := c.RemoteAddr(); addr != nil {
 		return addr.String()
 	}
 	return ""
 }
 
-// ending returns the close code and reason for what a handler returned.
-func ending(err error) (CloseCode, string) {
+// closeFor returns the close code and reason for what a handler returned.
+func closeFor(err error) (CloseCode, string) {
 	if err == nil {
 		return CloseNormal, ""
 	}

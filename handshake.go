@@ -41,7 +41,7 @@ type HandshakeError struct {
 	Err error
 
 	invalid bool   // the request cannot be made
-	said    string // what the response says of itself, for Error
+	quoted  string // what the response says of itself, for Error
 }
 
 // Error returns the reason, the status and the cause. On a client, Location and
@@ -50,7 +50,7 @@ type HandshakeError struct {
 func (e *HandshakeError) Error() string {
 	s := "websocket: opening handshake: " + e.Reason
 	if e.Status != 0 {
-		s += " (HTTP status " + strconv.Itoa(e.Status) + e.said + ")"
+		s += " (HTTP status " + strconv.Itoa(e.Status) + e.quoted + ")"
 	}
 	if e.Err != nil {
 		s += ": " + withoutPrefix(e.Err)
@@ -64,9 +64,9 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // withoutPrefix returns the text of err for use within one of our errors.
 func withoutPrefix(err error) string { return strings.TrimPrefix(err.Error(), "websocket: ") }
 
-// refusal returns the error of a server that answers status. The fields come
+// newRefusal returns the error of a server that answers status. The fields come
 // in pairs of name and value.
-func refusal(status int, reason string, fields ...string) *HandshakeError {
+func newRefusal(status int, reason string, fields ...string) *HandshakeError {
 	e := &HandshakeError{Status: status, Reason: reason}
 	if len(fields) > 0 {
 		e.Response = &http.Response{StatusCode: status, Header: make(http.Header)}
@@ -124,7 +124,7 @@ func checkRequest(r *http.Request) error {
 // Section 7.8), and HTTP/2, where it does not exist.
 func checkHTTPVersion(r *http.Request) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
-		return refusal(http.StatusHTTPVersionNotSupported, fmt.Sprintf("WebSocket needs HTTP/1.1, and this request came in HTTP/%d.%d: "+
+		return newRefusal(http.StatusHTTPVersionNotSupported, fmt.Sprintf("WebSocket needs HTTP/1.1, and this request came in HTTP/%d.%d: "+
 			"a proxy in front of this server must speak HTTP/1.1 to it, and pass Upgrade and Connection on"+
 			" (nginx: proxy_http_version 1.1)", r.ProtoMajor, r.ProtoMinor))
 	}
@@ -133,7 +133,7 @@ func checkHTTPVersion(r *http.Request) error {
 
 func checkMethod(r *http.Request) error {
 	if r.Method != http.MethodGet {
-		return refusal(http.StatusMethodNotAllowed, "method is not GET, with which a WebSocket opens", "Allow", http.MethodGet)
+		return newRefusal(http.StatusMethodNotAllowed, "method is not GET, with which a WebSocket opens", "Allow", http.MethodGet)
 	}
 	return nil
 }
@@ -142,21 +142,21 @@ func checkMethod(r *http.Request) error {
 // a path (RFC 9112, Section 3.2).
 func checkRequestTarget(r *http.Request) error {
 	if r.RequestURI == "*" || r.URL != nil && r.URL.Opaque != "" {
-		return refusal(http.StatusBadRequest, "request target is not a path")
+		return newRefusal(http.StatusBadRequest, "request target is not a path")
 	}
 	return nil
 }
 
 func checkHostField(r *http.Request) error {
 	if r.Host == "" {
-		return refusal(http.StatusBadRequest, "Host is missing")
+		return newRefusal(http.StatusBadRequest, "Host is missing")
 	}
 	return nil
 }
 
-// passOn is the advice for who finds a field of a WebSocket client's request
+// proxyAdvice is the advice for who finds a field of a WebSocket client's request
 // missing, or changed.
-const passOn = ": a proxy in front of this server must pass Upgrade and Connection on" +
+const proxyAdvice = ": a proxy in front of this server must pass Upgrade and Connection on" +
 	` (nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")`
 
 // checkUpgrade tells a visitor what this is, and a WebSocket client, which sends
@@ -165,11 +165,11 @@ func checkUpgrade(r *http.Request) error {
 	lines := r.Header["Upgrade"]
 	switch {
 	case len(lines) == 0 && len(r.Header[keyField]) == 0:
-		return refusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint: open it with a WebSocket client", upgradeFields...)
+		return newRefusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint: open it with a WebSocket client", upgradeFields...)
 	case len(lines) == 0:
-		return refusal(http.StatusUpgradeRequired, "Upgrade is missing"+passOn, upgradeFields...)
+		return newRefusal(http.StatusUpgradeRequired, "Upgrade is missing"+proxyAdvice, upgradeFields...)
 	case !containsToken(lines, "websocket"):
-		return refusal(http.StatusBadRequest, "Upgrade does not name websocket"+passOn)
+		return newRefusal(http.StatusBadRequest, "Upgrade does not name websocket"+proxyAdvice)
 	default:
 		return nil
 	}
@@ -181,7 +181,7 @@ var upgradeFields = []string{"Upgrade", "websocket", "Connection", "Upgrade", ve
 
 func checkConnection(r *http.Request) error {
 	if !containsToken(r.Header["Connection"], "upgrade") {
-		return refusal(http.StatusBadRequest, "Connection does not name Upgrade"+passOn)
+		return newRefusal(http.StatusBadRequest, "Connection does not name Upgrade"+proxyAdvice)
 	}
 	return nil
 }
@@ -191,11 +191,11 @@ func checkVersion(r *http.Request) error {
 	lines := r.Header[versionField]
 	switch {
 	case len(lines) == 0:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
 	case len(lines) > 1:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
 	case http1.TrimSpace(lines[0]) != "13":
-		return refusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
+		return newRefusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
 	default:
 		return nil
 	}
@@ -205,11 +205,11 @@ func checkKey(r *http.Request) error {
 	lines := r.Header[keyField]
 	switch {
 	case len(lines) == 0:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is missing")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key is missing")
 	case len(lines) > 1:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key appears twice")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key appears twice")
 	case !isKey(http1.TrimSpace(lines[0])):
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 form of 16 bytes")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 form of 16 bytes")
 	default:
 		return nil
 	}
@@ -234,7 +234,7 @@ func isKey(s string) bool {
 // frames. The rest of such a connection is of no use.
 func checkNoBody(r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return refusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
+		return newRefusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
 	}
 	return nil
 }
@@ -243,14 +243,14 @@ func checkNoBody(r *http.Request) error {
 // order of preference (RFC 6455, Section 4.2.1).
 func offeredSubprotocols(r *http.Request) ([]string, error) {
 	var offered []string
-	for element := range elements(r.Header[protocolField]) {
+	for element := range listElements(r.Header[protocolField]) {
 		switch {
 		case !http1.IsToken(element):
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol is malformed")
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol is malformed")
 		case slices.Contains(offered, element):
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names a subprotocol twice")
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names a subprotocol twice")
 		case len(offered) == maxListed:
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names too many subprotocols")
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names too many subprotocols")
 		}
 		offered = append(offered, element)
 	}
@@ -273,7 +273,7 @@ func chooseSubprotocol(supported, offered []string) string {
 func offeredExtensions(r *http.Request) ([]extension, error) {
 	offers, err := parseExtensions(r.Header[extensionsField])
 	if err != nil {
-		return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Extensions is malformed")
+		return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Extensions is malformed")
 	}
 	return offers, nil
 }
@@ -305,7 +305,7 @@ func appendRefusal(b []byte, e *HandshakeError) []byte {
 	body := e.Reason + "\n"
 	b = fmt.Appendf(b, "HTTP/1.1 %03d %s\r\n", e.Status, http.StatusText(e.Status))
 	if e.Response != nil {
-		b = http1.AppendFields(b, e.Response.Header, isFramingField)
+		b = http1.AppendFields(b, e.Response.Header, isRefusalField)
 	}
 	b = appendConnection(b, e.Status)
 	b = http1.AppendField(b, "Content-Type", "text/plain; charset=utf-8")
@@ -324,9 +324,9 @@ func appendConnection(b []byte, status int) []byte {
 	return append(b, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
 }
 
-// isFramingField reports whether name is one of the fields that this package
+// isRefusalField reports whether name is one of the fields that this package
 // sets itself in a refusal.
-func isFramingField(name string) bool {
+func isRefusalField(name string) bool {
 	switch http1.CanonicalName(name) {
 	case "Connection", "Content-Length", "Content-Type", "Trailer", "Transfer-Encoding", "Upgrade", "X-Content-Type-Options":
 		return true
@@ -450,14 +450,14 @@ var responseChecks = [...]func(*http.Response, *offer) error{
 	checkAccept,
 }
 
-// badResponse returns the error of a client that fails on a 101 response.
-func badResponse(reason string) error {
+// badResponseError returns the error of a client that fails on a 101 response.
+func badResponseError(reason string) error {
 	return &HandshakeError{Status: http.StatusSwitchingProtocols, Reason: reason}
 }
 
 func checkResponseVersion(r *http.Response, _ *offer) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-		return badResponse("response is not HTTP/1.1")
+		return badResponseError("response is not HTTP/1.1")
 	}
 	return nil
 }
@@ -465,14 +465,14 @@ func checkResponseVersion(r *http.Response, _ *offer) error {
 // checkResponseUpgrade wants one protocol, not a list that holds it.
 func checkResponseUpgrade(r *http.Response, _ *offer) error {
 	if lines := r.Header["Upgrade"]; len(lines) != 1 || !http1.EqualFold(lines[0], "websocket") {
-		return badResponse("Upgrade in the response is not websocket")
+		return badResponseError("Upgrade in the response is not websocket")
 	}
 	return nil
 }
 
 func checkResponseConnection(r *http.Response, _ *offer) error {
 	if !containsToken(r.Header["Connection"], "upgrade") {
-		return badResponse("Connection in the response does not name Upgrade")
+		return badResponseError("Connection in the response does not name Upgrade")
 	}
 	return nil
 }
@@ -480,7 +480,7 @@ func checkResponseConnection(r *http.Response, _ *offer) error {
 func checkAccept(r *http.Response, o *offer) error {
 	lines := r.Header[acceptField]
 	if len(lines) != 1 || lines[0] != string(appendAcceptKey(nil, o.key)) {
-		return badResponse("Sec-WebSocket-Accept does not belong to our key")
+		return badResponseError("Sec-WebSocket-Accept does not belong to our key")
 	}
 	return nil
 }
@@ -492,11 +492,11 @@ func checkAccept(r *http.Response, o *offer) error {
 func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error) {
 	answer, err := parseExtensions(r.Header[extensionsField])
 	if err != nil {
-		return nil, badResponse("Sec-WebSocket-Extensions in the response is malformed")
+		return nil, badResponseError("Sec-WebSocket-Extensions in the response is malformed")
 	}
 	agreed, err := checkDeflate(answer, c)
 	if err != nil {
-		return nil, badResponse(err.Error())
+		return nil, badResponseError(err.Error())
 	}
 	return agreed, nil
 }
@@ -507,13 +507,13 @@ func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 	lines := r.Header[protocolField]
 	switch {
 	case len(lines) == 0 && o.requireSubprotocol && len(o.subprotocols) > 0:
-		return "", badResponse("server picked none of our subprotocols")
+		return "", badResponseError("server picked none of our subprotocols")
 	case len(lines) == 0:
 		return "", nil
 	case len(lines) > 1:
-		return "", badResponse("Sec-WebSocket-Protocol appears twice in the response")
+		return "", badResponseError("Sec-WebSocket-Protocol appears twice in the response")
 	case !slices.Contains(o.subprotocols, lines[0]):
-		return "", badResponse("response uses a subprotocol that was not offered")
+		return "", badResponseError("response uses a subprotocol that was not offered")
 	default:
 		return lines[0], nil
 	}
@@ -522,9 +522,9 @@ func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 // maxQuoted bounds, in bytes, what an error quotes of a response.
 const maxQuoted = 200
 
-// saidBy returns what r and the beginning of its body say, to stand behind the
+// quotedFrom returns what r and the beginning of its body say, to stand behind the
 // status.
-func saidBy(r *http.Response, body []byte) string {
+func quotedFrom(r *http.Response, body []byte) string {
 	s := ""
 	if u, err := url.Parse(r.Header.Get("Location")); err == nil && u.String() != "" {
 		s = ", Location " + excerpt(u.Redacted())
@@ -562,9 +562,9 @@ func appendAcceptKey(b []byte, key string) []byte {
 	return base64.StdEncoding.AppendEncode(b, sum[:])
 }
 
-// elements returns an iterator over the elements of a list field, over all of
+// listElements returns an iterator over the elements of a list field, over all of
 // its lines, without those that are empty (RFC 9110, Section 5.6.1).
-func elements(lines []string) iter.Seq[string] {
+func listElements(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range lines {
 			for line != "" {
@@ -580,7 +580,7 @@ func elements(lines []string) iter.Seq[string] {
 
 // containsToken reports whether the list field has the token, in any case.
 func containsToken(lines []string, token string) bool {
-	for element := range elements(lines) {
+	for element := range listElements(lines) {
 		if http1.EqualFold(element, token) {
 			return true
 		}

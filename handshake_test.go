@@ -158,12 +158,12 @@ func TestAppendRefusal(t *testing.T) {
 		e    *HandshakeError
 		want string
 	}{
-		{refusal(400, "bad"), "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+		{newRefusal(400, "bad"), "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nbad\n"},
-		{refusal(426, "old", upgradeFields...), "HTTP/1.1 426 Upgrade Required\r\nSec-Websocket-Version: 13\r\n" +
+		{newRefusal(426, "old", upgradeFields...), "HTTP/1.1 426 Upgrade Required\r\nSec-Websocket-Version: 13\r\n" +
 			"Upgrade: websocket\r\nConnection: Upgrade, close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nold\n"},
-		{refusal(401, "who", "WWW-Authenticate", "Basic", "Upgrade", "x", "X-Bad", "a\r\nb"), "HTTP/1.1 401 Unauthorized\r\n" +
+		{newRefusal(401, "who", "WWW-Authenticate", "Basic", "Upgrade", "x", "X-Bad", "a\r\nb"), "HTTP/1.1 401 Unauthorized\r\n" +
 			"Www-Authenticate: Basic\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nwho\n"},
 	} {
@@ -282,7 +282,7 @@ func TestContainsTokenIsLinear(t *testing.T) {
 	covers(t, "Q.A04")
 	const n = 10_000
 	seen := 0
-	for range elements([]string{strings.Repeat("x, ,", n), strings.Repeat(" ", n)}) {
+	for range listElements([]string{strings.Repeat("x, ,", n), strings.Repeat(" ", n)}) {
 		seen++
 	}
 	if seen != n {
@@ -338,7 +338,7 @@ func FuzzHandshakeRequest(f *testing.F) {
 	f.Add(request("POST / HTTP/1.1"))
 	f.Add(request("Connection: keep-alive, Upgrade", "Origin: http://server.example.com"))
 	f.Add(request("Content-Length: 11"))
-	a := settle(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
+	a := newAcceptor(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
 	f.Fuzz(func(t *testing.T, head string) {
 		if head = headOf(head); head == "" {
 			return
@@ -347,7 +347,7 @@ func FuzzHandshakeRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ans, err := a.judge(r)
+		ans, err := a.acceptRequest(r)
 		if err != nil {
 			if s := statusOf(err); s < 400 || s > 599 {
 				t.Fatalf("refusal without status: %v", err)
@@ -454,7 +454,7 @@ func TestAppendRequest(t *testing.T) {
 	want := "GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + sampleKey + "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, superchat\r\n" +
 		"Cookie: a=b\r\nX-B: 2\r\nX-B: 3\r\n\r\n"
-	if got := appendRequest(nil, d.request, d.target.resource); !bytes.Equal(got, []byte(want)) {
+	if got := appendRequest(nil, d.request, d.uri.resourceName); !bytes.Equal(got, []byte(want)) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

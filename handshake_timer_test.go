@@ -276,7 +276,7 @@ func TestDialWithoutDeadlines(t *testing.T) {
 							go s.behave(far)
 							ctx, timeout := endingAfter(t, ending)
 							nc := undated{near, u.err}
-							opts := through(s.proxy, nc)
+							opts := viaProxy(s.proxy, nc)
 							if s.proxy == "" {
 								opts.Proxy = nil
 							}
@@ -316,7 +316,7 @@ func TestTLSInTLSWithoutDeadlines(t *testing.T) {
 				io.WriteString(p, "HTTP/1.1 200\r\n\r\n")
 				p.Read(make([]byte, 4096)) // the hello for the server, in one record
 			}()
-			opts := through("https://example.com", undated{near, u.err})
+			opts := viaProxy("https://example.com", undated{near, u.err})
 			opts.TLS = trust(secure)
 			opts.TLS.Time = func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 			opts.HandshakeTimeout = time.Second

@@ -305,7 +305,7 @@ func TestServerThatDemands(t *testing.T) {
 		{"permessage-deflate, permessage-deflate; client_max_window_bits", "permessage-deflate; client_no_context_takeover",
 			"permessage-deflate; client_no_context_takeover; client_max_window_bits=10"},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			for _, require := range []bool{false, true} {
 				opts := &AcceptOptions{Config: Config{Compression: &Compression{PeerWindowBits: 10, PeerNoContextTakeover: true, RequirePeer: require}}}
 				r, nc := d.open(t, opts, request("Sec-WebSocket-Extensions: "+c.offer))
@@ -454,7 +454,7 @@ func TestNegotiationOverHTTP(t *testing.T) {
 		"PERMESSAGE-DEFLATE":                                                   nil,
 		"permessage-deflate; client_max_window_bits; server_max_window_bits=7": nil,
 	} {
-		s := quiet(h)
+		s := newQuietServer(h)
 		s.Start()
 		nc, err := net.Dial("tcp", s.Listener.Addr().String())
 		require.NoError(t, err)

@@ -50,19 +50,19 @@ type netConn struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	reading turn          // who may use the next three
-	open    bool          // message is not at its end
-	message MessageReader // the current one
-	readErr error         // permanent
+	reading   turn          // who may use the next three
+	inMessage bool          // message is not at its end
+	message   MessageReader // the current one
+	readErr   error         // permanent
 
 	writing turn // who may use the next
-	behind  bool // what the last Write counted may not be on the network
+	unsent  bool // what the last Write counted may not be on the network
 }
 
 // Read reads into p what the peer sent, waiting for at least one byte.
 func (n *netConn) Read(p []byte) (int, error) {
-	if err := n.begin(&n.reading, n.c.guardReads()); err != nil {
-		return 0, n.failure(err)
+	if err := n.beginCall(&n.reading, n.c.guardReads()); err != nil {
+		return 0, n.asReadError(err)
 	}
 	defer n.reading.give()
 	if len(p) == 0 || n.readErr != nil {
@@ -70,19 +70,19 @@ func (n *netConn) Read(p []byte) (int, error) {
 	}
 	for {
 		if err := n.nextMessage(); err != nil {
-			return 0, n.failure(err)
+			return 0, n.asReadError(err)
 		}
 		read, err := n.message.Read(p)
 		if err == io.EOF {
-			n.open = false
+			n.inMessage = false
 			continue
 		}
-		return read, n.failure(err)
+		return read, n.asReadError(err)
 	}
 }
 
-// begin takes a turn for a call, unless its deadline has passed.
-func (n *netConn) begin(t *turn, g *guard) error {
+// beginCall takes a turn for a call, unless its deadline has passed.
+func (n *netConn) beginCall(t *turn, g *guard) error {
 	if err := n.ctx.Err(); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (n *netConn) begin(t *turn, g *guard) error {
 
 // nextMessage makes the next message the current one, if there is none.
 func (n *netConn) nextMessage() error {
-	if n.open {
+	if n.inMessage {
 		return nil
 	}
 	t, r, err := n.c.openReader(n.ctx, startAtWhole)
@@ -109,12 +109,12 @@ func (n *netConn) nextMessage() error {
 		go n.c.close(CloseUnsupportedData, "", n.readErr)
 		return n.readErr
 	}
-	n.open, n.message = true, r
+	n.inMessage, n.message = true, r
 	return nil
 }
 
-// failure returns what a call says of err.
-func (n *netConn) failure(err error) error {
+// asReadError returns what a call says of err.
+func (n *netConn) asReadError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -132,37 +132,37 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	if err := n.c.checkOutgoing(n.typ, p); err != nil {
 		return 0, err
 	}
-	if err := n.begin(&n.writing, n.c.out.guardWrites()); err != nil {
-		return 0, n.writeFailure(err)
+	if err := n.beginCall(&n.writing, n.c.out.guardWrites()); err != nil {
+		return 0, n.asWriteError(err)
 	}
 	defer n.writing.give()
 	for written < len(p) {
-		if err := n.catchUp(); err != nil {
-			return written, n.writeFailure(err)
+		if err := n.flushUnsent(); err != nil {
+			return written, n.asWriteError(err)
 		}
-		size := n.cut(p[written:])
+		size := n.chunkSize(p[written:])
 		if err := n.send(p[written : written+size]); err != nil {
-			return written, n.writeFailure(err)
+			return written, n.asWriteError(err)
 		}
 		written += size
 	}
 	return written, nil
 }
 
-// catchUp waits for what the last call left behind.
-func (n *netConn) catchUp() error {
-	if !n.behind {
+// flushUnsent waits for what the last call left behind.
+func (n *netConn) flushUnsent() error {
+	if !n.unsent {
 		return nil
 	}
 	if err := n.c.out.flushAll(n.ctx, false); err != nil {
 		return n.c.writeError(n.ctx, err)
 	}
-	n.behind = false
+	n.unsent = false
 	return nil
 }
 
-// cut returns how much of p, which is valid if it is text, is sent next.
-func (n *netConn) cut(p []byte) int {
+// chunkSize returns how much of p, which is valid if it is text, is sent next.
+func (n *netConn) chunkSize(p []byte) int {
 	if len(p) <= maxNetConnMessage {
 		return len(p)
 	}
@@ -185,14 +185,14 @@ func (n *netConn) send(p []byte) error {
 	_, err = c.out.flush(n.ctx, ticket, false)
 	err = c.writeError(n.ctx, err)
 	if err != nil && c.writable() == nil {
-		n.behind = true
+		n.unsent = true
 		return nil
 	}
 	return err
 }
 
-// writeFailure returns what Write says of err.
-func (n *netConn) writeFailure(err error) error {
+// asWriteError returns what Write says of err.
+func (n *netConn) asWriteError(err error) error {
 	if n.ctx.Err() != nil {
 		return net.ErrClosed
 	}

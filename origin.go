@@ -26,7 +26,7 @@ type OriginPolicy func(r *http.Request) error
 // its like are not looked at: anyone can send them. A server that trusts its
 // network, such as one on localhost, must also check that Host is one of its
 // own names: a page can give its own name a foreign address.
-func SameOrigin() OriginPolicy { return sameOrigin }
+func SameOrigin() OriginPolicy { return checkSameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
 // connect, and no others: name the server's own among them if it has pages. A
@@ -57,7 +57,7 @@ func AllowOrigins(patterns ...string) OriginPolicy {
 		allowed = append(allowed, origins...)
 	}
 	return func(r *http.Request) error {
-		return judgeOrigin(r, func(o origin) bool {
+		return checkOrigin(r, func(o origin) bool {
 			for _, a := range allowed {
 				if a.matches(o) {
 					return true
@@ -75,13 +75,13 @@ func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
 }
 
-func sameOrigin(r *http.Request) error {
-	return judgeOrigin(r, func(o origin) bool { return o.sameAs(r) })
+func checkSameOrigin(r *http.Request) error {
+	return checkOrigin(r, func(o origin) bool { return o.isOriginOf(r) })
 }
 
-// judgeOrigin lets a request without Origin pass, and one with a single,
+// checkOrigin lets a request without Origin pass, and one with a single,
 // well-formed Origin that allow accepts.
-func judgeOrigin(r *http.Request, allow func(origin) bool) error {
+func checkOrigin(r *http.Request, allow func(origin) bool) error {
 	lines := r.Header["Origin"]
 	if len(lines) == 0 {
 		return nil
@@ -114,7 +114,7 @@ func parseOrigin(s string) (o origin, ok bool) {
 	}
 	o.scheme = scheme
 	if authority == "" {
-		return o, !o.ofWeb()
+		return o, !o.isWeb()
 	}
 	if o.host, o.port, ok = hostport.Split(authority); !ok {
 		return o, false
@@ -146,15 +146,15 @@ func parseOriginPattern(s string) ([]origin, error) {
 		return nil, errors.New("has the scheme of a connection: write that of the page, http or https")
 	}
 	o := origin{scheme: scheme}
-	if err := o.setPattern(authority); err != nil {
+	if err := o.setAuthority(authority); err != nil {
 		return nil, err
 	}
-	return o.spread(), nil
+	return o.expand(), nil
 }
 
-// spread returns the origins that a pattern stands for: a host without a
+// expand returns the origins that a pattern stands for: a host without a
 // scheme is meant by https, and by http too if that is as safe.
-func (o origin) spread() []origin {
+func (o origin) expand() []origin {
 	schemes := []string{o.scheme}
 	if o.scheme == "" {
 		schemes = []string{"https"}
@@ -172,16 +172,16 @@ func (o origin) spread() []origin {
 	return origins
 }
 
-// setPattern takes host and port from what follows the scheme of a pattern.
-func (o *origin) setPattern(authority string) error {
+// setAuthority takes host and port from what follows the scheme of a pattern.
+func (o *origin) setAuthority(authority string) error {
 	bare, anyPort := strings.CutSuffix(authority, ":*")
 	bare, below := strings.CutPrefix(bare, "*.")
 	switch {
-	case authority == "" && o.ofWeb():
+	case authority == "" && o.isWeb():
 		return errors.New("has no host: write an origin such as https://example.com")
 	case authority == "":
 		return nil
-	case bare == "*" && !below && o.ofWeb():
+	case bare == "*" && !below && o.isWeb():
 		return errors.New("is every origin of its scheme: name the hosts, or use InsecureAnyOrigin")
 	case bare == "*" && !below:
 		o.host, o.port = "*", "*"
@@ -189,19 +189,19 @@ func (o *origin) setPattern(authority string) error {
 	}
 	host, port, ok := hostport.Split(bare)
 	if !ok || anyPort && port != "" {
-		return whyNoAuthority(bare)
+		return authorityError(bare)
 	}
 	if anyPort {
 		port = "*"
 	}
 	o.host, o.port = host, port
-	return o.checkPatternHost(below)
+	return o.normalizeHost(below)
 }
 
-// checkPatternHost returns an error if no browser sends the host of a pattern,
+// normalizeHost returns an error if no browser sends the host of a pattern,
 // or names below it if that is what the pattern stands for.
-func (o *origin) checkPatternHost(below bool) error {
-	if !o.ofWeb() && !below {
+func (o *origin) normalizeHost(below bool) error {
+	if !o.isWeb() && !below {
 		return nil // these need not be names
 	}
 	ip, err := netip.ParseAddr(strings.Trim(o.host, "[]"))
@@ -226,8 +226,8 @@ func (o *origin) checkPatternHost(below bool) error {
 	return nil
 }
 
-// whyNoAuthority returns what is wrong with a host and port that are none.
-func whyNoAuthority(s string) error {
+// authorityError returns what is wrong with a host and port that are none.
+func authorityError(s string) error {
 	switch i := strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || strings.ContainsRune("/?#@*, ", r) }); {
 	case i < 0 && strings.Count(s, ":") > 1 && s[0] != '[':
 		return errors.New("has an address without brackets: write it as in [::1]")
@@ -277,8 +277,8 @@ func (a origin) matches(o origin) bool {
 	return cut > 0 && http1.EqualFold(o.host[cut:], domain)
 }
 
-// sameAs reports whether o is where r was sent to.
-func (o origin) sameAs(r *http.Request) bool {
+// isOriginOf reports whether o is where r was sent to.
+func (o origin) isOriginOf(r *http.Request) bool {
 	if !http1.EqualFold(o.scheme, "https") && (!http1.EqualFold(o.scheme, "http") || r.TLS != nil) {
 		return false
 	}
@@ -289,9 +289,9 @@ func (o origin) sameAs(r *http.Request) bool {
 	return ok && http1.EqualFold(o.host, host) && o.port == port
 }
 
-// ofWeb reports whether the scheme of o, which is empty in a pattern that has
+// isWeb reports whether the scheme of o, which is empty in a pattern that has
 // none, is one of the World Wide Web, where hosts are names that have owners.
-func (o origin) ofWeb() bool {
+func (o origin) isWeb() bool {
 	return o.scheme == "" || http1.EqualFold(o.scheme, "http") || http1.EqualFold(o.scheme, "https")
 }
 

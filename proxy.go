@@ -19,7 +19,7 @@ func (d *dialer) chooseProxy() (*proxy.Proxy, error) {
 	if choose == nil {
 		choose = proxyFromEnvironment
 	}
-	if d.target.network != "tcp" {
+	if d.uri.network != "tcp" {
 		return nil, nil
 	}
 	u, err := choose(d.request)
@@ -54,7 +54,7 @@ func (d *dialer) dialThrough(ctx context.Context, p *proxy.Proxy) (net.Conn, err
 		}
 	}
 	stop := closeWhenDone(ctx, nc)
-	through, err := p.Connect(ctx, nc, d.target.name, d.target.port, d.opts.ProxyHeader)
+	through, err := p.Connect(ctx, nc, d.uri.host, d.uri.port, d.opts.ProxyHeader)
 	if late := stop(); late != nil && err == nil {
 		err = late
 	}
@@ -73,7 +73,7 @@ func proxyError(err error) error {
 	}
 	failed := &HandshakeError{Reason: e.Reason, Err: e.Err}
 	if r := e.Response; r != nil {
-		failed.Status, failed.Response, failed.said = r.StatusCode, r, saidBy(r, e.Body)
+		failed.Status, failed.Response, failed.quoted = r.StatusCode, r, quotedFrom(r, e.Body)
 	}
 	if failed.Status == http.StatusProxyAuthRequired {
 		failed.Reason = "proxy refused: give it a user name and password in its URL, or a Proxy-Authorization in DialOptions.ProxyHeader"

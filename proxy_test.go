@@ -24,8 +24,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// through returns options for a proxy that is at the far end of a pipe.
-func through(proxyURL string, near net.Conn) *DialOptions {
+// viaProxy returns options for a proxy that is at the far end of a pipe.
+func viaProxy(proxyURL string, near net.Conn) *DialOptions {
 	u, err := url.Parse(proxyURL)
 	return &DialOptions{
 		Proxy:   func(*http.Request) (*url.URL, error) { return u, err },
@@ -65,7 +65,7 @@ func TestConnect(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
-			opts := through(c.proxy, near)
+			opts := viaProxy(c.proxy, near)
 			opts.ProxyHeader = c.header
 			asked := make(chan string, 1)
 			target := make(chan *http.Request, 1)
@@ -104,7 +104,7 @@ func TestConnect(t *testing.T) {
 func TestServerSpeaksFirst(t *testing.T) {
 	covers(t, "C03", "Q.B09")
 	near, far := net.Pipe()
-	opts := through("http://proxy", near)
+	opts := viaProxy("http://proxy", near)
 	go func() {
 		http.ReadRequest(bufio.NewReader(far))
 		io.WriteString(far, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 103 Early Hints\r\n")
@@ -142,7 +142,7 @@ func TestProxyRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
-			opts := through("http://user:secret@proxy", near)
+			opts := viaProxy("http://user:secret@proxy", near)
 			opts.Redirects = 1
 			go func() {
 				http.ReadRequest(bufio.NewReader(far))
@@ -176,7 +176,7 @@ func TestProxyThatStaysSilent(t *testing.T) {
 				defer far.Close()
 				go io.Copy(io.Discard, far)
 				began := time.Now()
-				opts := through(scheme+"://proxy", near)
+				opts := viaProxy(scheme+"://proxy", near)
 				opts.HandshakeTimeout = time.Second
 				_, _, err := Dial(t.Context(), "ws://192.0.2.1/", opts)
 				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
@@ -207,7 +207,7 @@ func TestSOCKS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
 			go playSOCKS(t, far, c.steps)
-			conn, _, err := Dial(t.Context(), c.target, through(c.proxy, near))
+			conn, _, err := Dial(t.Context(), c.target, viaProxy(c.proxy, near))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +269,7 @@ func TestSOCKSRefuses(t *testing.T) {
 				far.Write(answers)
 				far.Close()
 			}()
-			_, _, err := Dial(t.Context(), "ws://ab.c", through("socks5h://user:secret@proxy", near))
+			_, _, err := Dial(t.Context(), "ws://ab.c", viaProxy("socks5h://user:secret@proxy", near))
 			if statusOf(err) != 0 || err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -290,7 +290,7 @@ func TestSOCKSPasswordUnasked(t *testing.T) {
 		io.WriteString(far, "\x05\x02"+"\x01\x00")
 		far.Close()
 	}()
-	_, _, err := Dial(t.Context(), "ws://ab.c", through("socks5h://proxy", near))
+	_, _, err := Dial(t.Context(), "ws://ab.c", viaProxy("socks5h://proxy", near))
 	if err == nil || !strings.Contains(err.Error(), "none of our authentication methods") {
 		t.Errorf("got %v", err)
 	}
@@ -310,7 +310,7 @@ func TestProxyIsVerified(t *testing.T) {
 			}
 			far.Close()
 		}()
-		opts := through("https://"+proxyName, near)
+		opts := viaProxy("https://"+proxyName, near)
 		opts.TLS = trust(secure)
 		opts.TLS.ServerName = serverName
 		_, _, err := Dial(t.Context(), "wss://192.0.2.1", opts)
@@ -495,7 +495,7 @@ func dialRealProxy(t *testing.T, u *url.URL, s *httptest.Server, isTLS bool) {
 func TestHTTPSProxy(t *testing.T) {
 	covers(t, "C03", "Q.B08")
 	_, secure := echoServer(t)
-	proxy := quiet(http.HandlerFunc(relay))
+	proxy := newQuietServer(http.HandlerFunc(relay))
 	proxy.StartTLS()
 	defer proxy.Close()
 	u, _ := url.Parse(proxy.URL)

@@ -115,7 +115,7 @@ type nextStep uint8
 
 const (
 	dialAgain nextStep = iota
-	endQuietly
+	endLoop
 	giveUp // with an error
 )
 
@@ -133,7 +133,7 @@ type redialer struct {
 func (r *redialer) attempt(url string, opts *DialOptions) bool {
 	c, _, err := Dial(r.ctx, url, opts)
 	if err != nil {
-		return r.failed(err, nextAfterFailure(err))
+		return r.backOff(err, nextAfterFailure(err))
 	}
 	began := time.Now()
 	if !r.yield(c, nil) {
@@ -144,7 +144,7 @@ func (r *redialer) attempt(url string, opts *DialOptions) bool {
 	if time.Since(began) >= r.backoff.max() {
 		r.failures = 0
 	}
-	return r.failed(r.closed, nextAfterEnd(r.closed, c.isClosing()))
+	return r.backOff(r.closed, nextAfterEnd(r.closed, c.isClosing()))
 }
 
 // nextAfterEnd returns what is next after a connection that ended with end. ours
@@ -156,7 +156,7 @@ func nextAfterEnd(end *CloseError, ours bool) nextStep {
 	case ours || !end.Received || end.Err != nil:
 		return dialAgain
 	case end.Code == CloseNormal:
-		return endQuietly
+		return endLoop
 	case isFinalCode(end.Code):
 		return giveUp
 	default:
@@ -173,15 +173,15 @@ func nextAfterFailure(err error) nextStep {
 	return dialAgain
 }
 
-// failed yields the failure err, if there is something to tell, and waits. It
+// backOff yields the failure err, if there is something to tell, and waits. It
 // reports whether to go on. The body knows of a connection that ended, and is
 // told only if that is final.
-func (r *redialer) failed(err error, next nextStep) bool {
+func (r *redialer) backOff(err error, next nextStep) bool {
 	if r.ctx.Err() != nil {
 		r.failures++
-		return r.over()
+		return r.yieldContextError()
 	}
-	if next == endQuietly {
+	if next == endLoop {
 		return false
 	}
 	r.failures++
@@ -197,8 +197,8 @@ func (r *redialer) failed(err error, next nextStep) bool {
 	return r.wait(e.Wait)
 }
 
-// over yields the end of the context, which is final, and returns false.
-func (r *redialer) over() bool {
+// yieldContextError yields the end of the context, which is final, and returns false.
+func (r *redialer) yieldContextError() bool {
 	err := r.ctx.Err()
 	if cause := context.Cause(r.ctx); cause != err {
 		err = fmt.Errorf("%w: %w", err, cause)
@@ -222,7 +222,7 @@ func (r *redialer) wait(d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-r.ctx.Done():
-		return r.over()
+		return r.yieldContextError()
 	}
 }
 

@@ -26,50 +26,50 @@ func isRedirect(r *http.Response) bool {
 	}
 }
 
-// follow returns the handshake that r, a redirect, asks for. It goes from ws to
+// followRedirect returns the handshake that r, a redirect, asks for. It goes from ws to
 // wss, never back. On another origin it does without the credentials of this
 // one: user name and password, the fields in credentialFields, the client's
 // certificate. What was left behind does not come back on the way.
-func (d *dialer) follow(r *http.Response) (*dialer, error) {
-	t, err := d.redirectTarget(r)
+func (d *dialer) followRedirect(r *http.Response) (*dialer, error) {
+	t, err := d.redirectURI(r)
 	if err != nil {
-		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err, said: saidBy(r, nil)}
+		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err, quoted: quotedFrom(r, nil)}
 	}
 	opts := d.opts
-	if t.sameOrigin(d.target) {
-		t.user = d.target.user
+	if t.sharesOrigin(d.uri) {
+		t.user = d.uri.user
 	} else {
 		opts = withoutCredentials(opts)
 	}
-	return prepare(t, opts)
+	return newDialerTo(t, opts)
 }
 
-// redirectTarget returns where r leads.
-func (d *dialer) redirectTarget(r *http.Response) (*target, error) {
-	if d.target.network != "tcp" {
+// redirectURI returns where r leads.
+func (d *dialer) redirectURI(r *http.Response) (*wsURI, error) {
+	if d.uri.network != "tcp" {
 		return nil, errors.New("server is on a Unix socket")
 	}
-	u, err := d.target.url().Parse(r.Header.Get("Location"))
+	u, err := d.uri.url().Parse(r.Header.Get("Location"))
 	if err != nil {
 		return nil, errors.New("redirect target is malformed")
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
-	t, err := parseTarget(u.String())
+	t, err := parseURI(u.String())
 	switch {
 	case err != nil:
 		return nil, err
 	case t.network != "tcp":
 		return nil, errors.New("redirect target is a Unix socket")
-	case d.target.secure && !t.secure:
+	case d.uri.secure && !t.secure:
 		return nil, errors.New("redirect target is not wss")
 	default:
 		return t, nil
 	}
 }
 
-// sameOrigin reports whether t and u have scheme, host and port in common.
-func (t *target) sameOrigin(u *target) bool {
-	return t.secure == u.secure && http1.EqualFold(t.name, u.name) && t.port == u.port
+// sharesOrigin reports whether t and u have scheme, host and port in common.
+func (t *wsURI) sharesOrigin(u *wsURI) bool {
+	return t.secure == u.secure && http1.EqualFold(t.host, u.host) && t.port == u.port
 }
 
 // withoutCredentials returns what of o may be used on another origin.

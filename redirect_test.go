@@ -21,7 +21,7 @@ type site struct {
 
 func newSite(t *testing.T, start func(*httptest.Server)) *site {
 	s := new(site)
-	s.Server = quiet(http.HandlerFunc(s.serve))
+	s.Server = newQuietServer(http.HandlerFunc(s.serve))
 	start(s.Server)
 	t.Cleanup(s.Close)
 	return s
@@ -260,7 +260,7 @@ func TestUnixSocketRedirectsAreNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.follow(&http.Response{StatusCode: 302, Header: http.Header{"Location": {"/b"}}})
+	_, err = d.followRedirect(&http.Response{StatusCode: 302, Header: http.Header{"Location": {"/b"}}})
 	if statusOf(err) != 302 {
 		t.Errorf("got %v", err)
 	}

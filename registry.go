@@ -41,13 +41,13 @@ type Registry struct {
 	conns   map[*Conn]*http.Server       // whose net.Conn is open, with the server that accepted each
 	stopped map[*http.Server]*CloseError // how connections end, of servers that accept no more
 	closing *CloseError                  // how those of all others end, which accept no more either; nil before Shutdown
-	left    []farewell                   // still to be said, by whoever is first
+	pending []pendingClose               // still to be said, by whoever is first
 	busy    int                          // connections and places
-	quiet   chan struct{}                // closed when busy falls to 0; nil if nobody waits
+	idle    chan struct{}                // closed when busy falls to 0; nil if nobody waits
 }
 
-// A farewell is a connection that is to be closed, and with what.
-type farewell struct {
+// A pendingClose is a connection that is to be closed, and with what.
+type pendingClose struct {
 	c   *Conn
 	end *CloseError
 }
@@ -60,8 +60,8 @@ type farewell struct {
 // srv.Close does nothing to them.
 func (r *Registry) Attach(srv *http.Server) {
 	srv.RegisterOnShutdown(func() {
-		r.stop(srv, &CloseError{Code: CloseGoingAway})
-		r.closeLeft(context.Background())
+		r.stopServer(srv, &CloseError{Code: CloseGoingAway})
+		r.closePending(context.Background())
 	})
 }
 
@@ -86,7 +86,7 @@ func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) 
 		return err
 	}
 	quiet := r.stopAll(&CloseError{Code: code, Reason: reason})
-	r.closeLeft(ctx)
+	r.closePending(ctx)
 	select {
 	case <-quiet:
 		return nil
@@ -96,25 +96,25 @@ func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) 
 	case <-quiet:
 		return nil
 	case <-ctx.Done():
-		return r.drop(ctx.Err())
+		return r.dropAll(ctx.Err())
 	}
 }
 
-// verdictLocked returns how the connections of srv end, or nil while it accepts
+// closeErrorLocked returns how the connections of srv end, or nil while it accepts
 // them. The caller holds r.mu.
-func (r *Registry) verdictLocked(srv *http.Server) *CloseError {
+func (r *Registry) closeErrorLocked(srv *http.Server) *CloseError {
 	if end := r.stopped[srv]; end != nil {
 		return end
 	}
 	return r.closing
 }
 
-// stop makes the connections of srv those that are to be closed with end,
+// stopServer makes the connections of srv those that are to be closed with end,
 // unless that is decided.
-func (r *Registry) stop(srv *http.Server, end *CloseError) {
+func (r *Registry) stopServer(srv *http.Server, end *CloseError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verdictLocked(srv) != nil {
+	if r.closeErrorLocked(srv) != nil {
 		return
 	}
 	if r.stopped == nil {
@@ -123,7 +123,7 @@ func (r *Registry) stop(srv *http.Server, end *CloseError) {
 	r.stopped[srv] = end
 	for c, by := range r.conns {
 		if by == srv {
-			r.left = append(r.left, farewell{c, end})
+			r.pending = append(r.pending, pendingClose{c, end})
 		}
 	}
 }
@@ -137,35 +137,35 @@ func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
 		r.closing = end
 		for c, by := range r.conns {
 			if r.stopped[by] == nil {
-				r.left = append(r.left, farewell{c, end})
+				r.pending = append(r.pending, pendingClose{c, end})
 			}
 		}
 	}
-	if r.quiet == nil {
-		r.quiet = make(chan struct{})
+	if r.idle == nil {
+		r.idle = make(chan struct{})
 	}
-	quiet = r.quiet
-	r.settleLocked()
+	quiet = r.idle
+	r.signalIfIdleLocked()
 	return quiet
 }
 
-// lessBusyLocked takes note that something ended. The caller holds r.mu.
-func (r *Registry) lessBusyLocked() {
+// releaseLocked takes note that something ended. The caller holds r.mu.
+func (r *Registry) releaseLocked() {
 	r.busy--
-	r.settleLocked()
+	r.signalIfIdleLocked()
 }
 
-// settleLocked tells those who wait if nothing is left. The caller holds r.mu.
-func (r *Registry) settleLocked() {
-	if r.busy == 0 && r.quiet != nil {
-		close(r.quiet)
-		r.quiet = nil
+// signalIfIdleLocked tells those who wait if nothing is left. The caller holds r.mu.
+func (r *Registry) signalIfIdleLocked() {
+	if r.busy == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
 	}
 }
 
-// closeLeft begins to close what is to be closed, one after the other. Several
+// closePending begins to close what is to be closed, one after the other. Several
 // calls share the work. It returns when all have begun, or ctx ends.
-func (r *Registry) closeLeft(ctx context.Context) {
+func (r *Registry) closePending(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	began := time.Now()
@@ -179,7 +179,7 @@ func (r *Registry) closeLeft(ctx context.Context) {
 				return
 			}
 		}
-		last, ok := r.next()
+		last, ok := r.takePending()
 		if !ok {
 			return
 		}
@@ -195,25 +195,25 @@ func (r *Registry) stagger(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		span = max(0, min(span, time.Until(deadline)/2))
 	}
-	return min(time.Millisecond, span/time.Duration(len(r.left)+1))
+	return min(time.Millisecond, span/time.Duration(len(r.pending)+1))
 }
 
-// next returns one of the connections that are to be closed.
-func (r *Registry) next() (last farewell, ok bool) {
+// takePending returns one of the connections that are to be closed.
+func (r *Registry) takePending() (last pendingClose, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := len(r.left)
+	n := len(r.pending)
 	if n == 0 {
-		return farewell{}, false
+		return pendingClose{}, false
 	}
-	last = r.left[n-1]
-	r.left[n-1] = farewell{}
-	r.left = r.left[:n-1]
+	last = r.pending[n-1]
+	r.pending[n-1] = pendingClose{}
+	r.pending = r.pending[:n-1]
 	return last, true
 }
 
-// drop closes all that is left without waiting, because of err.
-func (r *Registry) drop(err error) error {
+// dropAll closes all that is left without waiting, because of err.
+func (r *Registry) dropAll(err error) error {
 	n := 0
 	for c := range r.Conns() {
 		c.CloseNow()
@@ -222,32 +222,32 @@ func (r *Registry) drop(err error) error {
 	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
 }
 
-// A place is held by a handshake that is about to be completed and, behind
+// A reservation is held by a handshake that is about to be completed and, behind
 // Handler, by the function that serves the connection. The zero value is none.
-type place struct {
-	in  *Registry
-	srv *http.Server // that accepts the connection, or nil
+type reservation struct {
+	registry *Registry
+	srv      *http.Server // that accepts the connection, or nil
 }
 
-// admit holds a place for a handshake, or refuses it. The place must be left.
+// reserve holds a place for a handshake, or refuses it. The place must be left.
 // A nil Registry has no places and refuses nobody.
-func (r *Registry) admit(srv *http.Server) (place, error) {
+func (r *Registry) reserve(srv *http.Server) (reservation, error) {
 	if r == nil {
-		return place{}, nil
+		return reservation{}, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verdictLocked(srv) != nil {
-		return place{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
+	if r.closeErrorLocked(srv) != nil {
+		return reservation{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
 	}
 	r.busy++
-	return place{r, srv}, nil
+	return reservation{r, srv}, nil
 }
 
-// enter enters c, which leaves by itself. If the server has been stopped
+// add enters c, which leaves by itself. If the server has been stopped
 // meanwhile, c is closed.
-func (p place) enter(c *Conn) {
-	r := p.in
+func (p reservation) add(c *Conn) {
+	r := p.registry
 	if r == nil {
 		return
 	}
@@ -261,20 +261,20 @@ func (p place) enter(c *Conn) {
 		r.conns = make(map[*Conn]*http.Server)
 	}
 	r.conns[c] = p.srv
-	if end := r.verdictLocked(p.srv); end != nil {
+	if end := r.closeErrorLocked(p.srv); end != nil {
 		go c.Close(end.Code, end.Reason)
 	}
 }
 
-// leave gives the place up.
-func (p place) leave() { p.in.leave() }
+// release gives the place up.
+func (p reservation) release() { p.registry.release() }
 
-// fill enters c, unless it is nil, and gives the place up.
-func (p place) fill(c *Conn) {
+// commit enters c, unless it is nil, and gives the place up.
+func (p reservation) commit(c *Conn) {
 	if c != nil {
-		p.enter(c)
+		p.add(c)
 	}
-	p.leave()
+	p.release()
 }
 
 // ended waits for gone.
@@ -285,17 +285,17 @@ func (r *Registry) gone(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, c)
-	r.lessBusyLocked()
+	r.releaseLocked()
 }
 
-// leave takes note that a place was left. A nil Registry does not.
-func (r *Registry) leave() {
+// release takes note that a place was left. A nil Registry does not.
+func (r *Registry) release() {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lessBusyLocked()
+	r.releaseLocked()
 }
 
 // Conns returns the connections as they are when the loop begins, in any

@@ -61,8 +61,8 @@ type AcceptOptions struct {
 // context. Whoever calls Accept closes the connection: defer c.CloseNow().
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
-	defer func() { ans.place.leave() }()
-	return newAcceptor(opts).accept(w, r, &ans, nil)
+	defer func() { ans.reservation.release() }()
+	return acceptorFor(opts).accept(w, r, &ans, nil)
 }
 
 // AcceptConn reads an opening handshake from nc, without net/http's server,
@@ -72,7 +72,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 // KiB of header; ctx means nothing once AcceptConn has returned. A *[tls.Conn]
 // may have its TLS handshake before it.
 func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
-	a := newAcceptor(opts)
+	a := acceptorFor(opts)
 	return a.acceptConn(ctx, nc)
 }
 
@@ -85,22 +85,22 @@ type acceptor struct {
 	refuseCompression func(r *http.Request) bool
 	fields            []byte // the lines of AcceptOptions.Header
 	registry          *Registry
-	err               error // what is wrong with the options
+	optionsErr        error // what is wrong with the options
 }
 
 var (
 	defaultOptions  AcceptOptions
-	defaultAcceptor = settle(&defaultOptions)
+	defaultAcceptor = newAcceptor(&defaultOptions)
 )
 
-func newAcceptor(opts *AcceptOptions) *acceptor {
+func acceptorFor(opts *AcceptOptions) *acceptor {
 	if opts == nil {
 		return defaultAcceptor
 	}
-	return settle(opts)
+	return newAcceptor(opts)
 }
 
-func settle(opts *AcceptOptions) *acceptor {
+func newAcceptor(opts *AcceptOptions) *acceptor {
 	a := &acceptor{
 		cfg:               opts.Config.settled(),
 		origin:            opts.Origin,
@@ -109,9 +109,9 @@ func settle(opts *AcceptOptions) *acceptor {
 		registry:          opts.Registry,
 	}
 	if a.origin == nil {
-		a.origin = sameOrigin
+		a.origin = checkSameOrigin
 	}
-	if a.err = checkAcceptOptions(opts); a.err == nil {
+	if a.optionsErr = checkAcceptOptions(opts); a.optionsErr == nil {
 		a.fields = http1.AppendFields(nil, opts.Header, isReservedField)
 	}
 	return a
@@ -131,9 +131,9 @@ func checkAcceptOptions(o *AcceptOptions) error {
 
 // An answer is the server's part of the opening handshake.
 type answer struct {
-	agreed     agreement
-	extensions []extension
-	place      place // in the Registry
+	agreed      agreement
+	extensions  []extension
+	reservation reservation // in the Registry
 }
 
 // accept is Accept. Everything is judged before the connection is taken from
@@ -142,8 +142,8 @@ type answer struct {
 // ans.place, whatever happens.
 func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
-	if *ans, err = a.judge(r); err == nil {
-		ans.place, err = a.registry.admit(serverOf(r))
+	if *ans, err = a.acceptRequest(r); err == nil {
+		ans.reservation, err = a.registry.reserve(serverOf(r))
 	}
 	if err == nil && admit != nil {
 		err = admit()
@@ -151,7 +151,7 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 	if err == nil {
 		c, err = a.upgrade(w, r, ans)
 	}
-	if e := refused(err); e != nil {
+	if e := refusalIn(err); e != nil {
 		writeRefusal(w, e)
 	}
 	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
@@ -172,7 +172,7 @@ func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) 
 		return nil, err
 	}
 	c := newConn(nc, server, a.cfg, ans.agreed, early)
-	ans.place.enter(c)
+	ans.reservation.add(c)
 	return c, nil
 }
 
@@ -186,7 +186,7 @@ func serverOf(r *http.Request) *http.Server {
 // behind with a goroutine of its own: the caller may be the goroutine that
 // serves the connection for all of its life, and a stack that has grown stays.
 func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
-	h := handshaking{acceptor: a, nc: nc, done: make(chan struct{})}
+	h := handshakeTask{acceptor: a, nc: nc, done: make(chan struct{})}
 	go h.run(ctx)
 	<-h.done
 	switch {
@@ -198,8 +198,8 @@ func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Re
 	return h.c, h.r, h.err
 }
 
-// A handshaking is an opening handshake on a goroutine of its own.
-type handshaking struct {
+// A handshakeTask is an opening handshake on a goroutine of its own.
+type handshakeTask struct {
 	acceptor *acceptor
 	nc       net.Conn
 	c        *Conn
@@ -211,7 +211,7 @@ type handshaking struct {
 }
 
 // run is the goroutine.
-func (h *handshaking) run(ctx context.Context) {
+func (h *handshakeTask) run(ctx context.Context) {
 	h.exited = true
 	defer close(h.done)
 	defer func() {
@@ -227,13 +227,13 @@ func (h *handshaking) run(ctx context.Context) {
 // handshake answers the opening handshake that it reads from nc.
 func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	var ans answer
-	defer func() { ans.place.fill(c) }()
+	defer func() { ans.reservation.commit(c) }()
 	began := time.Now()
 	reader := http1.NewRequestReader(nc)
 	defer reader.Release()
-	r, err = a.open(ctx, nc, &reader, &ans)
+	r, err = a.exchange(ctx, nc, &reader, &ans)
 	if err != nil {
-		turnAway(nc, err)
+		refuseConn(nc, err)
 	} else {
 		c = newConn(nc, server, a.cfg, ans.agreed, reader.Rest())
 	}
@@ -243,14 +243,14 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 
 // exchange reads a request, checks it and sends the answer, in the time that
 // HandshakeTimeout and ctx leave.
-func (a *acceptor) open(ctx context.Context, nc net.Conn, reader *http1.Reader, ans *answer) (r *http.Request, err error) {
+func (a *acceptor) exchange(ctx context.Context, nc net.Conn, reader *http1.Reader, ans *answer) (r *http.Request, err error) {
 	timer := startTimer(nc, a.cfg.HandshakeTimeout)
 	stop := closeWhenDone(ctx, nc)
 	if r, err = readRequest(ctx, nc, reader); err == nil {
-		*ans, err = a.judge(r)
+		*ans, err = a.acceptRequest(r)
 	}
 	if err == nil {
-		ans.place, err = a.registry.admit(serverOf(r))
+		ans.reservation, err = a.registry.reserve(serverOf(r))
 	}
 	if err == nil {
 		err = writeResponse(nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
@@ -266,11 +266,11 @@ func (a *acceptor) open(ctx context.Context, nc net.Conn, reader *http1.Reader, 
 func readRequest(ctx context.Context, nc net.Conn, reader *http1.Reader) (*http.Request, error) {
 	head, err := reader.Next()
 	if err != nil {
-		return nil, notReceived(err)
+		return nil, requestError(err)
 	}
 	r, err := http1.ParseRequest(ctx, head)
 	if err != nil {
-		return nil, notReceived(err)
+		return nil, requestError(err)
 	}
 	if addr := nc.RemoteAddr(); addr != nil {
 		r.RemoteAddr = addr.String()
@@ -282,8 +282,8 @@ func readRequest(ctx context.Context, nc net.Conn, reader *http1.Reader) (*http.
 	return r, nil
 }
 
-// notReceived returns the refusal of a request that could not be read.
-func notReceived(err error) error {
+// requestError returns the refusal of a request that could not be read.
+func requestError(err error) error {
 	e := &HandshakeError{Reason: "request was not received", Err: err}
 	switch {
 	case errors.Is(err, http1.ErrTooLarge):
@@ -296,11 +296,11 @@ func notReceived(err error) error {
 	return e
 }
 
-// turnAway tells the client of a refusal, if there is something to tell, within
+// refuseConn tells the client of a refusal, if there is something to tell, within
 // a second, and closes nc.
-func turnAway(nc net.Conn, err error) {
+func refuseConn(nc net.Conn, err error) {
 	defer abandon(nc)
-	e := refused(err)
+	e := refusalIn(err)
 	if e == nil {
 		return
 	}
@@ -328,9 +328,9 @@ func linger(nc net.Conn) {
 	io.CopyN(io.Discard, nc, maxLingerBytes)
 }
 
-// refused returns the refusal that the client must be told of, nil if there is
+// refusalIn returns the refusal that the client must be told of, nil if there is
 // none.
-func refused(err error) *HandshakeError {
+func refusalIn(err error) *HandshakeError {
 	if e, ok := err.(*HandshakeError); ok && e.Status != 0 {
 		return e
 	}
@@ -345,10 +345,10 @@ func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
 	http.Error(w, e.Reason, e.Status)
 }
 
-// judge returns the answer to a request, or its refusal.
-func (a *acceptor) judge(r *http.Request) (ans answer, err error) {
-	if a.err != nil {
-		return ans, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: a.err}
+// acceptRequest returns the answer to a request, or its refusal.
+func (a *acceptor) acceptRequest(r *http.Request) (ans answer, err error) {
+	if a.optionsErr != nil {
+		return ans, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: a.optionsErr}
 	}
 	if err := checkRequest(r); err != nil {
 		return ans, err
@@ -362,18 +362,18 @@ func (a *acceptor) judge(r *http.Request) (ans answer, err error) {
 		return ans, err
 	}
 	if err := a.origin(r); err != nil {
-		return ans, refusedBy(err, http.StatusForbidden, "origin is not allowed")
+		return ans, policyRefusal(err, http.StatusForbidden, "origin is not allowed")
 	}
-	if ans.agreed.subprotocol, err = a.subprotocol(r, subprotocols); err != nil {
+	if ans.agreed.subprotocol, err = a.subprotocolFor(r, subprotocols); err != nil {
 		return ans, err
 	}
-	ans.agreed.deflate, ans.extensions = acceptExtensions(extensions, a.compression(r))
+	ans.agreed.deflate, ans.extensions = acceptExtensions(extensions, a.compressionFor(r))
 	return ans, nil
 }
 
-// refusedBy returns the refusal by an application's policy. A HandshakeError
+// policyRefusal returns the refusal by an application's policy. A HandshakeError
 // keeps its status if that refuses anything.
-func refusedBy(err error, status int, reason string) *HandshakeError {
+func policyRefusal(err error, status int, reason string) *HandshakeError {
 	e := &HandshakeError{Status: status, Reason: reason, Err: err}
 	var own *HandshakeError
 	if errors.As(err, &own) {
@@ -388,15 +388,15 @@ func refusedBy(err error, status int, reason string) *HandshakeError {
 	return e
 }
 
-// subprotocol returns the subprotocol to use, "" for none.
-func (a *acceptor) subprotocol(r *http.Request, offered []string) (string, error) {
+// subprotocolFor returns the subprotocol to use, "" for none.
+func (a *acceptor) subprotocolFor(r *http.Request, offered []string) (string, error) {
 	if a.selectSubprotocol == nil {
 		return chooseSubprotocol(a.cfg.Subprotocols, offered), nil
 	}
 	s, err := a.selectSubprotocol(r, offered)
 	switch {
 	case err != nil:
-		return "", refusedBy(err, http.StatusBadRequest, "no subprotocol is acceptable")
+		return "", policyRefusal(err, http.StatusBadRequest, "no subprotocol is acceptable")
 	case s != "" && !slices.Contains(offered, s):
 		return "", &HandshakeError{
 			Status: http.StatusInternalServerError,
@@ -408,8 +408,8 @@ func (a *acceptor) subprotocol(r *http.Request, offered []string) (string, error
 	}
 }
 
-// compression returns what may be answered to this request.
-func (a *acceptor) compression(r *http.Request) *Compression {
+// compressionFor returns what may be answered to this request.
+func (a *acceptor) compressionFor(r *http.Request) *Compression {
 	if a.cfg.Compression == nil || a.refuseCompression != nil && a.refuseCompression(r) {
 		return nil
 	}
@@ -434,7 +434,7 @@ func isContentOrReservedField(name string) bool {
 func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	nc, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, nil, notHijackable(w, err)
+		return nil, nil, hijackError(w, err)
 	}
 	if n := buffers.Reader.Buffered(); n > 0 {
 		waiting, _ := buffers.Reader.Peek(n)
@@ -445,10 +445,10 @@ func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	return nc, early, nil
 }
 
-// notHijackable returns the refusal of a request whose connection w did not
+// hijackError returns the refusal of a request whose connection w did not
 // hand over because of err. A connection that is somebody else's already, as
 // in a second call of Accept, is not written to.
-func notHijackable(w http.ResponseWriter, err error) error {
+func hijackError(w http.ResponseWriter, err error) error {
 	switch {
 	case errors.Is(err, http.ErrHijacked):
 		return &HandshakeError{Reason: "connection was taken over before", Err: err}
@@ -457,20 +457,20 @@ func notHijackable(w http.ResponseWriter, err error) error {
 			Status: http.StatusNotImplemented,
 			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
 			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
-				"or serve this path without that middleware: %w", innermost(w), err),
+				"or serve this path without that middleware: %w", innermostWriter(w), err),
 		}
 	default:
 		return &HandshakeError{
 			Status: http.StatusInternalServerError,
 			Reason: "connection cannot be upgraded",
-			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermost(w), err),
+			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermostWriter(w), err),
 		}
 	}
 }
 
-// innermost returns the ResponseWriter that is asked for the connection: the
+// innermostWriter returns the ResponseWriter that is asked for the connection: the
 // first below w that has Hijack, or no Unwrap.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
+func innermostWriter(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		_, last := w.(http.Hijacker)
 		below, ok := w.(interface{ Unwrap() http.ResponseWriter })

@@ -21,18 +21,18 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// A door is one of the ways into the server. It sends wire and returns the
+// A entryPoint is one of the ways into the server. It sends wire and returns the
 // response with its body, and the connection behind it.
-type door struct {
+type entryPoint struct {
 	name string
 	open func(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn)
 }
 
-var doors = []door{{"Accept", throughAccept}, {"AcceptConn", throughAcceptConn}}
+var entryPoints = []entryPoint{{"Accept", viaAccept}, {"AcceptConn", viaAcceptConn}}
 
-// throughAccept goes through net/http's server.
-func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
-	s := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// viaAccept goes through net/http's server.
+func viaAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+	s := newQuietServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := Accept(w, r, opts); err == nil {
 			echo(c)
 			c.CloseNow()
@@ -47,8 +47,8 @@ func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Respon
 	return roundTrip(t, nc, wire)
 }
 
-// throughAcceptConn goes through AcceptConn on a TCP connection.
-func throughAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+// viaAcceptConn goes through AcceptConn on a TCP connection.
+func viaAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
 	near, far := tcpPair(t)
 	go func() {
 		if c, _, err := AcceptConn(t.Context(), far, opts); err == nil {
@@ -183,7 +183,7 @@ func TestRequestStatus(t *testing.T) {
 		{"no colon", request("Bad line"), 400},
 		{"2 MiB line", request("X-Long: " + strings.Repeat("x", 2<<20)), 431},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, nc := d.open(t, nil, c.wire)
 				if r.StatusCode != c.status {
@@ -218,7 +218,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"Connection changed", request("Connection: keep-alive"), 400, []string{"Connection does not name Upgrade: " + pass, `proxy_set_header Connection "upgrade"`}},
 		{"visitor", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426, []string{"this is a WebSocket endpoint: open it with a WebSocket client\n"}},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, _ := d.open(t, nil, c.wire)
 				body, _ := io.ReadAll(r.Body)
@@ -259,7 +259,7 @@ func checkFraming(t *testing.T, r *http.Response) {
 
 func TestGoldenResponse(t *testing.T) {
 	covers(t, "S20", "S18", "C24")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		t.Run(d.name, func(t *testing.T) {
 			near, far := net.Pipe()
 			defer near.Close()
@@ -356,7 +356,7 @@ func TestRequestOneByteAtATime(t *testing.T) {
 
 func TestEarlyFrames(t *testing.T) {
 	covers(t, "S23", "Q.A09")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		for _, n := range []int{1, 100, 10_000} {
 			t.Run(fmt.Sprint(d.name, "/", n), func(t *testing.T) {
 				r, nc := d.open(t, nil, request()+strings.Repeat(maskedHello, n))
@@ -408,7 +408,7 @@ func TestPolicies(t *testing.T) {
 		{"reserved header", &AcceptOptions{Header: http.Header{"Sec-WebSocket-Accept": {"x"}}}, 500, "server is set up wrongly\n"},
 		{"header with CRLF", &AcceptOptions{Header: http.Header{"X-A": {"b\r\nX: y"}}}, 500, "server is set up wrongly\n"},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, _ := d.open(t, c.opts, request("Sec-WebSocket-Protocol: a, b"))
 				body, _ := io.ReadAll(r.Body)
@@ -441,7 +441,7 @@ func TestRefuseCompression(t *testing.T) {
 		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return true }}, nil},
 		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return false }}, on},
 	} {
-		if got := settle(&c.opts).compression(&http.Request{}); got != c.want {
+		if got := newAcceptor(&c.opts).compressionFor(&http.Request{}); got != c.want {
 			t.Errorf("got %v, want %v", got, c.want)
 		}
 	}
@@ -472,7 +472,7 @@ func TestHeaderOfResponseWriter(t *testing.T) {
 
 func TestConnectionSurvivesRefusal(t *testing.T) {
 	covers(t, "S01", "Q.J04")
-	_, nc := throughAccept(t, nil, request("-Sec-WebSocket-Key"))
+	_, nc := viaAccept(t, nil, request("-Sec-WebSocket-Key"))
 	io.WriteString(nc, request())
 	if r, err := http.ReadResponse(nc.(bufferedConn).r, nil); err != nil || r.StatusCode != 101 {
 		t.Fatalf("second request: %v, %v", r, err)
@@ -481,7 +481,7 @@ func TestConnectionSurvivesRefusal(t *testing.T) {
 
 func TestConnectionEndsAfterBody(t *testing.T) {
 	covers(t, "S24", "X19", "Q.A08")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		r, nc := d.open(t, nil, request("Content-Length: 11")+maskedHello)
 		if rest, err := io.ReadAll(nc); r.StatusCode != 400 || len(rest) != 0 || err != nil {
 			t.Errorf("%s: %d, then %q, %v", d.name, r.StatusCode, rest, err)
@@ -908,7 +908,7 @@ func TestAcceptConnHugeHead(t *testing.T) {
 		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", 200_000),
 		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", http1.MaxHeadFields) + "\r\n",
 	} {
-		if r, _ := throughAcceptConn(t, nil, wire); r.StatusCode != 431 {
+		if r, _ := viaAcceptConn(t, nil, wire); r.StatusCode != 431 {
 			t.Errorf("%.20q: got %d", wire, r.StatusCode)
 		}
 	}
@@ -916,7 +916,7 @@ func TestAcceptConnHugeHead(t *testing.T) {
 
 func TestPipelinedRequest(t *testing.T) {
 	covers(t, "Q.A10")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		r, nc := d.open(t, nil, request()+request())
 		if r.StatusCode != 101 {
 			t.Fatal(r.Status)
@@ -932,7 +932,7 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 		request("Sec-WebSocket-Protocol: chat"): 101,
 		request("-Sec-WebSocket-Key"):           400,
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			seen := make(chan HandshakeTrace, 1)
 			opts := &AcceptOptions{Config: Config{
 				Subprotocols: []string{"chat"},
@@ -953,7 +953,7 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 // Section 3.2).
 func TestInvalidHost(t *testing.T) {
 	for _, host := range []string{"a b", "h/evil", "a, b", "a@b", `a"b`, `a\b`, "\xff\xfe", "<script>"} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			if r, _ := d.open(t, nil, request("Host: "+host)); r.StatusCode != 400 {
 				t.Errorf("%s: Host %q: got %d, want 400", d.name, host, r.StatusCode)
 			}

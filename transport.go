@@ -20,7 +20,7 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	}
 	var nc net.Conn
 	if p == nil {
-		nc, err = d.netDial(ctx, d.target.network, d.target.addr)
+		nc, err = d.netDial(ctx, d.uri.network, d.uri.addr)
 	} else {
 		nc, err = d.dialThrough(ctx, p)
 	}
@@ -68,10 +68,10 @@ func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, e
 // secureConn starts TLS on nc if the URL asks for it. With an error, too, it
 // returns the connection to close.
 func (d *dialer) secureConn(ctx context.Context, nc net.Conn) (net.Conn, error) {
-	if !d.target.secure {
+	if !d.uri.secure {
 		return nc, nil
 	}
-	return startTLS(ctx, nc, tlsConfigFor(d.target.name, d.opts.TLS))
+	return startTLS(ctx, nc, tlsConfigFor(d.uri.host, d.opts.TLS))
 }
 
 // tlsConfigFor returns a copy of c, or of the defaults if c is nil, for a

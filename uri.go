@@ -11,22 +11,22 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// A target is what a WebSocket URI says (RFC 6455, Section 3): where to
+// A wsURI is what a WebSocket URI says (RFC 6455, Section 3): where to
 // connect and what to ask for.
-type target struct {
-	secure   bool          // TLS
-	network  string        // "tcp" or "unix"
-	addr     string        // host:port to connect to, or the path of a socket
-	name     string        // the host: an ASCII name, or an IP address without brackets
-	port     string        // "" for a Unix socket
-	host     string        // of the Host field, without a default port
-	resource string        // path and query: the request target
-	user     *url.Userinfo // nil if there is none
+type wsURI struct {
+	secure       bool          // TLS
+	network      string        // "tcp" or "unix"
+	addr         string        // host:port to connect to, or the path of a socket
+	host         string        // the host: an ASCII name, or an IP address without brackets
+	port         string        // "" for a Unix socket
+	hostField    string        // of the Host field, without a default port
+	resourceName string        // path and query: the request target
+	user         *url.Userinfo // nil if there is none
 }
 
-// parseTarget reads a URI. Its errors never quote userinfo, path or query,
+// parseURI reads a URI. Its errors never quote userinfo, path or query,
 // which may hold secrets.
-func parseTarget(uri string) (*target, error) {
+func parseURI(uri string) (*wsURI, error) {
 	if strings.Contains(uri, "#") {
 		return nil, errors.New("a fragment is not allowed in a WebSocket URI")
 	}
@@ -34,7 +34,7 @@ func parseTarget(uri string) (*target, error) {
 	if err != nil {
 		return nil, withoutURI(err)
 	}
-	t := &target{user: u.User}
+	t := &wsURI{user: u.User}
 	scheme, unix := strings.CutSuffix(u.Scheme, "+unix")
 	switch scheme {
 	case "ws", "http":
@@ -66,7 +66,7 @@ func withoutURI(err error) error {
 }
 
 // setHost takes host, port and resource from u.
-func (t *target) setHost(u *url.URL) error {
+func (t *wsURI) setHost(u *url.URL) error {
 	host, port := u.Hostname(), u.Port()
 	bare, err := hostport.Canonical(host)
 	if err != nil {
@@ -79,18 +79,18 @@ func (t *target) setHost(u *url.URL) error {
 		return errors.New("port is not between 1 and 65535")
 	}
 	t.network, t.addr = "tcp", net.JoinHostPort(host, port)
-	t.name, t.port = bare, port
-	t.host = t.hostPort()
+	t.host, t.port = bare, port
+	t.hostField = t.hostPort()
 	if port == t.defaultPort() {
-		t.host = strings.TrimSuffix(t.host, ":"+port)
+		t.hostField = strings.TrimSuffix(t.hostField, ":"+port)
 	}
-	t.resource = resource(u.EscapedPath(), u.RawQuery)
+	t.resourceName = resourceName(u.EscapedPath(), u.RawQuery)
 	return nil
 }
 
 // setSocket takes the path of a Unix socket and, after the first colon, the
 // resource from u.
-func (t *target) setSocket(u *url.URL) error {
+func (t *wsURI) setSocket(u *url.URL) error {
 	socket, path, _ := strings.Cut(u.EscapedPath(), ":")
 	socket, err := url.PathUnescape(socket)
 	if err != nil || socket == "" || u.Host != "" || strings.Contains(socket, "\x00") {
@@ -100,13 +100,13 @@ func (t *target) setSocket(u *url.URL) error {
 		return errors.New("resource after the path of the socket does not begin with a slash")
 	}
 	t.network, t.addr = "unix", socket
-	t.name, t.host = "localhost", "localhost"
-	t.resource = resource(path, u.RawQuery)
+	t.host, t.hostField = "localhost", "localhost"
+	t.resourceName = resourceName(path, u.RawQuery)
 	return nil
 }
 
 // defaultPort returns the port of a URI that names none.
-func (t *target) defaultPort() string {
+func (t *wsURI) defaultPort() string {
 	if t.secure {
 		return "443"
 	}
@@ -114,26 +114,26 @@ func (t *target) defaultPort() string {
 }
 
 // hostPort returns host and port, even a default port.
-func (t *target) hostPort() string { return net.JoinHostPort(t.name, t.port) }
+func (t *wsURI) hostPort() string { return net.JoinHostPort(t.host, t.port) }
 
 // url returns the target as a URL of HTTP, without userinfo, for the parts of
 // net/http that want one.
-func (t *target) url() *url.URL {
-	u := &url.URL{Scheme: "http", Host: t.host}
+func (t *wsURI) url() *url.URL {
+	u := &url.URL{Scheme: "http", Host: t.hostField}
 	if t.secure {
 		u.Scheme = "https"
 	}
-	path, query, _ := strings.Cut(t.resource, "?")
+	path, query, _ := strings.Cut(t.resourceName, "?")
 	u.RawQuery = query
 	u.RawPath = path
 	u.Path, _ = url.PathUnescape(path)
 	return u
 }
 
-// resource returns the request target for an escaped path and a query: "/" if
+// resourceName returns the request target for an escaped path and a query: "/" if
 // the path is empty, the question mark only before a query (RFC 6455, Section
 // 3).
-func resource(path, query string) string {
+func resourceName(path, query string) string {
 	if path == "" {
 		path = "/"
 	}
