@@ -23,8 +23,8 @@ import (
 type DialOptions struct {
 	Config
 
-	// Header is added to the request. Fields of the handshake itself, Host
-	// among them, are errors.
+	// Header is added to the request. Fields of the handshake itself,
+	// including Host, are errors.
 	Header http.Header
 
 	// Host is the value of the Host field. "": the host of the URL.
@@ -43,8 +43,8 @@ type DialOptions struct {
 	// or https, or nil for none. Nil: [http.ProxyFromEnvironment]. Schemes
 	// of proxies are http and https for CONNECT, and socks5 and socks5h,
 	// which leaves the resolution of names to the proxy. Userinfo is sent
-	// to the proxy and never to the server. DialConn and Unix sockets do
-	// without.
+	// to the proxy and never to the server. DialConn and connections to
+	// Unix sockets use no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// ProxyHeader is added to the CONNECT request.
@@ -52,8 +52,8 @@ type DialOptions struct {
 
 	// NetDial connects to addr on network, "tcp" or "unix"; addr is the
 	// proxy's if there is one. TLS is done on what it returns. Nil: a
-	// [net.Dialer]. It should honour ctx: if it does not, Dial returns
-	// without it, and closes what it returns later.
+	// [net.Dialer]. It should return when ctx ends: if it does not, Dial
+	// returns first, and closes the connection that NetDial returns later.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Redirects is how many redirects Dial follows, one after another. 0:
@@ -67,8 +67,8 @@ type DialOptions struct {
 }
 
 // Dial connects to a server and opens a WebSocket connection. Its errors are of
-// type [*HandshakeError]. The response is returned with a connection and with a
-// refusal; its body need not be closed.
+// type [*HandshakeError]. It returns the server's response with a connection and
+// with a refusal; the body of the response need not be closed.
 //
 // The schemes of url are ws and wss, with the aliases http and https, and, for
 // a Unix socket, ws+unix and wss+unix as in
@@ -81,7 +81,7 @@ type DialOptions struct {
 //
 // ctx and HandshakeTimeout bound the handshake, and nothing after it.
 //
-// On js/wasm the browser connects, and its limits hold: see the package
+// On js/wasm the browser connects, and its limits apply: see the package
 // documentation.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
@@ -104,13 +104,13 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 	}
 }
 
-// dialBrowser opens a connection by the browser that the program runs in. It
-// is nil everywhere else.
+// dialBrowser opens a connection through the browser that the program runs in.
+// It is nil everywhere else.
 var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, error)
 
-// DialConn opens a WebSocket connection to url over nc, which was connected by
-// other means. For wss and https, TLS is done first unless nc is a *[tls.Conn].
-// It takes nc over: if it returns an error, nc is closed.
+// DialConn opens a WebSocket connection to url over nc, which the caller has
+// connected. For wss and https, TLS is done first unless nc is a *[tls.Conn].
+// DialConn takes nc over: if it returns an error, nc is closed.
 func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
 	if err != nil {
@@ -136,22 +136,22 @@ type dialer struct {
 	offer   offer
 }
 
-// newDialer checks everything that the application set, before anything is
-// dialed, and makes the request.
+// newDialer returns a handshake with the server at url. It checks everything that
+// the application set, before anything is dialed, and makes the request.
 func newDialer(url string, opts *DialOptions) (*dialer, error) {
 	if opts == nil {
 		opts = new(DialOptions)
 	}
-	t, err := parseURI(url)
+	u, err := parseURI(url)
 	if err != nil {
 		return nil, invalidRequestError(err)
 	}
-	return newDialerTo(t, opts)
+	return newDialerTo(u, opts)
 }
 
-// newDialerTo makes a handshake with t.
-func newDialerTo(t *wsURI, opts *DialOptions) (*dialer, error) {
-	d := &dialer{opts: opts, cfg: opts.Config.settled(), uri: t}
+// newDialerTo is newDialer with a parsed URI.
+func newDialerTo(u *wsURI, opts *DialOptions) (*dialer, error) {
+	d := &dialer{opts: opts, cfg: opts.Config.settled(), uri: u}
 	if err := checkDialOptions(opts); err != nil {
 		return nil, invalidRequestError(err)
 	}
@@ -162,12 +162,14 @@ func newDialerTo(t *wsURI, opts *DialOptions) (*dialer, error) {
 	return d, nil
 }
 
+// invalidRequestError returns the error for a URL or options that do not make a
+// request.
 func invalidRequestError(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
-// checkDialOptions returns an error if o has a value that means nothing, or a
-// request cannot say what it wants.
+// checkDialOptions returns an error if a value in o means nothing or cannot stand
+// in a request.
 func checkDialOptions(o *DialOptions) error {
 	if _, _, ok := hostport.Split(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
@@ -184,7 +186,7 @@ func checkDialOptions(o *DialOptions) error {
 	return checkFields(o.Header)
 }
 
-// setOffer makes the offer with a fresh key: "a nonce consisting of a randomly
+// setOffer sets the offer, with a fresh key: "a nonce consisting of a randomly
 // selected 16-byte value" (RFC 6455, Section 4.1).
 func (d *dialer) setOffer() error {
 	var nonce [16]byte
@@ -200,7 +202,8 @@ func (d *dialer) setOffer() error {
 	return nil
 }
 
-// setRequest makes the request: what the application set, then our own fields.
+// setRequest sets the request: first what the application adds, then the fields
+// of the handshake, which replace others of the same name.
 func (d *dialer) setRequest() {
 	r := &http.Request{
 		Method:     http.MethodGet,
@@ -216,7 +219,8 @@ func (d *dialer) setRequest() {
 		r.Host = d.opts.Host
 	}
 	for name, values := range d.opts.Header {
-		r.Header[http1.CanonicalName(name)] = append(r.Header[http1.CanonicalName(name)], values...)
+		key := http1.CanonicalName(name)
+		r.Header[key] = append(r.Header[key], values...)
 	}
 	if u := d.uri.user; u != nil && r.Header["Authorization"] == nil {
 		password, _ := u.Password()
@@ -231,8 +235,8 @@ func (d *dialer) setRequest() {
 	d.request = r
 }
 
-// dial connects, opens the connection over what connect returns, and traces
-// the outcome.
+// dial opens a WebSocket connection over the net.Conn that connect returns, and
+// traces the outcome. With an error, connect may return a net.Conn to close.
 func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (c *Conn, r *http.Response, err error) {
 	began := time.Now()
 	var agreed agreement
@@ -250,8 +254,9 @@ func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Co
 	return c, r, err
 }
 
-// asHandshakeError returns err as the HandshakeError of a handshake that ctx bounded
-// and r, unless it is nil, answered.
+// asHandshakeError returns err as the HandshakeError of a handshake that ctx
+// bounds. If ctx has ended, its error is the cause. r is the server's response,
+// or nil.
 func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 	var e *HandshakeError
 	if !errors.As(err, &e) {
@@ -266,7 +271,8 @@ func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 	return e
 }
 
-// handshake exchanges request and response over nc, under the watch of ctx.
+// handshake exchanges request and response over nc until ctx ends. With an error,
+// nc is still the caller's to close.
 func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
 	reader := http1.NewResponseReader(nc)
 	defer reader.Release()
@@ -299,15 +305,15 @@ func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, 
 	return r, agreed, err
 }
 
-// keepCookies puts the cookies of r into the jar.
+// keepCookies puts the cookies of r into the jar, if there is one.
 func (d *dialer) keepCookies(r *http.Response) {
 	if cookies := r.Cookies(); d.opts.Jar != nil && len(cookies) > 0 {
 		d.opts.Jar.SetCookies(d.request.URL, cookies)
 	}
 }
 
-// notSwitchedError returns the error for a response that is not 101 and whose body
-// begins with body.
+// notSwitchedError returns the error for a response with another status than 101.
+// body is the beginning of its body.
 func notSwitchedError(r *http.Response, body []byte) error {
 	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", quoted: quotedFrom(r, body)}
 	versions := r.Header[versionField]

@@ -5,48 +5,50 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fullduplex-go/websocket/internal/hostport"
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// An OriginPolicy decides whether a browser's page may open a connection: nil
-// lets it. The request is refused with 403, or with what a [*HandshakeError]
-// says. A policy guards users whose browser is led to a foreign page (RFC 6455,
-// Section 10.2). It is no authentication: whoever is no browser sends any
-// Origin, or none.
+// An OriginPolicy decides whether a browser's page may open a connection. Nil
+// allows it; an error refuses the request, with 403 or with what a
+// [*HandshakeError] says. A policy protects users from pages of other sites that
+// their browsers visit (RFC 6455, Section 10.2). It is not authentication: a
+// client that is not a browser can send any Origin, or none.
 type OriginPolicy func(r *http.Request) error
 
 // SameOrigin returns the policy that lets a page connect to the host it came
 // from. The scheme of Origin must be http or https; host and port must be those
 // of the Host field, where a missing port is the default of Origin's scheme.
-// If the request came over TLS, so must have the page. A request without
-// Origin does not come from a browser's page and passes. X-Forwarded-Host and
-// its like are not looked at: anyone can send them. A server that trusts its
-// network, such as one on localhost, must also check that Host is one of its
-// own names: a page can give its own name a foreign address.
+// If the request came over TLS, the page must have come over TLS as well. A
+// request without Origin does not come from a browser's page and is allowed.
+// X-Forwarded-Host and similar fields are ignored: anyone can send them. A
+// server that trusts its network, such as one on localhost, must also check that
+// Host is one of its own names: the owner of a page can have the page's name
+// resolve to the server's address.
 func SameOrigin() OriginPolicy { return checkSameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
-// connect, and no others: name the server's own among them if it has pages. A
-// request without Origin passes. The patterns are:
+// connect, and no others: list the server's own origin if it has pages. A
+// request without Origin is allowed. The patterns are:
 //
-//	https://example.com       an origin; one slash may end it
-//	https://example.com:8443  on another port than the scheme's own
+//	https://example.com       an origin; a slash may follow
+//	https://example.com:8443  on a port that is not the scheme's default
 //	https://example.com:*     on any port
-//	https://*.example.com     any name below example.com, not that name itself
-//	example.com               a host alone, with or without "*." and a port: by https
-//	localhost:3000            by http too: so for localhost, *.localhost, 127.0.0.0/8 and [::1]
-//	app://localhost           the shell of an app: also capacitor, tauri, ionic, moz-extension ...
-//	vscode-webview://*        any origin of a scheme that is not of the Web
-//	file://                   a scheme that has no hosts
-//	null                      a page without an origin; any page can make itself one, in a sandboxed frame
+//	https://*.example.com     any name below example.com, but not example.com itself
+//	example.com               a host alone, with or without "*." and a port: https only
+//	localhost:3000            http as well, as for localhost, *.localhost, 127.0.0.0/8 and [::1]
+//	app://localhost           the shell of an app; also capacitor, tauri, ionic, moz-extension ...
+//	vscode-webview://*        any origin of a scheme other than http and https
+//	file://                   a scheme without hosts
+//	null                      a page without an origin; any page can become one, in a sandboxed frame
 //
-// The case of ASCII letters is ignored. Nothing else is: a name with a dot at
-// its end is another name, and one that is not ASCII is written in its ASCII
-// form, as browsers send it. AllowOrigins panics at any other pattern and says
-// what to write instead.
+// Only the case of ASCII letters is ignored: a name with a dot at its end is
+// another name, and a name that is not ASCII is written in its ASCII form, as
+// browsers send it. AllowOrigins panics if a pattern has none of these forms,
+// and the panic says what to write instead.
 func AllowOrigins(patterns ...string) OriginPolicy {
 	var allowed []origin
 	for _, p := range patterns {
@@ -58,29 +60,26 @@ func AllowOrigins(patterns ...string) OriginPolicy {
 	}
 	return func(r *http.Request) error {
 		return checkOrigin(r, func(o origin) bool {
-			for _, a := range allowed {
-				if a.matches(o) {
-					return true
-				}
-			}
-			return false
+			return slices.ContainsFunc(allowed, func(pattern origin) bool { return o.matches(pattern) })
 		})
 	}
 }
 
 // InsecureAnyOrigin returns the policy that lets every page of the World Wide
-// Web connect with the cookies of the user who looks at it. It fits only where
-// no right depends on cookies, client certificates or the network's reach.
+// Web connect, with the cookies of the user who visits it. Use it only where
+// access depends neither on cookies nor on client certificates nor on who can
+// reach the network.
 func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
 }
 
+// checkSameOrigin is the policy that SameOrigin returns.
 func checkSameOrigin(r *http.Request) error {
 	return checkOrigin(r, func(o origin) bool { return o.isOriginOf(r) })
 }
 
-// checkOrigin lets a request without Origin pass, and one with a single,
-// well-formed Origin that allow accepts.
+// checkOrigin returns nil for a request without Origin, and for one with a
+// single, well-formed Origin that allow accepts.
 func checkOrigin(r *http.Request, allow func(origin) bool) error {
 	lines := r.Header["Origin"]
 	if len(lines) == 0 {
@@ -94,13 +93,14 @@ func checkOrigin(r *http.Request, allow func(origin) bool) error {
 	return fmt.Errorf("websocket: page of origin %.100q may not connect to %.100q", strings.Join(lines, ", "), r.Host)
 }
 
-// An origin is scheme, host and port of a page (RFC 6454). Some schemes of the
-// shells of apps have an empty host; the opaque origin has a host alone. In a
-// pattern, the host may be "*" or begin with "*.", and the port may be "*".
+// An origin is scheme, host and port of a page (RFC 6454, Section 4). Origins
+// of some app shells have an empty host; the opaque origin has nothing but a
+// host. In a pattern, the host may be "*" or begin with "*.", and the port may
+// be "*".
 type origin struct{ scheme, host, port string }
 
-// opaqueOrigin is the value of Origin, and the host of the origin, of pages that
-// have none.
+// opaqueOrigin is the value of Origin of pages that have no origin, and the host
+// of the origin that stands for it.
 const opaqueOrigin = "null"
 
 // parseOrigin reads the value of an Origin field.
@@ -125,8 +125,9 @@ func parseOrigin(s string) (o origin, ok bool) {
 	return o, true
 }
 
-// parseOriginPattern reads a pattern of AllowOrigins, which may stand for two
-// origins. Its error continues "pattern X", and says what to write instead.
+// parseOriginPattern reads a pattern of AllowOrigins and returns the one or two
+// origins it stands for. The text of its error continues "pattern X" and says
+// what to write instead.
 func parseOriginPattern(s string) ([]origin, error) {
 	scheme, authority, whole := strings.Cut(s, "://")
 	if !whole {
@@ -152,8 +153,8 @@ func parseOriginPattern(s string) ([]origin, error) {
 	return o.expand(), nil
 }
 
-// expand returns the origins that a pattern stands for: a host without a
-// scheme is meant by https, and by http too if that is as safe.
+// expand returns the origins that a pattern stands for: a host without a scheme
+// stands for https and, where that is as safe, for http.
 func (o origin) expand() []origin {
 	schemes := []string{o.scheme}
 	if o.scheme == "" {
@@ -172,7 +173,7 @@ func (o origin) expand() []origin {
 	return origins
 }
 
-// setAuthority takes host and port from what follows the scheme of a pattern.
+// setAuthority sets host and port from what follows the scheme of a pattern.
 func (o *origin) setAuthority(authority string) error {
 	bare, anyPort := strings.CutSuffix(authority, ":*")
 	bare, below := strings.CutPrefix(bare, "*.")
@@ -198,11 +199,12 @@ func (o *origin) setAuthority(authority string) error {
 	return o.normalizeHost(below)
 }
 
-// normalizeHost returns an error if no browser sends the host of a pattern,
-// or names below it if that is what the pattern stands for.
+// normalizeHost puts the host of a pattern into the form in which browsers send
+// it, with "*." before it if below is set: the pattern then stands for the names
+// below the host. A host that no browser sends is an error.
 func (o *origin) normalizeHost(below bool) error {
 	if !o.isWeb() && !below {
-		return nil // these need not be names
+		return nil // other schemes need no host names
 	}
 	ip, err := netip.ParseAddr(strings.Trim(o.host, "[]"))
 	switch {
@@ -226,7 +228,7 @@ func (o *origin) normalizeHost(below bool) error {
 	return nil
 }
 
-// authorityError returns what is wrong with a host and port that are none.
+// authorityError returns what is wrong with s, which is not a host and port.
 func authorityError(s string) error {
 	switch i := strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || strings.ContainsRune("/?#@*, ", r) }); {
 	case i < 0 && strings.Count(s, ":") > 1 && s[0] != '[':
@@ -246,8 +248,8 @@ func authorityError(s string) error {
 	}
 }
 
-// endsInNumber reports whether a browser takes host for an IPv4 address: the
-// last of its labels is a number.
+// endsInNumber reports whether the last label of host is a number: browsers
+// take such a host for an IPv4 address.
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]
@@ -255,7 +257,7 @@ func endsInNumber(host string) bool {
 }
 
 // isLoopback reports whether host is a name or address of the machine itself,
-// which browsers trust without TLS as well.
+// which browsers trust even without TLS.
 func isLoopback(host string) bool {
 	if http1.EqualFold(host, "localhost") || len(host) > 10 && http1.EqualFold(host[len(host)-10:], ".localhost") {
 		return true
@@ -264,20 +266,20 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// matches reports whether the pattern a stands for o.
-func (a origin) matches(o origin) bool {
-	if !http1.EqualFold(a.scheme, o.scheme) || a.port != "*" && a.port != o.port {
+// matches reports whether o matches pattern.
+func (o origin) matches(pattern origin) bool {
+	if !http1.EqualFold(pattern.scheme, o.scheme) || pattern.port != "*" && pattern.port != o.port {
 		return false
 	}
-	domain, wild := strings.CutPrefix(a.host, "*")
+	domain, wild := strings.CutPrefix(pattern.host, "*")
 	if !wild {
-		return http1.EqualFold(a.host, o.host)
+		return http1.EqualFold(pattern.host, o.host)
 	}
 	cut := len(o.host) - len(domain)
 	return cut > 0 && http1.EqualFold(o.host[cut:], domain)
 }
 
-// isOriginOf reports whether o is where r was sent to.
+// isOriginOf reports whether o is the origin that r was sent to.
 func (o origin) isOriginOf(r *http.Request) bool {
 	if !http1.EqualFold(o.scheme, "https") && (!http1.EqualFold(o.scheme, "http") || r.TLS != nil) {
 		return false
@@ -289,14 +291,14 @@ func (o origin) isOriginOf(r *http.Request) bool {
 	return ok && http1.EqualFold(o.host, host) && o.port == port
 }
 
-// isWeb reports whether the scheme of o, which is empty in a pattern that has
-// none, is one of the World Wide Web, where hosts are names that have owners.
+// isWeb reports whether the scheme of o is one of the World Wide Web, where
+// hosts are names that have owners. A pattern without a scheme is of the Web.
 func (o origin) isWeb() bool {
 	return o.scheme == "" || http1.EqualFold(o.scheme, "http") || http1.EqualFold(o.scheme, "https")
 }
 
-// defaultPort returns the port of an origin that names none, "" if its scheme
-// has no ports.
+// defaultPort returns the port of an origin that names none, or "" if its
+// scheme has no ports.
 func (o origin) defaultPort() string {
 	switch {
 	case http1.EqualFold(o.scheme, "https"):

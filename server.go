@@ -1,19 +1,12 @@
 package websocket
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
@@ -32,67 +25,56 @@ type AcceptOptions struct {
 	// the request, with 400 or with what a [*HandshakeError] says.
 	SelectSubprotocol func(r *http.Request, offered []string) (string, error)
 
-	// RefuseCompression reports whether a client must not be answered with
-	// compression, such as one known to get it wrong. Nil: none.
+	// RefuseCompression reports whether no compression is agreed on with the
+	// client that sent r, such as one known to get it wrong. Nil: for none.
 	RefuseCompression func(r *http.Request) bool
 
-	// Header is added to the response. Fields of the handshake itself, or
-	// control characters, refuse every request with 500.
+	// Header is added to the response. If it has fields of the handshake
+	// itself, or control characters, every request is refused with 500.
 	Header http.Header
 
 	// Registry keeps the connections until they end, and closes them when
-	// the server stops. Requests that come later get 503. Nil: none does.
+	// the server stops. Requests that come later are refused with 503. Nil:
+	// the connections are in no Registry.
 	Registry *Registry
 }
 
 // Accept answers the opening handshake in r and returns the connection. If it
-// returns an error, which is always a [*HandshakeError], the response is
-// written too: 400, 403, 405, 426, 500, 501, 503, 505 or what a policy said. A
-// handler has nothing left to do then but return.
+// returns an error, which is always a [*HandshakeError], it has written the
+// response too: 400, 403, 405, 426, 500, 501, 503, 505 or what a policy said. A
+// handler then has nothing left to do but return.
 //
-// 501 is for a ResponseWriter that hides the connection: the error names the
-// type, of a middleware most often, which needs the method Unwrap()
-// http.ResponseWriter (see [http.ResponseController]), or Hijack. Where the
-// connection has been taken over before, in another call of Accept for example,
+// 501 is for a ResponseWriter that hides the connection: the error names its
+// type, most often that of a middleware, which needs the method Unwrap()
+// http.ResponseWriter (see [http.ResponseController]), or Hijack. If the
+// connection has been taken over before, for example in another call of Accept,
 // the error wraps [http.ErrHijacked], and nothing is written.
 //
-// Header fields that w has already, such as Set-Cookie, go out with the
+// Header fields that w has already, such as Set-Cookie, are sent with the
 // response. The connection outlives the handler and keeps nothing of r or its
-// context. Whoever calls Accept closes the connection: defer c.CloseNow().
+// context. The caller of Accept closes the connection: defer c.CloseNow().
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
 	defer func() { ans.reservation.release() }()
 	return acceptorFor(opts).accept(w, r, &ans, nil)
 }
 
-// AcceptConn reads an opening handshake from nc, without net/http's server,
-// and returns the connection and the request. It takes nc over: if it returns
-// an error, which is always a [*HandshakeError], the client has been told and
-// nc is closed. The handshake is bounded by ctx, by HandshakeTimeout, and by 64
-// KiB of header; ctx means nothing once AcceptConn has returned. A *[tls.Conn]
-// may have its TLS handshake before it.
-func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
-	a := acceptorFor(opts)
-	return a.acceptConn(ctx, nc)
-}
-
-// An acceptor is AcceptOptions made ready: settled once, used for many
-// requests at a time.
+// An acceptor accepts connections as AcceptOptions say. It does not change, and
+// serves any number of requests at once.
 type acceptor struct {
-	cfg               *Config
+	cfg               *Config // settled
 	origin            OriginPolicy
 	selectSubprotocol func(r *http.Request, offered []string) (string, error)
 	refuseCompression func(r *http.Request) bool
 	fields            []byte // the lines of AcceptOptions.Header
 	registry          *Registry
-	optionsErr        error // what is wrong with the options
+	optionsErr        error // what is wrong with the options, nil if nothing is
 }
 
-var (
-	defaultOptions  AcceptOptions
-	defaultAcceptor = newAcceptor(&defaultOptions)
-)
+// defaultAcceptor is the acceptor for nil options.
+var defaultAcceptor = newAcceptor(new(AcceptOptions))
 
+// acceptorFor returns an acceptor for opts, which may be nil.
 func acceptorFor(opts *AcceptOptions) *acceptor {
 	if opts == nil {
 		return defaultAcceptor
@@ -100,6 +82,8 @@ func acceptorFor(opts *AcceptOptions) *acceptor {
 	return newAcceptor(opts)
 }
 
+// newAcceptor returns an acceptor for opts, which it checks: if they are invalid,
+// the acceptor refuses every request.
 func newAcceptor(opts *AcceptOptions) *acceptor {
 	a := &acceptor{
 		cfg:               opts.Config.settled(),
@@ -117,8 +101,8 @@ func newAcceptor(opts *AcceptOptions) *acceptor {
 	return a
 }
 
-// checkAcceptOptions returns an error if o has a value that means nothing, or a
-// response cannot say what it wants.
+// checkAcceptOptions returns an error if a value in o means nothing or cannot
+// stand in a response.
 func checkAcceptOptions(o *AcceptOptions) error {
 	if err := o.Config.check(); err != nil {
 		return err
@@ -136,10 +120,10 @@ type answer struct {
 	reservation reservation // in the Registry
 }
 
-// accept is Accept. Everything is judged before the connection is taken from
-// net/http, so that every refusal is an ordinary response; at the end, and with
-// a place in the Registry, by admit, if that is not nil. The caller leaves
-// ans.place, whatever happens.
+// accept is Accept. Everything is checked before the connection is taken from
+// net/http, so that every refusal is an ordinary response. If admit is not nil,
+// it is called last, when the connection is reserved in the Registry; its error
+// refuses the request. The caller releases ans.reservation, also after an error.
 func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
 	if *ans, err = a.acceptRequest(r); err == nil {
@@ -158,7 +142,8 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 	return c, err
 }
 
-// upgrade takes the connection from net/http and opens it.
+// upgrade takes the connection from net/http, sends the response and returns the
+// connection, which it adds to the Registry.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
 	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
 	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
@@ -176,160 +161,14 @@ func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) 
 	return c, nil
 }
 
-// serverOf returns the server that r came by, or nil.
+// serverOf returns the server that received r, or nil.
 func serverOf(r *http.Request) *http.Server {
 	srv, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	return srv
 }
 
-// acceptConn is AcceptConn. A handshake needs a large stack, which it leaves
-// behind with a goroutine of its own: the caller may be the goroutine that
-// serves the connection for all of its life, and a stack that has grown stays.
-func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
-	h := handshakeTask{acceptor: a, nc: nc, done: make(chan struct{})}
-	go h.run(ctx)
-	<-h.done
-	switch {
-	case h.panicked != nil:
-		panic(h.panicked)
-	case h.exited:
-		runtime.Goexit()
-	}
-	return h.c, h.r, h.err
-}
-
-// A handshakeTask is an opening handshake on a goroutine of its own.
-type handshakeTask struct {
-	acceptor *acceptor
-	nc       net.Conn
-	c        *Conn
-	r        *http.Request
-	err      error
-	exited   bool // a policy panicked, with that, or called runtime.Goexit
-	panicked any
-	done     chan struct{} // closed at the end
-}
-
-// run is the goroutine.
-func (h *handshakeTask) run(ctx context.Context) {
-	h.exited = true
-	defer close(h.done)
-	defer func() {
-		if h.exited {
-			h.panicked = recover()
-			abandon(h.nc)
-		}
-	}()
-	h.c, h.r, h.err = h.acceptor.handshake(ctx, h.nc)
-	h.exited = false
-}
-
-// handshake answers the opening handshake that it reads from nc.
-func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
-	var ans answer
-	defer func() { ans.reservation.commit(c) }()
-	began := time.Now()
-	reader := http1.NewRequestReader(nc)
-	defer reader.Release()
-	r, err = a.exchange(ctx, nc, &reader, &ans)
-	if err != nil {
-		refuseConn(nc, err)
-	} else {
-		c = newConn(nc, server, a.cfg, ans.agreed, reader.Rest())
-	}
-	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
-	return c, r, err
-}
-
-// exchange reads a request, checks it and sends the answer, in the time that
-// HandshakeTimeout and ctx leave.
-func (a *acceptor) exchange(ctx context.Context, nc net.Conn, reader *http1.Reader, ans *answer) (r *http.Request, err error) {
-	timer := startTimer(nc, a.cfg.HandshakeTimeout)
-	stop := closeWhenDone(ctx, nc)
-	if r, err = readRequest(ctx, nc, reader); err == nil {
-		*ans, err = a.acceptRequest(r)
-	}
-	if err == nil {
-		ans.reservation, err = a.registry.reserve(serverOf(r))
-	}
-	if err == nil {
-		err = writeResponse(nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
-	}
-	if late := stop(); late != nil {
-		timer.stop()
-		return r, &HandshakeError{Reason: "handshake was given up", Err: late}
-	}
-	return r, timer.finish(err)
-}
-
-// readRequest reads a request from nc, whose Reader is given.
-func readRequest(ctx context.Context, nc net.Conn, reader *http1.Reader) (*http.Request, error) {
-	head, err := reader.Next()
-	if err != nil {
-		return nil, requestError(err)
-	}
-	r, err := http1.ParseRequest(ctx, head)
-	if err != nil {
-		return nil, requestError(err)
-	}
-	if addr := nc.RemoteAddr(); addr != nil {
-		r.RemoteAddr = addr.String()
-	}
-	if t, ok := nc.(*tls.Conn); ok {
-		state := t.ConnectionState()
-		r.TLS = &state
-	}
-	return r, nil
-}
-
-// requestError returns the refusal of a request that could not be read.
-func requestError(err error) error {
-	e := &HandshakeError{Reason: "request was not received", Err: err}
-	switch {
-	case errors.Is(err, http1.ErrTooLarge):
-		e.Status, e.Reason = http.StatusRequestHeaderFieldsTooLarge, "request is not acceptable"
-	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrStartLine):
-		e.Status, e.Reason = http.StatusBadRequest, "request is not acceptable"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Status = http.StatusRequestTimeout
-	}
-	return e
-}
-
-// refuseConn tells the client of a refusal, if there is something to tell, within
-// a second, and closes nc.
-func refuseConn(nc net.Conn, err error) {
-	defer abandon(nc)
-	e := refusalIn(err)
-	if e == nil {
-		return
-	}
-	defer startTimer(nc, time.Second).stop()
-	if _, err := nc.Write(appendRefusal(nil, e)); err == nil {
-		linger(nc)
-	}
-}
-
-// lingerTime and maxLingerBytes bound what linger waits for.
-const (
-	lingerTime     = 500 * time.Millisecond
-	maxLingerBytes = 4 * http1.MaxHeadBytes
-)
-
-// linger ends this side's direction of nc and waits for the end of the peer's,
-// for up to lingerTime, so that the peer can read what was sent to it last:
-// closing at once, with input unread, would reset the connection.
-func linger(nc net.Conn) {
-	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, nc, maxLingerBytes)
-}
-
-// refusalIn returns the refusal that the client must be told of, nil if there is
-// none.
+// refusalIn returns err as a refusal to send to the client, or nil if there is
+// nothing to send.
 func refusalIn(err error) *HandshakeError {
 	if e, ok := err.(*HandshakeError); ok && e.Status != 0 {
 		return e
@@ -337,7 +176,7 @@ func refusalIn(err error) *HandshakeError {
 	return nil
 }
 
-// writeRefusal answers a request that does not lead to a connection.
+// writeRefusal sends a refusal through net/http.
 func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
 	if e.Response != nil {
 		maps.Copy(w.Header(), e.Response.Header)
@@ -371,24 +210,26 @@ func (a *acceptor) acceptRequest(r *http.Request) (ans answer, err error) {
 	return ans, nil
 }
 
-// policyRefusal returns the refusal by an application's policy. A HandshakeError
-// keeps its status if that refuses anything.
+// policyRefusal returns the refusal for an error of an application's policy, with
+// the given status and reason or with those of a HandshakeError that errors.As
+// finds in err. A status that refuses nothing is not used.
 func policyRefusal(err error, status int, reason string) *HandshakeError {
 	e := &HandshakeError{Status: status, Reason: reason, Err: err}
-	var own *HandshakeError
-	if errors.As(err, &own) {
-		e.Response = own.Response
-		if own.Status >= 300 && own.Status <= 599 {
-			e.Status = own.Status
+	var given *HandshakeError
+	if errors.As(err, &given) {
+		e.Response = given.Response
+		if given.Status >= 300 && given.Status <= 599 {
+			e.Status = given.Status
 		}
-		if own.Reason != "" {
-			e.Reason, e.Err = own.Reason, own.Err
+		if given.Reason != "" {
+			e.Reason, e.Err = given.Reason, given.Err
 		}
 	}
 	return e
 }
 
-// subprotocolFor returns the subprotocol to use, "" for none.
+// subprotocolFor returns the subprotocol to use for the client that sent r, "" for
+// none, or the refusal of r.
 func (a *acceptor) subprotocolFor(r *http.Request, offered []string) (string, error) {
 	if a.selectSubprotocol == nil {
 		return chooseSubprotocol(a.cfg.Subprotocols, offered), nil
@@ -408,7 +249,8 @@ func (a *acceptor) subprotocolFor(r *http.Request, offered []string) (string, er
 	}
 }
 
-// compressionFor returns what may be answered to this request.
+// compressionFor returns the compression that may be agreed on with the client
+// that sent r, nil for none.
 func (a *acceptor) compressionFor(r *http.Request) *Compression {
 	if a.cfg.Compression == nil || a.refuseCompression != nil && a.refuseCompression(r) {
 		return nil
@@ -420,65 +262,6 @@ func (a *acceptor) compressionFor(r *http.Request) *Compression {
 func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
 	b = appendSwitchingProtocols(b, http1.TrimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
 	return append(b, a.fields...)
-}
-
-// isContentOrReservedField reports whether a field that a ResponseWriter has
-// already must not go out with a 101, which has no content.
-func isContentOrReservedField(name string) bool {
-	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
-}
-
-// hijack takes the connection from net/http and returns it with the bytes that
-// were read behind the request. Both buffers are emptied in place: a handler
-// that stays would keep their 8 KiB for the life of the connection.
-func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
-	nc, buffers, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, hijackError(w, err)
-	}
-	if n := buffers.Reader.Buffered(); n > 0 {
-		waiting, _ := buffers.Reader.Peek(n)
-		early = slices.Clone(waiting)
-	}
-	*buffers.Reader = bufio.Reader{}
-	*buffers.Writer = bufio.Writer{}
-	return nc, early, nil
-}
-
-// hijackError returns the refusal of a request whose connection w did not
-// hand over because of err. A connection that is somebody else's already, as
-// in a second call of Accept, is not written to.
-func hijackError(w http.ResponseWriter, err error) error {
-	switch {
-	case errors.Is(err, http.ErrHijacked):
-		return &HandshakeError{Reason: "connection was taken over before", Err: err}
-	case errors.Is(err, http.ErrNotSupported):
-		return &HandshakeError{
-			Status: http.StatusNotImplemented,
-			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
-			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
-				"or serve this path without that middleware: %w", innermostWriter(w), err),
-		}
-	default:
-		return &HandshakeError{
-			Status: http.StatusInternalServerError,
-			Reason: "connection cannot be upgraded",
-			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermostWriter(w), err),
-		}
-	}
-}
-
-// innermostWriter returns the ResponseWriter that is asked for the connection: the
-// first below w that has Hijack, or no Unwrap.
-func innermostWriter(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		_, last := w.(http.Hijacker)
-		below, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if last || !ok {
-			return w
-		}
-		w = below.Unwrap()
-	}
 }
 
 // writeResponse ends the response with its blank line and writes it in one

@@ -11,8 +11,8 @@ import (
 // This file makes the connection that a client's opening handshake runs over:
 // TCP or a Unix socket, perhaps a proxy, perhaps TLS.
 
-// connect returns a connection to the server, with TLS if the URL asks for it.
-// With an error it returns what there is to close.
+// connect returns a connection to the server, over TLS if the URL asks for it.
+// With an error, it returns the connection to close, if there is one.
 func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	p, err := d.chooseProxy()
 	if err != nil {
@@ -30,7 +30,8 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	return d.secureConn(ctx, nc)
 }
 
-// netDial connects by NetDial or a [net.Dialer].
+// netDial connects with NetDial, or with a [net.Dialer] if that is not set. It
+// returns at the end of ctx even if NetDial does not.
 func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.opts.NetDial == nil {
 		var dialer net.Dialer
