@@ -13,25 +13,26 @@ import (
 // AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
 // Where messages begin and end has no meaning in it.
 //
-// Read returns the content of messages of type t as it arrives; small messages
+// Read returns the content of messages of type t as it arrives. Small messages
 // are delivered whole. A message of the other type ends the connection with
 // CloseUnsupportedData. Read returns io.EOF once the peer has closed with
 // CloseNormal, CloseGoingAway or without a code; if the connection ends in
 // another way, it returns the [*CloseError].
 //
-// Write sends messages of type t of up to 32 KiB, so that no limit of the peer
-// stands in the way of a long p. For Text each p must be valid UTF-8 by itself.
-// What Write counts will arrive if the connection lives, also when a deadline
-// ends the call.
+// Write sends messages of type t of up to 32 KiB, so that a long p does not exceed
+// the peer's limit on messages. For Text each p must be valid UTF-8 by itself. The
+// bytes that Write counts will arrive if the connection lives, even if a deadline
+// ended the call.
 //
-// A deadline interrupts calls and not the connection: later calls go on.
+// A deadline interrupts calls and does not end the connection: later calls work.
 // Close makes calls under way return and begins the closing handshake with
-// CloseNormal. Like that of a TCP connection it does not wait for the peer: it
-// returns when the Close frame has left, behind all that was written, or when
+// CloseNormal. Like that of a TCP connection, it does not wait for the peer: it
+// returns when the Close frame has been written, behind all other data, or when
 // the write deadline has passed. The rest is done in the background, within
 // Config.CloseTimeout.
 //
-// The Conn must not be read directly meanwhile, and it has the same deadlines.
+// The stream shares the deadlines of c, and c must not be read directly while the
+// stream is in use.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
 	c.out.neverInterrupt()
 	n := &netConn{c: c, typ: t}
@@ -40,7 +41,7 @@ func AsNetConn(c *Conn, t MessageType) net.Conn {
 }
 
 // maxNetConnMessage is the size in bytes of the largest message that a netConn
-// sends: what peers with a small limit accept.
+// sends: peers with a small limit still accept it.
 const maxNetConnMessage = 32 << 10
 
 // A netConn is what AsNetConn returns.
@@ -50,16 +51,16 @@ type netConn struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	reading   turn          // who may use the next three
+	reading   turn          // guards the next three
 	inMessage bool          // message is not at its end
 	message   MessageReader // the current one
 	readErr   error         // permanent
 
-	writing turn // who may use the next
-	unsent  bool // what the last Write counted may not be on the network
+	writing turn // guards the next
+	unsent  bool // bytes that the last Write counted may not be written yet
 }
 
-// Read reads into p what the peer sent, waiting for at least one byte.
+// Read reads into p what the peer sent. It waits for at least one byte.
 func (n *netConn) Read(p []byte) (int, error) {
 	if err := n.beginCall(&n.reading, n.c.guardReads()); err != nil {
 		return 0, n.asReadError(err)
@@ -81,7 +82,8 @@ func (n *netConn) Read(p []byte) (int, error) {
 	}
 }
 
-// beginCall takes a turn for a call, unless its deadline has passed.
+// beginCall waits for the turn of a call of Read or Write. It returns an error if
+// the stream is closed or the call's deadline has passed.
 func (n *netConn) beginCall(t *turn, g *guard) error {
 	if err := n.ctx.Err(); err != nil {
 		return err
@@ -95,7 +97,8 @@ func (n *netConn) beginCall(t *turn, g *guard) error {
 	return n.c.awaitTurn(n.ctx, t, g)
 }
 
-// nextMessage makes the next message the current one, if there is none.
+// nextMessage makes the next message the current one, unless the last one is not
+// at its end.
 func (n *netConn) nextMessage() error {
 	if n.inMessage {
 		return nil
@@ -113,7 +116,7 @@ func (n *netConn) nextMessage() error {
 	return nil
 }
 
-// asReadError returns what a call says of err.
+// asReadError returns the error of Read for one of the Conn, which may be nil.
 func (n *netConn) asReadError(err error) error {
 	switch {
 	case err == nil:
@@ -127,7 +130,8 @@ func (n *netConn) asReadError(err error) error {
 	}
 }
 
-// Write sends p. The count is of bytes that the connection has taken over.
+// Write sends p and returns the number of bytes that the connection has taken
+// over.
 func (n *netConn) Write(p []byte) (written int, err error) {
 	if err := n.c.checkOutgoing(n.typ, p); err != nil {
 		return 0, err
@@ -149,7 +153,7 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
-// flushUnsent waits for what the last call left behind.
+// flushUnsent waits until what the last call left unsent is written.
 func (n *netConn) flushUnsent() error {
 	if !n.unsent {
 		return nil
@@ -161,7 +165,8 @@ func (n *netConn) flushUnsent() error {
 	return nil
 }
 
-// chunkSize returns how much of p, which is valid if it is text, is sent next.
+// chunkSize returns how many bytes of p go into the next message. It does not cut
+// through a character of a text, which is valid UTF-8.
 func (n *netConn) chunkSize(p []byte) int {
 	if len(p) <= maxNetConnMessage {
 		return len(p)
@@ -173,8 +178,8 @@ func (n *netConn) chunkSize(p []byte) int {
 	return size
 }
 
-// send sends p as a message. If it is interrupted, the message is left to be
-// finished in the background.
+// send sends p as a message. If it is interrupted, the connection writes the rest
+// in the background, and send returns nil.
 func (n *netConn) send(p []byte) error {
 	c := n.c
 	e, ticket, err := c.appendMessage(n.ctx, outgoing{typ: n.typ, payload: p})
@@ -191,7 +196,7 @@ func (n *netConn) send(p []byte) error {
 	return err
 }
 
-// asWriteError returns what Write says of err.
+// asWriteError returns the error of Write for one of the Conn.
 func (n *netConn) asWriteError(err error) error {
 	if n.ctx.Err() != nil {
 		return net.ErrClosed
@@ -199,19 +204,19 @@ func (n *netConn) asWriteError(err error) error {
 	return err
 }
 
-// Close ends the connection.
+// Close makes calls under way return and begins the closing handshake.
 func (n *netConn) Close() error {
 	n.cancel()
 	return n.c.hangUp()
 }
 
-// LocalAddr returns that of the Conn.
+// LocalAddr returns the LocalAddr of the Conn.
 func (n *netConn) LocalAddr() net.Addr { return n.c.LocalAddr() }
 
-// RemoteAddr returns that of the Conn.
+// RemoteAddr returns the RemoteAddr of the Conn.
 func (n *netConn) RemoteAddr() net.Addr { return n.c.RemoteAddr() }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets the deadlines of Read and Write.
 func (n *netConn) SetDeadline(t time.Time) error {
 	if err := n.c.SetReadDeadline(t); err != nil {
 		return err
@@ -219,8 +224,8 @@ func (n *netConn) SetDeadline(t time.Time) error {
 	return n.c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets when calls of Read that wait give up.
+// SetReadDeadline sets when a Read that waits returns os.ErrDeadlineExceeded.
 func (n *netConn) SetReadDeadline(t time.Time) error { return n.c.SetReadDeadline(t) }
 
-// SetWriteDeadline sets when calls of Write that wait give up.
+// SetWriteDeadline sets when a Write that waits returns os.ErrDeadlineExceeded.
 func (n *netConn) SetWriteDeadline(t time.Time) error { return n.c.SetWriteDeadline(t) }
