@@ -232,28 +232,6 @@ func TestJar(t *testing.T) {
 	}
 }
 
-func TestRequireSubprotocol(t *testing.T) {
-	covers(t, "W03", "C29")
-	for _, c := range []struct {
-		offered []string
-		answer  string
-		ok      bool
-	}{
-		{[]string{"chat"}, response("Sec-WebSocket-Protocol: chat"), true},
-		{[]string{"chat"}, response(), false},
-		{nil, response(), true},
-	} {
-		opts := &DialOptions{RequireSubprotocol: true, Config: Config{Subprotocols: c.offered}}
-		conn, r, err := dialScript(t, reply(c.answer), opts)
-		if (err == nil) != c.ok || r == nil {
-			t.Errorf("offered %q: %v", c.offered, err)
-		}
-		if conn != nil {
-			conn.CloseNow()
-		}
-	}
-}
-
 func TestUnixSocketRedirectsAreNotFollowed(t *testing.T) {
 	covers(t, "C20")
 	d, err := newDialer("ws+unix:///run/a", nil)
