@@ -25,9 +25,9 @@ func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *
 	return a.acceptConn(ctx, nc)
 }
 
-// acceptConn is AcceptConn. The handshake has a goroutine of its own, because it
-// needs a large stack, and a stack that has grown stays: the caller may be the
-// goroutine that serves the connection for all of its life.
+// acceptConn is AcceptConn. The handshake has a goroutine of its own, because
+// it needs a large stack, and a stack that has grown stays: the caller may be
+// the goroutine that serves the connection for all of its life.
 func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
 	h := handshakeTask{acceptor: a, nc: nc, done: make(chan struct{})}
 	go h.run(ctx)
@@ -67,9 +67,8 @@ func (h *handshakeTask) run(ctx context.Context) {
 	h.exited = false
 }
 
-// handshake reads an opening handshake from nc and answers it. With an error, nc
-// is closed. If the hook of Trace panics, the connection is closed and not added
-// to the Registry.
+// handshake reads an opening handshake from nc and answers it. With an error,
+// nc is closed.
 func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	var ans answer
 	defer func() { ans.reservation.commit(c) }()
@@ -127,8 +126,8 @@ func readRequest(ctx context.Context, nc net.Conn, reader *http1.Reader) (*http.
 	return r, nil
 }
 
-// requestError returns the refusal of a request that could not be read or parsed
-// because of err.
+// requestError returns the refusal of a request that could not be read or
+// parsed because of err.
 func requestError(err error) error {
 	e := &HandshakeError{Reason: "request was not received", Err: err}
 	switch {
@@ -165,9 +164,9 @@ const (
 	maxLingerBytes = 4 * http1.MaxHeadBytes
 )
 
-// linger ends this side's direction of nc and waits, for up to lingerTime, for the
-// end of the peer's, so that the peer can read what was sent last: to close nc
-// with input unread would reset the connection.
+// linger ends this side's direction of nc and waits, for up to lingerTime, for
+// the end of the peer's, so that the peer can read what was sent last: to close
+// nc with input unread would reset the connection.
 func linger(nc net.Conn) {
 	half, ok := nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {

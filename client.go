@@ -67,8 +67,8 @@ type DialOptions struct {
 }
 
 // Dial connects to a server and opens a WebSocket connection. Its errors are of
-// type [*HandshakeError]. It returns the server's response with a connection and
-// with a refusal; the body of the response need not be closed.
+// type [*HandshakeError]. It returns the server's response with a connection
+// and with a refusal; the body of the response need not be closed.
 //
 // The schemes of url are ws and wss, with the aliases http and https, and, for
 // a Unix socket, ws+unix and wss+unix as in
@@ -136,8 +136,8 @@ type dialer struct {
 	offer   offer
 }
 
-// newDialer returns a handshake with the server at url. It checks everything that
-// the application set, before anything is dialed, and makes the request.
+// newDialer returns a handshake with the server at url. It checks everything
+// that the application set, before anything is dialed, and makes the request.
 func newDialer(url string, opts *DialOptions) (*dialer, error) {
 	if opts == nil {
 		opts = new(DialOptions)
@@ -168,8 +168,8 @@ func invalidRequestError(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
-// checkDialOptions returns an error if a value in o means nothing or cannot stand
-// in a request.
+// checkDialOptions returns an error if a value in o means nothing or cannot
+// stand in a request.
 func checkDialOptions(o *DialOptions) error {
 	if _, _, ok := hostport.Split(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
@@ -271,8 +271,8 @@ func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 	return e
 }
 
-// handshake exchanges request and response over nc until ctx ends. With an error,
-// nc is still the caller's to close.
+// handshake exchanges request and response over nc until ctx ends. With an
+// error, nc is still the caller's to close.
 func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
 	reader := http1.NewResponseReader(nc)
 	defer reader.Release()
@@ -312,8 +312,8 @@ func (d *dialer) keepCookies(r *http.Response) {
 	}
 }
 
-// notSwitchedError returns the error for a response with another status than 101.
-// body is the beginning of its body.
+// notSwitchedError returns the error for a response with another status than
+// 101. body is the beginning of its body.
 func notSwitchedError(r *http.Response, body []byte) error {
 	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", quoted: quotedFrom(r, body)}
 	versions := r.Header[versionField]

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// A browser has no sockets, only its own WebSocket, which sends and receives whole
-// messages. This file joins it to a Conn by a pipe: the frames that the Conn
-// writes become calls of the browser's WebSocket, and the events of that become
-// the frames that the Conn reads. So a Conn in a browser is the same as
+// A browser has no sockets, only its own WebSocket, which sends and receives
+// whole messages. This file joins it to a Conn by a pipe: the frames that the
+// Conn writes become calls of the browser's WebSocket, and the events of that
+// become the frames that the Conn reads. So a Conn in a browser is the same as
 // elsewhere, and everything above frames works.
 //
 //	Conn ◄──── net.Pipe ────► forward: frames to calls ───► the browser's
@@ -26,8 +26,8 @@ import (
 // init has Dial use the browser.
 func init() { dialBrowser = (*dialer).dialBrowser }
 
-// refusedOptions are the fields of DialOptions that a browser does not let a page
-// set.
+// refusedOptions are the fields of DialOptions that a browser does not let a
+// page set.
 var refusedOptions = []string{
 	"Compression", "Header", "Host", "Jar", "NetDial", "Proxy", "ProxyHeader", "Redirects", "SkipUTF8Check", "TLS",
 }
@@ -77,8 +77,8 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 	return c, r, err
 }
 
-// openBrowser checks the options and waits until the browser's WebSocket is open,
-// or ctx ends.
+// openBrowser checks the options and waits until the browser's WebSocket is
+// open, or ctx ends.
 func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	if err := checkBrowserOptions(d.opts); err != nil {
 		return nil, invalidRequestError(err)
@@ -148,8 +148,8 @@ func (a browserAddr) Network() string { return "websocket" }
 // String returns host:port.
 func (a browserAddr) String() string { return string(a) }
 
-// A browserSocket is the browser's WebSocket. Its events are queued, because their
-// handlers must not wait.
+// A browserSocket is the browser's WebSocket. Its events are queued, because
+// their handlers must not wait.
 type browserSocket struct {
 	ws       js.Value
 	handlers []js.Func
@@ -243,8 +243,8 @@ func (s *browserSocket) takeEvents() []js.Value {
 	}
 }
 
-// deliver writes events to far as the frames of a server. After the last it closes
-// far, once the Conn has answered the Close frame, if there was one.
+// deliver writes events to far as the frames of a server. After the last it
+// closes far, once the Conn has answered the Close frame, if there was one.
 func (s *browserSocket) deliver(far net.Conn) {
 	defer far.Close()
 	var frame []byte
@@ -265,8 +265,8 @@ func (s *browserSocket) deliver(far net.Conn) {
 	}
 }
 
-// appendMessageEvent appends the frame for a message event with data, which is a
-// string or an ArrayBuffer.
+// appendMessageEvent appends the frame for a message event with data, which is
+// a string or an ArrayBuffer.
 func appendMessageEvent(b []byte, data js.Value) []byte {
 	if data.Type() == js.TypeString {
 		text := data.String()
@@ -323,8 +323,8 @@ func (s *browserSocket) forward(far net.Conn) {
 	}
 }
 
-// A frameJoiner joins the frames that a Conn writes to messages, because a browser
-// takes only whole messages.
+// A frameJoiner joins the frames that a Conn writes to messages, because a
+// browser takes only whole messages.
 type frameJoiner struct {
 	unread   []byte // what the Conn has written
 	used     int    // bytes of unread that are whole frames and were looked at
@@ -332,8 +332,8 @@ type frameJoiner struct {
 	fragment []byte // the payloads of its frames so far
 }
 
-// next returns the next whole message or Close frame. p is valid until bytes are
-// added to unread. ok is false if bytes are missing.
+// next returns the next whole message or Close frame. p is valid until bytes
+// are added to unread. ok is false if bytes are missing.
 func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 	for {
 		rest := j.unread[j.used:]
@@ -384,8 +384,8 @@ func (s *browserSocket) call(op opcode, p []byte) {
 // before writers wait.
 const maxBrowserBacklog = 1 << 20
 
-// backlogPoll is the interval at which the browser, which has no event for it, is
-// asked how much is buffered.
+// backlogPoll is the interval at which the browser, which has no event for it,
+// is asked how much is buffered.
 const backlogPoll = 5 * time.Millisecond
 
 // send sends a whole message, and waits before it if too much is buffered.
@@ -406,8 +406,8 @@ func (s *browserSocket) send(op opcode, p []byte) {
 	s.ws.Call("send", array)
 }
 
-// close begins the closing handshake, without a code if a page may not close with
-// that in payload.
+// close begins the closing handshake, without a code if a page may not close
+// with that in payload.
 func (s *browserSocket) close(payload []byte) {
 	if len(payload) >= 2 {
 		if code := CloseCode(binary.BigEndian.Uint16(payload)); browserSends(code) {

@@ -178,8 +178,8 @@ func appendParam(b []byte, v param) []byte {
 	}
 }
 
-// Names of the extension and its parameters (RFC 7692, Section 7.1). The case of
-// letters matters.
+// Names of the extension and its parameters (RFC 7692, Section 7.1). The case
+// of letters matters.
 const (
 	deflateName     = "permessage-deflate"
 	serverNoContext = "server_no_context_takeover"
@@ -324,9 +324,9 @@ func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []
 }
 
 // answerDeflate returns the answer to a valid offer. It grants what the client
-// asks for and does not ask for what the client does not support. ok is false if
-// c demands that: "If a received extension negotiation offer doesn't include the
-// "client_max_window_bits" extension parameter, the corresponding extension
+// asks for and does not ask for what the client does not support. ok is false
+// if c demands that: "If a received extension negotiation offer doesn't include
+// the "client_max_window_bits" extension parameter, the corresponding extension
 // negotiation response to the offer MUST NOT include" it (RFC 7692, Section
 // 7.1.2.2), so that the offer can only be declined.
 func answerDeflate(offer deflateParams, c *Compression) (answer deflateParams, ok bool) {
@@ -399,10 +399,10 @@ var (
 	errDeflateRepeated = errors.New("response accepts permessage-deflate twice")
 )
 
-// checkDeflate checks a server's answer to the offers made for c and returns the
-// agreement, nil for an answer without extensions. An answer that fits the first
-// offer also fits the last, which asks for less. An answer that does not fit
-// fails the connection (RFC 7692, Section 7).
+// checkDeflate checks a server's answer to the offers made for c and returns
+// the agreement, nil for an answer without extensions. An answer that fits the
+// first offer also fits the last, which asks for less. An answer that does not
+// fit fails the connection (RFC 7692, Section 7).
 func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, error) {
 	switch {
 	case len(elements) == 0:
@@ -428,8 +428,8 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 	return answer.agreement(), nil
 }
 
-// window returns the size of the window of this side's compressor. takeover says
-// whether the compressor keeps its context from one message to the next.
+// window returns the size of the window of this side's compressor. takeover
+// says whether the compressor keeps its context from one message to the next.
 func (c *Compression) window(takeover bool) int {
 	switch {
 	case c.WindowBits != 0:

@@ -22,9 +22,10 @@ type Group struct {
 	shared    bool // a snapshot shares members, which must not change
 }
 
-// Add makes c a member, unless it has ended, and returns a function that removes
-// it. Adding a member again changes nothing. The function may be called more than
-// once, also while a message is being sent, which may then still reach c.
+// Add makes c a member, unless it has ended, and returns a function that
+// removes it. Adding a member again changes nothing. The function may be called
+// more than once, also while a message is being sent, which may then still
+// reach c.
 func (g *Group) Add(c *Conn) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -57,8 +58,8 @@ func (g *Group) remove(c *Conn) {
 	delete(g.positions, c)
 }
 
-// unshareLocked copies members if a snapshot shares it, so that it may be changed.
-// The caller holds g.mu.
+// unshareLocked copies members if a snapshot shares it, so that it may be
+// changed. The caller holds g.mu.
 func (g *Group) unshareLocked() {
 	if g.shared {
 		g.members = slices.Clone(g.members)
@@ -72,9 +73,9 @@ func (g *Group) ended(c *Conn) { g.remove(c) }
 // gone does nothing: ended has removed the connection.
 func (g *Group) gone(*Conn) {}
 
-// snapshot returns the members in a slice that does not change. They are roughly
-// in the order in which they were added, which is also that of their memory, here
-// and in the kernel.
+// snapshot returns the members in a slice that does not change. They are
+// roughly in the order in which they were added, which is also that of their
+// memory, here and in the kernel.
 func (g *Group) snapshot() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -82,16 +83,16 @@ func (g *Group) snapshot() []*Conn {
 	return g.members
 }
 
-// Send queues m for every member, as SendPrepared does. It returns the number of
-// members for which m was queued and the number of those for which it was not,
-// because their queue is full, they are ending, or m must not be sent.
+// Send queues m for every member, as SendPrepared does. It returns the number
+// of members for which m was queued and the number of those for which it was
+// not, because their queue is full, they are ending, or m must not be sent.
 //
 // Send never waits for a member. If the queue of a member is full, its
-// Config.SlowConsumer decides; under [Block], where SendPrepared would wait, the
-// message is dropped for this member and counted in its Stats. Every member gets
-// the messages of one goroutine in the order of its calls. Messages that several
-// goroutines send at the same time share system calls, and their order may differ
-// between members.
+// Config.SlowConsumer decides; under [Block], where SendPrepared would wait,
+// the message is dropped for this member and counted in its Stats. Every member
+// gets the messages of one goroutine in the order of its calls. Messages that
+// several goroutines send at the same time share system calls, and their order
+// may differ between members.
 func (g *Group) Send(m *Prepared) (queued, dropped int) {
 	g.senders.Add(1)
 	defer g.senders.Add(-1)
@@ -119,8 +120,8 @@ func (g *Group) Send(m *Prepared) (queued, dropped int) {
 	return queued, dropped
 }
 
-// sendTo sends m to one member without waiting. If later is set, m is only queued,
-// and the caller flushes.
+// sendTo sends m to one member without waiting. If later is set, m is only
+// queued, and the caller flushes.
 func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	policy := c.cfg.SlowConsumer
 	if policy == Block {
@@ -129,8 +130,8 @@ func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	return c.sendPrepared(m, policy, later)
 }
 
-// All returns an iterator over the members that there are when the loop begins, in
-// any order. The loop may change the group.
+// All returns an iterator over the members that there are when the loop begins,
+// in any order. The loop may change the group.
 func (g *Group) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range g.snapshot() {

@@ -9,29 +9,30 @@ import (
 	"runtime/debug"
 )
 
-// Handler returns a handler that calls open for each request and, if open returns
-// a function, accepts the connection and serves it with that function.
+// Handler returns a handler that calls open for each request and, if open
+// returns a function, accepts the connection and serves it with that function.
 //
-// open is called on net/http's goroutine, after the handshake and its origin have
-// been checked and before the handshake is answered. It authenticates, takes what
-// it needs from r, such as values of a router or of r.Context(), and returns
-// serve, which serves the connection on a goroutine of its own. An error refuses
-// the request, with 403 or with what errors.As finds in it as a
+// open is called on net/http's goroutine, after the handshake and its origin
+// have been checked and before the handshake is answered. It authenticates,
+// takes what it needs from r, such as values of a router or of r.Context(), and
+// returns serve, which serves the connection on a goroutine of its own. An
+// error refuses the request, with 403 or with what errors.As finds in it as a
 // [*HandshakeError]; its text is not sent. To return neither a function nor an
 // error is a mistake of the program, and refuses the request with 500. A panic
 // of open is handled like that of any handler.
 //
 // r must not be used after open has returned: net/http's goroutine, its buffers
-// and r are then reused, and r.Context() is canceled. Use c.Context(), which lives
-// as long as the connection and carries no values of the request.
+// and r are then reused, and r.Context() is canceled. Use c.Context(), which
+// lives as long as the connection and carries no values of the request.
 //
-// When serve returns, the connection is closed: with 1000 for nil, with the code
-// that errors.As finds in the error as a [*CloseError] or [CloseCode], else with
-// 1011. The text of an error is not sent; it is logged to Config.Logger, unless
-// it is the closing handshake that ended the connection. A panic of serve and
-// runtime.Goexit close with 1011. A panic is recovered and logged, to
-// Config.Logger or, if there is none, to the ErrorLog of the [http.Server], as
-// net/http logs panics of other handlers; http.ErrAbortHandler is not logged.
+// When serve returns, the connection is closed: with 1000 for nil, with the
+// code that errors.As finds in the error as a [*CloseError] or [CloseCode],
+// else with 1011. The text of an error is not sent; it is logged to
+// Config.Logger, unless it is the closing handshake that ended the connection.
+// A panic of serve and runtime.Goexit close with 1011. A panic is recovered and
+// logged, to Config.Logger or, if there is none, to the ErrorLog of the
+// [http.Server], as net/http logs panics of other handlers;
+// http.ErrAbortHandler is not logged.
 func Handler(opts *AcceptOptions, open func(r *http.Request) (serve func(c *Conn) error, err error)) http.Handler {
 	if open == nil {
 		panic("websocket: Handler without a function")
@@ -89,8 +90,8 @@ func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
 	}
 }
 
-// errHandlerExit is what closes a connection whose serve called runtime.Goexit or
-// panicked.
+// errHandlerExit is what closes a connection whose serve called runtime.Goexit
+// or panicked.
 var errHandlerExit = errors.New("websocket: handler ended its goroutine")
 
 // run serves a connection, on the goroutine that the connection has for all of
@@ -102,8 +103,9 @@ func (h *handler) run(c *Conn, serve func(c *Conn) error, srv *http.Server) {
 	err = serve(c)
 }
 
-// finish is deferred. It closes the connection, logs *err, which serve returned,
-// or what serve panicked with, and releases the reservation in the Registry.
+// finish is deferred. It closes the connection, logs *err, which serve
+// returned, or what serve panicked with, and releases the reservation in the
+// Registry.
 func (h *handler) finish(c *Conn, srv *http.Server, err *error) {
 	defer h.acceptor.registry.release()
 	if panicked := recover(); panicked != nil {

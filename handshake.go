@@ -33,9 +33,9 @@ type agreement struct {
 
 // What a server checks in a request (RFC 6455, Section 4.2.1).
 
-// requestChecks are the rules for a request. The first one that is broken decides
-// the answer: Upgrade is checked before the fields that only WebSocket clients
-// send, so that a browser that visits the address is told to upgrade.
+// requestChecks are the rules for a request. The first one that is broken
+// decides the answer: Upgrade is checked before the fields that only WebSocket
+// clients send, so that a browser that visits the address is told to upgrade.
 var requestChecks = [...]func(*http.Request) error{
 	checkHTTPVersion,
 	checkMethod,
@@ -88,8 +88,8 @@ func checkRequestTarget(r *http.Request) error {
 	return nil
 }
 
-// checkHostField refuses a request that names no host: "The request MUST contain
-// a |Host| header field" (RFC 6455, Section 4.1).
+// checkHostField refuses a request that names no host: "The request MUST
+// contain a |Host| header field" (RFC 6455, Section 4.1).
 func checkHostField(r *http.Request) error {
 	if r.Host == "" {
 		return newRefusal(http.StatusBadRequest, "Host is missing")
@@ -97,14 +97,14 @@ func checkHostField(r *http.Request) error {
 	return nil
 }
 
-// proxyAdvice ends the reason of a refusal that a WebSocket client gets because a
-// proxy removed or changed a field of its request.
+// proxyAdvice ends the reason of a refusal that a WebSocket client gets because
+// a proxy removed or changed a field of its request.
 const proxyAdvice = ": a proxy in front of this server must pass Upgrade and Connection on" +
 	` (nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")`
 
-// checkUpgrade refuses a request whose Upgrade does not name websocket. A client
-// that sends a key speaks WebSocket, and is told what may have happened to its
-// request; any other is told what this address is for.
+// checkUpgrade refuses a request whose Upgrade does not name websocket. A
+// client that sends a key speaks WebSocket, and is told what may have happened
+// to its request; any other is told what this address is for.
 func checkUpgrade(r *http.Request) error {
 	lines := r.Header["Upgrade"]
 	switch {
@@ -215,8 +215,8 @@ func chooseSubprotocol(supported, offered []string) string {
 	return ""
 }
 
-// offeredExtensions returns the extensions in the request, in the client's order
-// of preference, or the refusal of a malformed list.
+// offeredExtensions returns the extensions in the request, in the client's
+// order of preference, or the refusal of a malformed list.
 func offeredExtensions(r *http.Request) ([]extension, error) {
 	offers, err := parseExtensions(r.Header[extensionsField])
 	if err != nil {
@@ -227,8 +227,9 @@ func offeredExtensions(r *http.Request) ([]extension, error) {
 
 // What a client sends (RFC 6455, Section 4.1).
 
-// requestFields are the fields that this package sets in a request, in the order
-// in which they are sent: the key in an http.Header and the name on the wire.
+// requestFields are the fields that this package sets in a request, in the
+// order in which they are sent: the key in an http.Header and the name on the
+// wire.
 var requestFields = [...]struct{ key, name string }{
 	{"Upgrade", "Upgrade"},
 	{"Connection", "Connection"},
@@ -254,9 +255,9 @@ func setRequestFields(h http.Header, key string, subprotocols []string, offers [
 
 // appendRequest appends the whole request for a resource name. The caller has
 // checked it, as well as Host and Header of r.
-func appendRequest(b []byte, r *http.Request, resource string) []byte {
+func appendRequest(b []byte, r *http.Request, resourceName string) []byte {
 	b = append(b, "GET "...)
-	b = append(b, resource...)
+	b = append(b, resourceName...)
 	b = append(b, " HTTP/1.1\r\n"...)
 	b = http1.AppendField(b, "Host", r.Host)
 	for _, f := range requestFields {
@@ -302,9 +303,9 @@ func checkFields(h http.Header) error {
 	return nil
 }
 
-// isReservedField reports whether an application may not add the field name to a
-// handshake. These are the handshake's own fields, and those that frame a message
-// or name its host.
+// isReservedField reports whether an application may not add the field name to
+// a handshake. These are the handshake's own fields, and those that frame a
+// message or name its host.
 func isReservedField(name string) bool {
 	name = http1.CanonicalName(name)
 	return http1.IsFraming(name) || strings.HasPrefix(name, "Sec-Websocket-")

@@ -33,8 +33,8 @@ type HandshakeError struct {
 	quoted  string // the response's own words, as quotedFrom returns them
 }
 
-// Error returns the reason, the status and the cause. On a client, the status is
-// followed by the Location and the beginning of the body of the response, in
+// Error returns the reason, the status and the cause. On a client, the status
+// is followed by the Location and the beginning of the body of the response, in
 // quotes and on one line, without a password that Location may have.
 func (e *HandshakeError) Error() string {
 	s := "websocket: opening handshake: " + e.Reason

@@ -75,7 +75,8 @@ func isRefusalField(name string) bool {
 
 // What a client checks in a response (RFC 6455, Section 4.1).
 
-// An offer is what a client asked for, and what the response is checked against.
+// An offer is what a client asked for, and what the response is checked
+// against.
 type offer struct {
 	key                string
 	subprotocols       []string
@@ -132,7 +133,8 @@ func checkResponseConnection(r *http.Response, _ *offer) error {
 	return nil
 }
 
-// checkAccept wants a single Sec-WebSocket-Accept, and the one for the key sent.
+// checkAccept wants a single Sec-WebSocket-Accept, and the one for the key
+// sent.
 func checkAccept(r *http.Response, o *offer) error {
 	lines := r.Header[acceptField]
 	if len(lines) != 1 || lines[0] != string(appendAcceptKey(nil, o.key)) {
@@ -157,8 +159,8 @@ func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error
 	return agreed, nil
 }
 
-// checkSubprotocol returns the subprotocol in the response, "" if there is none.
-// It must equal one of those offered; the case of letters matters.
+// checkSubprotocol returns the subprotocol in the response, "" if there is
+// none. It must equal one of those offered; the case of letters matters.
 func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 	lines := r.Header[protocolField]
 	switch {
@@ -181,8 +183,8 @@ func checkSubprotocol(r *http.Response, o *offer) (string, error) {
 // understood the handshake (RFC 6455, Section 1.3).
 const keyGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// appendAcceptKey appends the value of Sec-WebSocket-Accept for key. No security
-// depends on SHA-1 here (RFC 6455, Section 10.8).
+// appendAcceptKey appends the value of Sec-WebSocket-Accept for key. No
+// security depends on SHA-1 here (RFC 6455, Section 10.8).
 func appendAcceptKey(b []byte, key string) []byte {
 	var joined [24 + len(keyGUID)]byte
 	sum := sha1.Sum(append(append(joined[:0], key...), keyGUID...))

@@ -13,9 +13,9 @@ import (
 // This file bounds an opening handshake in time, by a context or by a timeout,
 // on any net.Conn: also on one that has no deadlines, or does not keep them.
 
-// closeWhenDone closes nc when ctx ends: nothing else ends a call that waits on
-// any net.Conn. The caller calls stop once; it returns the error of ctx if nc
-// is closed, or about to be.
+// closeWhenDone closes nc when ctx ends: on some net.Conns, only that ends a
+// call that waits. The caller calls stop once, which returns the error of ctx
+// if nc is closed or about to be.
 func closeWhenDone(ctx context.Context, nc net.Conn) (stop func() error) {
 	if ctx.Done() == nil {
 		return func() error { return nil }
@@ -30,8 +30,8 @@ func closeWhenDone(ctx context.Context, nc net.Conn) (stop func() error) {
 }
 
 // A handshakeTimer bounds the reads and writes of a handshake by a deadline of
-// the net.Conn, so that the peer can still be told of a timeout. If the net.Conn
-// has no deadlines, or may not keep them, a timer closes it.
+// the net.Conn, so that the peer can still be told of a timeout. If the
+// net.Conn has no deadlines, or may not keep them, a timer closes it.
 type handshakeTimer struct {
 	nc          net.Conn
 	hasDeadline bool        // nc accepted one

@@ -12,8 +12,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// isContentOrReservedField reports whether the field name, which a ResponseWriter
-// has already, is not sent with a 101, which has no content.
+// isContentOrReservedField reports whether the field name, which a
+// ResponseWriter has already, is not sent with a 101, which has no content.
 func isContentOrReservedField(name string) bool {
 	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
 }

@@ -19,20 +19,20 @@ import (
 // CloseNormal, CloseGoingAway or without a code; if the connection ends in
 // another way, it returns the [*CloseError].
 //
-// Write sends messages of type t of up to 32 KiB, so that a long p does not exceed
-// the peer's limit on messages. For Text each p must be valid UTF-8 by itself. The
-// bytes that Write counts will arrive if the connection lives, even if a deadline
-// ended the call.
+// Write sends messages of type t of up to 32 KiB, so that a long p does not
+// exceed the peer's limit on messages. For Text each p must be valid UTF-8 by
+// itself. The bytes that Write counts will arrive if the connection lives, even
+// if a deadline ended the call.
 //
-// A deadline interrupts calls and does not end the connection: later calls work.
-// Close makes calls under way return and begins the closing handshake with
-// CloseNormal. Like that of a TCP connection, it does not wait for the peer: it
-// returns when the Close frame has been written, behind all other data, or when
-// the write deadline has passed. The rest is done in the background, within
-// Config.CloseTimeout.
+// A deadline interrupts calls and does not end the connection: later calls
+// work. Close makes calls under way return and begins the closing handshake
+// with CloseNormal. Like that of a TCP connection, it does not wait for the
+// peer: it returns when the Close frame has been written, behind all other
+// data, or when the write deadline has passed. The rest is done in the
+// background, within Config.CloseTimeout.
 //
-// The stream shares the deadlines of c, and c must not be read directly while the
-// stream is in use.
+// The stream shares the deadlines of c, and c must not be read directly while
+// the stream is in use.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
 	c.out.neverInterrupt()
 	n := &netConn{c: c, typ: t}
@@ -82,8 +82,8 @@ func (n *netConn) Read(p []byte) (int, error) {
 	}
 }
 
-// beginCall waits for the turn of a call of Read or Write. It returns an error if
-// the stream is closed or the call's deadline has passed.
+// beginCall locks t for a call of Read or Write. It returns an error if the
+// stream is closed, or if the deadline of the call has passed.
 func (n *netConn) beginCall(t *turn, g *guard) error {
 	if err := n.ctx.Err(); err != nil {
 		return err
@@ -97,8 +97,8 @@ func (n *netConn) beginCall(t *turn, g *guard) error {
 	return n.c.awaitTurn(n.ctx, t, g)
 }
 
-// nextMessage makes the next message the current one, unless the last one is not
-// at its end.
+// nextMessage makes the next message the current one, unless the last one is
+// not at its end.
 func (n *netConn) nextMessage() error {
 	if n.inMessage {
 		return nil
@@ -165,8 +165,8 @@ func (n *netConn) flushUnsent() error {
 	return nil
 }
 
-// chunkSize returns how many bytes of p go into the next message. It does not cut
-// through a character of a text, which is valid UTF-8.
+// chunkSize returns how many bytes of p go into the next message. It does not
+// cut through a character of a text, which is valid UTF-8.
 func (n *netConn) chunkSize(p []byte) int {
 	if len(p) <= maxNetConnMessage {
 		return len(p)
@@ -178,8 +178,8 @@ func (n *netConn) chunkSize(p []byte) int {
 	return size
 }
 
-// send sends p as a message. If it is interrupted, the connection writes the rest
-// in the background, and send returns nil.
+// send sends p as a message. If it is interrupted, the connection writes the
+// rest in the background, and send returns nil.
 func (n *netConn) send(p []byte) error {
 	c := n.c
 	e, ticket, err := c.appendMessage(n.ctx, outgoing{typ: n.typ, payload: p})

@@ -14,20 +14,20 @@ import (
 
 // An OriginPolicy decides whether a browser's page may open a connection. Nil
 // allows it; an error refuses the request, with 403 or with what a
-// [*HandshakeError] says. A policy protects users from pages of other sites that
-// their browsers visit (RFC 6455, Section 10.2). It is not authentication: a
-// client that is not a browser can send any Origin, or none.
+// [*HandshakeError] says. A policy protects users from pages of other sites
+// that their browsers visit (RFC 6455, Section 10.2). It is not authentication:
+// a client that is not a browser can send any Origin, or none.
 type OriginPolicy func(r *http.Request) error
 
 // SameOrigin returns the policy that lets a page connect to the host it came
 // from. The scheme of Origin must be http or https; host and port must be those
-// of the Host field, where a missing port is the default of Origin's scheme.
-// If the request came over TLS, the page must have come over TLS as well. A
+// of the Host field, where a missing port is the default of Origin's scheme. If
+// the request came over TLS, the page must have come over TLS as well. A
 // request without Origin does not come from a browser's page and is allowed.
 // X-Forwarded-Host and similar fields are ignored: anyone can send them. A
-// server that trusts its network, such as one on localhost, must also check that
-// Host is one of its own names: the owner of a page can have the page's name
-// resolve to the server's address.
+// server that trusts its network, such as one on localhost, must also check
+// that Host is one of its own names: the owner of a page can have the page's
+// name resolve to the server's address.
 func SameOrigin() OriginPolicy { return checkSameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
@@ -99,8 +99,8 @@ func checkOrigin(r *http.Request, allow func(origin) bool) error {
 // be "*".
 type origin struct{ scheme, host, port string }
 
-// opaqueOrigin is the value of Origin of pages that have no origin, and the host
-// of the origin that stands for it.
+// opaqueOrigin is the value of Origin of pages that have no origin, and the
+// host of the origin that stands for it.
 const opaqueOrigin = "null"
 
 // parseOrigin reads the value of an Origin field.
@@ -200,8 +200,8 @@ func (o *origin) setAuthority(authority string) error {
 }
 
 // normalizeHost puts the host of a pattern into the form in which browsers send
-// it, with "*." before it if below is set: the pattern then stands for the names
-// below the host. A host that no browser sends is an error.
+// it, with "*." before it if below is set: the pattern then stands for the
+// names below the host. A host that no browser sends is an error.
 func (o *origin) normalizeHost(below bool) error {
 	if !o.isWeb() && !below {
 		return nil // other schemes need no host names

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A Backoff says how long [Redial] waits between attempts: a random time up to a
-// bound that doubles with each failure in a row, so that the clients of a server
-// that went away do not come back all at once (RFC 6455, Section 7.2.3).
+// A Backoff says how long [Redial] waits between attempts: a random time up to
+// a bound that doubles with each failure in a row, so that the clients of a
+// server that went away do not come back all at once (RFC 6455, Section 7.2.3).
 type Backoff struct {
 	// Min is the first bound. 0: 1 s.
 	Min time.Duration
@@ -89,10 +89,10 @@ func (e *RedialError) Unwrap() error { return e.Err }
 // closes the connection, if need be, waits as b says, and dials again. Failures
 // are of type [*RedialError]; after a temporary failure the loop continues. It
 // ends after a final one: an invalid request, a refusal with a status that does
-// not go away (4xx except 408, 425 and 429; 501 and 505; redirects), a connection
-// that the peer closed because of what this side sent (1002, 1003, 1007, 1008,
-// 1009, 1010), the end of ctx. A connection that the peer closed with 1000 ends
-// the loop without an error.
+// not go away (4xx except 408, 425 and 429; 501 and 505; redirects), a
+// connection that the peer closed because of what this side sent (1002, 1003,
+// 1007, 1008, 1009, 1010), the end of ctx. A connection that the peer closed
+// with 1000 ends the loop without an error.
 //
 // It is a temporary failure, whatever the code, if this side closed the
 // connection: because of a limit or a timeout of Config, because the peer broke
@@ -101,8 +101,8 @@ func (e *RedialError) Unwrap() error { return e.Err }
 //
 // ctx bounds everything but the life of a connection. If ctx has ended when the
 // body continues the loop, that is the final failure, however the connection
-// ended. A body that leaves the loop keeps its connection. How a connection ended
-// is the cause of its context.
+// ended. A body that leaves the loop keeps its connection. How a connection
+// ended is the cause of its context.
 func Redial(ctx context.Context, url string, opts *DialOptions, b Backoff) iter.Seq2[*Conn, error] {
 	return func(yield func(*Conn, error) bool) {
 		r := redialer{ctx: ctx, backoff: b, yield: yield}
@@ -175,8 +175,9 @@ func nextAfterFailure(err error) nextStep {
 	return dialAgain
 }
 
-// backOff yields the failure err and waits, and reports whether to dial again. The
-// end of a connection, which the body has seen, is yielded only if it is final.
+// backOff yields the failure err and waits, and reports whether to dial again.
+// The end of a connection, which the body has seen, is yielded only if it is
+// final.
 func (r *redialer) backOff(err error, next nextStep) bool {
 	if r.ctx.Err() != nil {
 		r.failures++
@@ -198,8 +199,8 @@ func (r *redialer) backOff(err error, next nextStep) bool {
 	return r.wait(e.Wait)
 }
 
-// yieldContextError yields the end of the context, which is the final failure. It
-// returns false.
+// yieldContextError yields the end of the context, which is the final failure.
+// It returns false.
 func (r *redialer) yieldContextError() bool {
 	err := r.ctx.Err()
 	if cause := context.Cause(r.ctx); cause != err {
@@ -216,8 +217,8 @@ func randomBelow(d time.Duration) time.Duration {
 	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d))
 }
 
-// wait waits for d and returns true, or yields the end of the context and returns
-// false.
+// wait waits for d and returns true, or yields the end of the context and
+// returns false.
 func (r *redialer) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -242,8 +243,8 @@ func isFinalStatus(status int) bool {
 	}
 }
 
-// isFinalCode reports whether the peer closes with code because of something that
-// this side would do again on the next connection.
+// isFinalCode reports whether the peer closes with code because of something
+// that this side would do again on the next connection.
 func isFinalCode(code CloseCode) bool {
 	switch code {
 	case CloseProtocolError, CloseUnsupportedData, CloseInvalidPayload,
@@ -254,8 +255,9 @@ func isFinalCode(code CloseCode) bool {
 	}
 }
 
-// retryAfter returns the wait that a server asked for with a number of seconds in
-// Retry-After (RFC 9110, Section 10.2.3), at most maxRetryAfter. 0: it did not.
+// retryAfter returns the wait that a server asked for with a number of seconds
+// in Retry-After (RFC 9110, Section 10.2.3), at most maxRetryAfter. 0: it did
+// not.
 func retryAfter(err error) time.Duration {
 	var e *HandshakeError
 	if !errors.As(err, &e) || e.Response == nil {

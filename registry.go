@@ -13,8 +13,8 @@ import (
 
 // A Registry holds the connections that servers have accepted, and closes them
 // when the servers stop: net/http forgets a connection once it is a WebSocket.
-// The zero value is empty and ready; AcceptOptions.Registry adds connections. All
-// its methods may be called by several goroutines at once.
+// The zero value is empty and ready; AcceptOptions.Registry adds connections.
+// All its methods may be called by several goroutines at once.
 //
 // A connection is removed when its net.Conn is closed. A Registry must not be
 // copied.
@@ -30,10 +30,10 @@ import (
 //	err = errors.Join(err, registry.Shutdown(ctx, websocket.CloseServiceRestart, "deploy"))
 //
 // Attach is for programs in which the code that stops the server does not know
-// the Registry. After Attach, the first of the two calls already begins to close
-// the WebSockets of srv, with CloseGoingAway. All connections of a server are
-// closed with the same code and reason, those of the call that came first: a
-// program that attaches a server and wants another code calls the Registry's
+// the Registry. After Attach, the first of the two calls already begins to
+// close the WebSockets of srv, with CloseGoingAway. All connections of a server
+// are closed with the same code and reason, those of the call that came first:
+// a program that attaches a server and wants another code calls the Registry's
 // Shutdown first.
 type Registry struct {
 	mu      sync.Mutex
@@ -45,19 +45,19 @@ type Registry struct {
 	idle    chan struct{}                // closed when busy falls to 0; nil if no call waits
 }
 
-// A pendingClose is a connection that is to be closed with the code and reason of
-// end.
+// A pendingClose is a connection that is to be closed with the code and reason
+// of end.
 type pendingClose struct {
 	c   *Conn
 	end *CloseError
 }
 
-// Attach makes srv.Shutdown begin to close the WebSockets that srv accepted, with
-// CloseGoingAway and no reason, and refuse others with 503 Service Unavailable.
-// Those of other servers stay. srv.Shutdown does not wait for them: Shutdown of
-// the Registry does, but its code and reason no longer apply to them. If Shutdown
-// was called before, srv.Shutdown changes nothing. srv.Close does not close
-// WebSockets.
+// Attach makes srv.Shutdown begin to close the WebSockets that srv accepted,
+// with CloseGoingAway and no reason, and refuse others with 503 Service
+// Unavailable. Those of other servers stay. srv.Shutdown does not wait for
+// them: Shutdown of the Registry does, but its code and reason no longer apply
+// to them. If Shutdown was called before, srv.Shutdown changes nothing.
+// srv.Close does not close WebSockets.
 func (r *Registry) Attach(srv *http.Server) {
 	srv.RegisterOnShutdown(func() {
 		r.stopServer(srv, &CloseError{Code: CloseGoingAway})
@@ -65,35 +65,35 @@ func (r *Registry) Attach(srv *http.Server) {
 	})
 }
 
-// Shutdown closes every connection with a closing handshake, as Conn.Close does,
-// and refuses new ones on all servers with 503 Service Unavailable from now on. A
-// handshake that is under way is completed, and its connection closed like the
-// rest. So that not all clients come back at once, the closings begin one after
-// another, a millisecond apart, or less so that the last begins after five
-// seconds or half of the time that ctx has left.
+// Shutdown closes every connection with a closing handshake, as Conn.Close
+// does, and refuses new ones on all servers with 503 Service Unavailable from
+// now on. A handshake that is under way is completed, and its connection closed
+// like the rest. So that not all clients come back at once, the closings begin
+// one after another, a millisecond apart, or less so that the last begins after
+// five seconds or half of the time that ctx has left.
 //
-// Shutdown returns nil when the last connection is closed and the functions that
-// Handler runs have returned, including those that have yet to begin. If ctx ends
-// first, the connections that are left are closed without a handshake, and the
-// error, which wraps that of ctx, says how many they were. A code or reason that
-// Conn.Close would refuse is an error, and nothing is closed.
+// Shutdown returns nil when the last connection is closed and the functions
+// that Handler runs have returned, including those that have yet to begin. If
+// ctx ends first, the connections that are left are closed without a handshake,
+// and the error, which wraps that of ctx, says how many they were. A code or
+// reason that Conn.Close would refuse is an error, and nothing is closed.
 //
 // Shutdown may be called again, also while another call is under way. The code
-// and reason of the first call apply; see Attach for connections of a server that
-// was stopped before.
+// and reason of the first call apply; see Attach for connections of a server
+// that was stopped before.
 func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) error {
 	if err := checkClose(code); err != nil {
 		return err
 	}
-	quiet := r.stopAll(&CloseError{Code: code, Reason: reason})
+	idle := r.stopAll(&CloseError{Code: code, Reason: reason})
 	r.closePending(ctx)
 	select {
-	case <-quiet:
+	case <-idle:
 		return nil
 	default:
 	}
 	select {
-	case <-quiet:
+	case <-idle:
 		return nil
 	case <-ctx.Done():
 		return r.dropAll(ctx.Err())
@@ -128,10 +128,10 @@ func (r *Registry) stopServer(srv *http.Server, end *CloseError) {
 	}
 }
 
-// stopAll stops accepting connections and marks all for closing with end, except
-// those that have been marked before. It returns a channel that is closed when
-// nothing is left.
-func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
+// stopAll stops accepting connections and marks all for closing with end,
+// except those that have been marked before. It returns a channel that is
+// closed when nothing is left.
+func (r *Registry) stopAll(end *CloseError) (idle <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closing == nil {
@@ -145,19 +145,20 @@ func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
 	if r.idle == nil {
 		r.idle = make(chan struct{})
 	}
-	quiet = r.idle
+	idle = r.idle
 	r.signalIfIdleLocked()
-	return quiet
+	return idle
 }
 
-// releaseLocked counts one connection or reservation less. The caller holds r.mu.
+// releaseLocked counts one connection or reservation less. The caller holds
+// r.mu.
 func (r *Registry) releaseLocked() {
 	r.busy--
 	r.signalIfIdleLocked()
 }
 
-// signalIfIdleLocked wakes the calls of Shutdown that wait, if nothing is left. The
-// caller holds r.mu.
+// signalIfIdleLocked wakes the calls of Shutdown that wait, if nothing is left.
+// The caller holds r.mu.
 func (r *Registry) signalIfIdleLocked() {
 	if r.busy == 0 && r.idle != nil {
 		close(r.idle)
@@ -165,8 +166,8 @@ func (r *Registry) signalIfIdleLocked() {
 	}
 }
 
-// closePending begins to close the pending connections, one after another. Several
-// calls share the work. It returns when none is pending, or ctx ends.
+// closePending begins to close the pending connections, one after another.
+// Several calls share the work. It returns when none is pending, or ctx ends.
 func (r *Registry) closePending(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -229,16 +230,17 @@ func (r *Registry) dropAll(err error) error {
 	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
 }
 
-// A reservation makes Shutdown wait. It is held by a handshake that is about to be
-// completed and, behind Handler, by the function that serves the connection. The
-// zero value reserves nothing.
+// A reservation makes Shutdown wait. It is held by a handshake that is about to
+// be completed and, behind Handler, by the function that serves the connection.
+// The zero value reserves nothing.
 type reservation struct {
 	registry *Registry
 	srv      *http.Server // the server of the handshake, or nil
 }
 
-// reserve returns a reservation for a handshake with srv, which must be released,
-// or refuses the handshake. A nil Registry refuses nothing, and reserves nothing.
+// reserve returns a reservation for a handshake with srv, which must be
+// released, or refuses the handshake. A nil Registry refuses nothing, and
+// reserves nothing.
 func (r *Registry) reserve(srv *http.Server) (reservation, error) {
 	if r == nil {
 		return reservation{}, nil
@@ -252,8 +254,8 @@ func (r *Registry) reserve(srv *http.Server) (reservation, error) {
 	return reservation{r, srv}, nil
 }
 
-// add adds c, which is removed when its net.Conn is closed. If the server has been
-// stopped since the reservation, add has c closed. The reservation stays.
+// add adds c, which is removed when its net.Conn is closed. If the server has
+// been stopped since the reservation, add has c closed. The reservation stays.
 func (v reservation) add(c *Conn) {
 	r := v.registry
 	if r == nil {

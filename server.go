@@ -82,8 +82,8 @@ func acceptorFor(opts *AcceptOptions) *acceptor {
 	return newAcceptor(opts)
 }
 
-// newAcceptor returns an acceptor for opts, which it checks: if they are invalid,
-// the acceptor refuses every request.
+// newAcceptor returns an acceptor for opts, which it checks: if they are
+// invalid, the acceptor refuses every request.
 func newAcceptor(opts *AcceptOptions) *acceptor {
 	a := &acceptor{
 		cfg:               opts.Config.settled(),
@@ -123,7 +123,8 @@ type answer struct {
 // accept is Accept. Everything is checked before the connection is taken from
 // net/http, so that every refusal is an ordinary response. If admit is not nil,
 // it is called last, when the connection is reserved in the Registry; its error
-// refuses the request. The caller releases ans.reservation, also after an error.
+// refuses the request. The caller releases ans.reservation, also after an
+// error.
 func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
 	if *ans, err = a.acceptRequest(r); err == nil {
@@ -142,8 +143,8 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 	return c, err
 }
 
-// upgrade takes the connection from net/http, sends the response and returns the
-// connection, which it adds to the Registry.
+// upgrade takes the connection from net/http, sends the response and returns
+// the connection, which it adds to the Registry.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
 	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
 	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
@@ -210,9 +211,9 @@ func (a *acceptor) acceptRequest(r *http.Request) (ans answer, err error) {
 	return ans, nil
 }
 
-// policyRefusal returns the refusal for an error of an application's policy, with
-// the given status and reason or with those of a HandshakeError that errors.As
-// finds in err. A status that refuses nothing is not used.
+// policyRefusal returns the refusal for an error of an application's policy,
+// with the given status and reason or with those of a HandshakeError that
+// errors.As finds in err. A status that refuses nothing is not used.
 func policyRefusal(err error, status int, reason string) *HandshakeError {
 	e := &HandshakeError{Status: status, Reason: reason, Err: err}
 	var given *HandshakeError
@@ -228,8 +229,8 @@ func policyRefusal(err error, status int, reason string) *HandshakeError {
 	return e
 }
 
-// subprotocolFor returns the subprotocol to use for the client that sent r, "" for
-// none, or the refusal of r.
+// subprotocolFor returns the subprotocol to use for the client that sent r, ""
+// for none, or the refusal of r.
 func (a *acceptor) subprotocolFor(r *http.Request, offered []string) (string, error) {
 	if a.selectSubprotocol == nil {
 		return chooseSubprotocol(a.cfg.Subprotocols, offered), nil

@@ -17,13 +17,14 @@ import (
 	"time"
 )
 
-// A entryPoint is one of the ways into the server. It sends wire and returns the
+// An entryPoint is one of the ways into the server. It sends wire and returns the
 // response with its body, and the connection behind it.
 type entryPoint struct {
 	name string
 	open func(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn)
 }
 
+// entryPoints are all of them.
 var entryPoints = []entryPoint{{"Accept", viaAccept}, {"AcceptConn", viaAcceptConn}}
 
 // viaAccept goes through net/http's server.

@@ -38,10 +38,10 @@ func (r *Reader) ReadFinalResponse() (response *http.Response, head string, err 
 }
 
 // ReadErrorBody reads the beginning of the body of response, whose head is
-// given, and returns it: at most MaxErrorBody bytes, and none if the end of the
-// body cannot be told. It also makes these bytes the body of response, and sets
-// the fields of response that describe the body. The Request of response, if
-// there is one, must be set before: the response to a HEAD has no body.
+// given, and returns it: at most MaxErrorBody bytes, and none if net/http finds
+// the head malformed. It also makes these bytes the body of response, and sets
+// the fields of response that describe the body. The caller sets
+// response.Request first: whether a response has a body depends on the method.
 func (r *Reader) ReadErrorBody(response *http.Response, head string) []byte {
 	whole := io.MultiReader(strings.NewReader(head), bytes.NewReader(r.Rest()), r.nc)
 	framed, err := http.ReadResponse(bufio.NewReader(whole), response.Request)

@@ -2,9 +2,10 @@
 // HTTP CONNECT (RFC 9110, Section 9.3.6) or SOCKS version 5 (RFC 1928,
 // RFC 1929).
 //
-// It does not dial the proxy and does not wait but for the Read and Write of
-// the net.Conn: TLS to the proxy, deadlines and contexts are the caller's. What
-// a proxy answers is bounded. Errors never show a password.
+// The package does not dial the proxy, and it waits only in the Read and Write
+// of the net.Conn, and for the resolution of a name: TLS to the proxy,
+// deadlines and contexts are left to the caller. It bounds what it reads of a
+// proxy's answer. Errors never show a password.
 package proxy
 
 import (
