@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -304,18 +303,6 @@ func (d *deadlines) canPreempt() bool {
 	return d.nc.raw != nil || d.support.proven || isSocket(d.nc.Conn)
 }
 
-// isSocket reports whether nc is a connection of package net, or TLS over one.
-// These obey deadlines.
-func isSocket(nc net.Conn) bool {
-	switch nc := nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	case *tls.Conn:
-		return isSocket(nc.NetConn())
-	}
-	return false
-}
-
 // areSupported reports whether nc accepts deadlines, by setting one.
 func (d *deadlines) areSupported() bool {
 	d.mu.Lock()
@@ -343,7 +330,7 @@ func (d *deadlines) interruptLocked() {
 func (d *deadlines) closeLocked() {
 	if !d.support.closedTransport {
 		d.support.closedTransport = true
-		go d.nc.closeNow()
+		go closeNow(d.nc.Conn)
 	}
 }
 

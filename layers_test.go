@@ -22,12 +22,15 @@ var floors = [][]string{
 	{"frame_rules.go"},
 	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "fifo_lock.go", "deadlines.go", "socket.go", "socket_unix.go", "socket_other.go"},
 	{"read_buffer.go", "frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
-	{"handshake.go", "extension.go", "head.go", "uri.go", "compress.go"},
+	{"handshake.go", "handshake_response.go", "handshake_error.go", "extension.go", "uri.go", "compress.go"},
 	{
 		"conn.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
 		"ping.go", "background_read.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
 	},
-	{"server.go", "handler.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
+	{
+		"server.go", "accept_conn.go", "hijack.go", "handler.go", "client.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",
+		"proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go",
+	},
 }
 
 // strangers are files of one floor that must not know each other.

@@ -154,7 +154,7 @@ func (c *Conn) closeTransport() {
 		return
 	}
 	if !c.read.deadlines.load().hasClosedTransport() && !c.out.deadlines.load().hasClosedTransport() {
-		c.nc.closeNow()
+		closeNow(c.nc.Conn)
 	}
 	c.out.freeBuffers()
 	c.releaseReading()

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"syscall"
+
+	"github.com/fullduplex-go/websocket/internal/proxy"
 )
 
 // A socket is a net.Conn with what can be done with it beyond its methods.
@@ -12,14 +14,32 @@ type socket struct {
 	raw syscall.RawConn // to read and write without waiting, or nil
 }
 
-// closeNow closes the net.Conn without waiting for anything.
-func (s socket) closeNow() {
-	nc := s.Conn
-	if tc, ok := nc.(*tls.Conn); ok {
-		// Its Close waits to send an alert.
-		nc = tc.NetConn()
+// closeNow closes nc without waiting. It closes what lies below a *tls.Conn,
+// whose own Close would wait to send an alert.
+func closeNow(nc net.Conn) {
+	for {
+		switch c := nc.(type) {
+		case *tls.Conn:
+			nc = c.NetConn()
+		case *proxy.PrefixedConn:
+			nc = c.NetConn()
+		default:
+			nc.Close()
+			return
+		}
 	}
-	nc.Close()
+}
+
+// isSocket reports whether nc is a connection of package net, or TLS over one.
+// These obey deadlines.
+func isSocket(nc net.Conn) bool {
+	switch nc := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *tls.Conn:
+		return isSocket(nc.NetConn())
+	}
+	return false
 }
 
 // rawConn returns nc's descriptor for reading and writing without waiting. It
