@@ -176,10 +176,11 @@ func TestMapOfFiles(t *testing.T) {
 		if !strings.HasSuffix(name, "_test.go") && name != "doc.go" && !named[withoutPlatform(name)] {
 			t.Errorf("doc.go does not name %s", name)
 		}
-		delete(named, name)
 	}
 	for name := range named {
-		t.Errorf("doc.go names %s, which does not exist", name)
+		if !slices.Contains(names, name) {
+			t.Errorf("doc.go names %s, which does not exist", name)
+		}
 	}
 }
 
