@@ -184,6 +184,53 @@ func TestMapOfFiles(t *testing.T) {
 	}
 }
 
+// TestDesign checks that the files and the names that docs/design.md refers to
+// exist.
+func TestDesign(t *testing.T) {
+	text, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(\.\./([^)#]+)\)`).FindAllStringSubmatch(string(text), -1)
+	if len(links) < 10 {
+		t.Errorf("found %d links only", len(links))
+	}
+	for _, link := range links {
+		if _, err := os.Stat(link[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	words := identifiers(t)
+	for _, name := range regexp.MustCompile("`((?:\\w+\\.)?([A-Za-z]\\w*))`").FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(name[1]); err != nil && !words[name[2]] {
+			t.Errorf("there is no %s", name[1])
+		}
+	}
+}
+
+// identifiers returns the identifiers in all files of the package.
+func identifiers(t *testing.T) map[string]bool {
+	t.Helper()
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make(map[string]bool)
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if ident, ok := n.(*ast.Ident); ok {
+				words[ident.Name] = true
+			}
+			return true
+		})
+	}
+	return words
+}
+
 // withoutPlatform returns the name of the file to which one for some platforms
 // belongs.
 func withoutPlatform(name string) string {
