@@ -71,10 +71,12 @@ type Conn struct {
 
 // readSide is what readers share.
 type readSide struct {
-	lock      fifoLock     // guards in and msg
-	waiting   atomic.Int32 // calls of the application that wait for lock
-	deadlines lazyDeadlines
-	counters  counters
+	lock        fifoLock     // guards in, msg, pongPending and yieldFirst
+	waiting     atomic.Int32 // calls of the application that wait for lock
+	pongPending bool         // a Pong waits to be flushed
+	yieldFirst  bool         // messages were returned since the last wait
+	deadlines   lazyDeadlines
+	counters    counters
 }
 
 // sendSide is what senders of messages share.

@@ -212,8 +212,7 @@ func (d *deadlines) disarm() (interrupted bool) {
 		d.leftover.at = d.call.limit
 		d.sweepLaterLocked()
 	}
-	d.call.armed, d.call.internal, d.call.followsContext, d.call.interrupted, d.call.overridden = false, false, false, false, false
-	d.call.limit = 0
+	d.call = armedCall{alarm: d.call.alarm}
 	if d.call.alarm != nil {
 		d.call.alarm.Stop()
 	}

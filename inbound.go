@@ -55,12 +55,8 @@ type inbound struct {
 	size       int64  // bytes after inflation
 	usualSize  int    // the largest of recent messages had so many bytes
 
-	partial     *buffer // what an interrupted call left behind, or what is borrowed
-	partialLent bool    // it is borrowed
-	loan        loan
-
-	pongPending bool // a Pong waits to be flushed
-	yieldFirst  bool // messages were returned since the last wait
+	partial *buffer // what an interrupted call left behind, or what is lent
+	loan    loan
 }
 
 // A phase is how far the message has been received.
@@ -85,26 +81,27 @@ const nobody borrower = 0
 
 // A loan is what is known of the message, or piece, that was lent last.
 type loan struct {
-	to    borrower // or nobody
-	count borrower // of borrowers so far
+	to        borrower // or nobody
+	count     borrower // of borrowers so far
+	ofPartial bool     // it is inbound.partial
 }
 
 // dropPartial frees partial.
 func (m *inbound) dropPartial() {
 	m.partial.free()
-	m.partial, m.partialLent = nil, false
+	m.partial, m.loan.ofPartial = nil, false
 }
 
 // disown leaves partial to its borrower, if it has one.
 func (m *inbound) disown() {
-	if m.partialLent {
-		m.partial, m.partialLent = nil, false
+	if m.loan.ofPartial {
+		m.partial, m.loan.ofPartial = nil, false
 	}
 }
 
 // takeBack frees partial if it was lent.
 func (m *inbound) takeBack() {
-	if m.partialLent {
+	if m.loan.ofPartial {
 		m.dropPartial()
 	}
 }
@@ -248,8 +245,8 @@ func (c *Conn) nextDataFrame(by caller) error {
 
 // flushPong lets Pongs leave before a data frame is looked at.
 func (c *Conn) flushPong() {
-	if c.msg.pongPending {
-		c.msg.pongPending = false
+	if c.read.pongPending {
+		c.read.pongPending = false
 		c.out.flushNow()
 	}
 }
@@ -260,7 +257,7 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 	switch op {
 	case opPing:
 		if err := c.out.addControl(opPong, payload); err == nil {
-			c.msg.pongPending = true
+			c.read.pongPending = true
 		}
 	case opPong:
 		c.keepalive.pings.Load().answer(payload, c.cfg.Trace)
@@ -318,7 +315,7 @@ func (c *Conn) endMessage() error {
 		return c.failProtocol(textNotUTF8)
 	}
 	m.phase = betweenMessages
-	m.yieldFirst = true
+	c.read.yieldFirst = true
 	c.read.counters.messagesIn.Add(1)
 	c.noteMessage()
 	if more := c.in.startsWithMessage(); more != c.out.cork.on.Load() {
@@ -383,8 +380,8 @@ func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 // nil, afterWait must be called.
 func (c *Conn) beforeWait(by caller) error {
 	c.out.flushCorked()
-	if c.msg.yieldFirst {
-		c.msg.yieldFirst = false
+	if c.read.yieldFirst {
+		c.read.yieldFirst = false
 		runtime.Gosched()
 	}
 	var yield func() bool

@@ -146,7 +146,7 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 // to go.
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
-		c.msg.partial, c.msg.partialLent = scratch, true
+		c.msg.partial, c.msg.loan.ofPartial = scratch, true
 		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
 	p := append(dst, scratch.b...)

@@ -159,7 +159,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	}
 	if m := &r.c.msg; m.partial != nil {
 		p = m.partial.b[r.read:]
-		m.partialLent, r.read = true, 0
+		m.loan.ofPartial, r.read = true, 0
 	} else {
 		if p, err = r.c.readPiece(by); err != nil {
 			return nil, r.keep(err)
