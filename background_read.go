@@ -8,40 +8,53 @@ import (
 	"time"
 )
 
-// The stand-in is a goroutine that reads while the application does not, so
-// that Pings are answered, Pongs seen and the peer's end noticed. It stops
-// before the next data frame, and makes room when the application wants to
-// read. It begins at once after a read that gave up, and standInDelay after one
-// that returned something: the application that works on a message for longer
-// than that is not about to read. On a new connection it begins at once as well,
-// except on a raw socket: a reader that has to wait for the turn needs a larger
-// stack, and keeps it, so the application is given standInDelay to come first.
+// backgroundRead is the state of the background reader: a goroutine that reads
+// while the application does not, so that Pings are answered, Pongs seen and
+// the peer's end noticed.
+//
+//	               a read returns something
+//	off ───────────────────────────────────────► due
+//	 ▲ │  a read gives up, or a Ping is sent      │ backgroundReadDelay
+//	 │ └────────────────────────────┐             │ without a read
+//	 │                              ▼             ▼
+//	 └──────────────────────────── on ◄────────────
+//	   the application wants to read, data is
+//	   pending, or the connection ends
+//
+// It reads up to the header of the next data frame, leaves that to the
+// application, and reads what comes behind it only into the buffer. When the
+// application wants to read, deadlines.preempt interrupts it.
+//
+// After a read that returned something it does not begin at once, because the
+// application is most likely about to read again: a goroutine that has to wait
+// for read.lock needs a larger stack and keeps it. For the same reason a
+// connection on a raw socket begins as due; on any other net.Conn it begins as on.
+type backgroundRead struct {
+	state       atomic.Int32
+	dataPending atomic.Bool // it left a data frame that nobody reads
+}
+
+// States of the background reader.
 const (
 	backgroundReadOff int32 = iota
 	backgroundReadDue       // the timer looks whether one is needed
 	backgroundReadOn        // one reads, or is about to
 )
 
-// backgroundRead is the state of the background reader.
-type backgroundRead struct {
-	state       atomic.Int32
-	dataPending atomic.Bool // it left a data frame that nobody reads
-}
-
-// standInDelay is how long the application may take over what it read before a
-// stand-in takes over.
+// backgroundReadDelay is how long after the application's last read the
+// background reader begins.
 const backgroundReadDelay = 100 * time.Millisecond
 
-// An urgency says when a stand-in takes over.
+// An urgency says when the background reader begins.
 type urgency uint8
 
 const (
-	later  urgency = iota // once nobody has read for standInDelay
+	later  urgency = iota // once nobody has read for backgroundReadDelay
 	atOnce                // now, if nobody reads
 )
 
-// seeToReading makes a stand-in read if nobody else does. A Ping that waits for
-// its Pong makes it urgent.
+// ensureReading makes the background reader read if nobody else does. A Ping
+// that waits for its Pong makes that urgent.
 func (c *Conn) ensureReading(when urgency) {
 	if when == later && c.keepalive.pings.Load().hasPending() {
 		when = atOnce
@@ -52,7 +65,7 @@ func (c *Conn) ensureReading(when urgency) {
 	}
 	if when == later {
 		if c.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue) {
-			c.keepalive.timer.Reset(backgroundReadDelay) // tick does the rest: a reader's stack is to stay small
+			c.keepalive.timer.Reset(backgroundReadDelay) // tick does the rest: the stack of a reader must stay small
 		}
 		return
 	}
@@ -61,13 +74,13 @@ func (c *Conn) ensureReading(when urgency) {
 	}
 }
 
-// progress returns a number that changes as the application reads.
+// readProgress returns a number that changes as the application reads.
 func (c *Conn) readProgress() uint64 {
 	return c.read.counters.messagesIn.Load() + c.in.received.Load()
 }
 
-// standInLocked starts a stand-in if one is due and nobody has read since the
-// last look. The caller holds c.mu.
+// backgroundReadLocked starts the background reader if that is due and nobody
+// has read since the last look. The caller holds life.mu.
 func (c *Conn) backgroundReadLocked() {
 	k := &c.keepalive
 	k.backgroundReadAt = 0
@@ -83,7 +96,7 @@ func (c *Conn) backgroundReadLocked() {
 	}
 }
 
-// readAlone is the stand-in.
+// readInBackground is the background reader.
 func (c *Conn) readInBackground() {
 	for c.read.lock.tryLock() {
 		c.background.state.Store(backgroundReadOn)
@@ -100,9 +113,9 @@ func (c *Conn) readInBackground() {
 	}
 }
 
-// readAside reads until the application wants to, the connection ends, or an
-// ordinary buffer is full of what the application has not read. It returns nil in
-// the last case. The caller has the reading turn.
+// readUntilWanted reads until the application wants to, the connection ends, or
+// an ordinary buffer is full of what the application has not read. In that last
+// case it returns nil. The caller holds read.lock.
 func (c *Conn) readUntilWanted() error {
 	by := caller{ctx: context.Background(), internal: true}
 	for {
@@ -112,7 +125,7 @@ func (c *Conn) readUntilWanted() error {
 		case c.isClosing():
 			return c.discardAll(by)
 		case c.msg.isOpen() && !c.readDeadlines().canPreempt():
-			// A MessageReader may need no more bytes, and could not have the turn.
+			// A MessageReader may need no more bytes, and could not get read.lock.
 			c.noteDataPending()
 			return nil
 		}
@@ -136,16 +149,16 @@ func (c *Conn) readUntilWanted() error {
 	}
 }
 
-// mustTryDeadline reports whether it is to be found out, before the stand-in
-// waits for the next frame, whether a deadline ends a read.
+// mustProveDeadlines reports whether, before the background reader waits for
+// the next frame, it has to find out whether a deadline ends a read.
 func (c *Conn) mustProveDeadlines() bool {
 	g := c.readDeadlines()
 	return !g.canPreempt() && len(c.in.unread()) == 0 && g.areSupported()
 }
 
-// tryDeadline finds out whether a deadline ends a read. A net.Conn that does not
-// obey it waits for the next frame instead, which is what the stand-in does
-// anyway.
+// proveDeadlines finds out whether a deadline ends a read. A net.Conn that does
+// not obey it waits for the next frame instead, which is what the background
+// reader does anyway.
 func (c *Conn) proveDeadlines(by caller) error {
 	g := c.readDeadlines()
 	if err := g.arm(by.ctx, past, c.readerWaits); err != nil {
@@ -161,9 +174,9 @@ func (c *Conn) proveDeadlines(by caller) error {
 	return c.readError(err)
 }
 
-// readAhead receives what comes behind data that the application has not read:
-// that tells whether the peer is gone. It is not looked at. An error of the
-// network waits for the application as well, behind that data.
+// readAhead receives what comes behind data that the application has not read,
+// which tells whether the peer is gone. It does not look at it. An error of the
+// network also waits for the application, behind that data.
 func (c *Conn) readAhead(by caller) error {
 	if err := c.beforeWait(by); err != nil {
 		return err
@@ -177,9 +190,9 @@ func (c *Conn) readAhead(by caller) error {
 	return err
 }
 
-// foundData notes that data waits that nobody reads. What comes behind it is not
-// seen, so the peer's Pings are not answered: a sign of life tells it from time
-// to time that nobody is gone.
+// noteDataPending records that data waits which nobody reads. What comes behind
+// it is not seen, so the peer's Pings are not answered. Instead an unsolicited
+// Pong is sent from time to time, to show that this side is alive.
 func (c *Conn) noteDataPending() {
 	if c.background.dataPending.Swap(true) || c.cfg.PingInterval <= 0 {
 		return
@@ -192,7 +205,7 @@ func (c *Conn) noteDataPending() {
 	}
 }
 
-// heardNow notes that bytes came.
+// noteHeard records that the peer was heard.
 func (c *Conn) noteHeard() {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -203,9 +216,9 @@ func (c *Conn) noteHeard() {
 // betweenFrames reports whether the next byte to read belongs to a header.
 func (c *Conn) betweenFrames() bool { return !c.in.frame.ready && c.in.frame.remaining == 0 }
 
-// readControlFrame handles the next control frame, or else waits for bytes once.
-// The next frame must not be one of data, unless the connection is closing: then
-// that is dropped.
+// readControlFrame handles the next control frame, or else waits for bytes
+// once. The next frame must not be a data frame unless the connection is
+// closing: then that is dropped.
 func (c *Conn) readControlFrame(by caller) error {
 	h, payload, ok, v := c.in.nextFrame()
 	switch {

@@ -5,21 +5,22 @@ import (
 	"sync"
 )
 
-// A buffer is memory borrowed from a pool. It has one owner, who gives it back
-// with free and must not touch it afterwards.
+// A buffer is memory acquired from a pool. It has one owner, which returns it
+// with free and must not use it afterwards.
 type buffer struct{ b []byte }
 
-// Buffers come in powers of two, from 1<<minBufferClass bytes on. Those above
-// 1<<maxBufferClass are not pooled.
+// Sizes of buffers are powers of two, from 1<<minBufferClass bytes on. Buffers
+// larger than 1<<maxBufferClass bytes are not pooled.
 const (
 	minBufferClass = 8
 	maxBufferClass = 24
 )
 
+// bufferPools holds the free buffers, by the logarithm of their size.
 var bufferPools [maxBufferClass + 1]sync.Pool
 
-// borrow returns a buffer of length 0 and a capacity of at least size bytes.
-// Its bytes hold anything.
+// acquireBuffer returns a buffer of length 0 and a capacity of at least size
+// bytes, with arbitrary content.
 func acquireBuffer(size int) *buffer {
 	class := max(bits.Len(uint(max(size, 1)-1)), minBufferClass)
 	if class > maxBufferClass {
@@ -31,8 +32,8 @@ func acquireBuffer(size int) *buffer {
 	return &buffer{b: make([]byte, 0, 1<<class)}
 }
 
-// free gives the buffer back, to those of its size: its owner may have made it
-// a larger one. A nil buffer is none.
+// free returns the buffer to the pool for its present size: its owner may have
+// replaced b.b by a larger slice. A nil buffer is ignored.
 func (b *buffer) free() {
 	if b == nil {
 		return
@@ -45,8 +46,8 @@ func (b *buffer) free() {
 	bufferPools[class].Put(b)
 }
 
-// grown returns a buffer with the content of b and room for n more bytes,
-// freeing b if it is another one. b may be nil.
+// grow returns a buffer with the content of b and room for n more bytes, and
+// frees b if that is another one. b may be nil.
 func (b *buffer) grow(n int) *buffer {
 	switch {
 	case b == nil:
@@ -58,7 +59,7 @@ func (b *buffer) grow(n int) *buffer {
 	}
 }
 
-// enlarged is grown for when there is not enough room.
+// replaceLarger is grow for when there is not enough room.
 func (b *buffer) replaceLarger(n int) *buffer {
 	larger := acquireBuffer(max(len(b.b)+n, 2*cap(b.b)))
 	larger.b = append(larger.b, b.b...)

@@ -1,19 +1,17 @@
 package websocket
 
-import (
-	"testing"
-)
+import "testing"
 
 // TestBufferReturnsToItsSize lets a borrowed buffer grow, as the decompressor
 // does: given back, it does not take the place of small ones.
 func TestBufferReturnsToItsSize(t *testing.T) {
 	for range 100 {
-		b := acquireBuffer(minBorrowed)
+		b := acquireBuffer(firstBuffer)
 		b.b = make([]byte, 0, 1<<20)
 		b.free()
-		again := acquireBuffer(minBorrowed)
-		if cap(again.b) > 2*minBorrowed {
-			t.Fatalf("a buffer of %d bytes was asked for, and one of %d came", minBorrowed, cap(again.b))
+		again := acquireBuffer(firstBuffer)
+		if cap(again.b) > 2*firstBuffer {
+			t.Fatalf("a buffer of %d bytes was asked for, and one of %d came", firstBuffer, cap(again.b))
 		}
 	}
 }

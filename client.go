@@ -1,8 +1,6 @@
 package websocket
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -15,6 +13,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // DialOptions set a client's side of a connection. The zero value, and nil, are
@@ -22,8 +23,8 @@ import (
 type DialOptions struct {
 	Config
 
-	// Header is added to the request. Fields of the handshake itself, Host
-	// among them, are errors.
+	// Header is added to the request. Fields of the handshake itself,
+	// including Host, are errors.
 	Header http.Header
 
 	// Host is the value of the Host field. "": the host of the URL.
@@ -42,8 +43,8 @@ type DialOptions struct {
 	// or https, or nil for none. Nil: [http.ProxyFromEnvironment]. Schemes
 	// of proxies are http and https for CONNECT, and socks5 and socks5h,
 	// which leaves the resolution of names to the proxy. Userinfo is sent
-	// to the proxy and never to the server. DialConn and Unix sockets do
-	// without.
+	// to the proxy and never to the server. DialConn and connections to
+	// Unix sockets use no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// ProxyHeader is added to the CONNECT request.
@@ -51,8 +52,8 @@ type DialOptions struct {
 
 	// NetDial connects to addr on network, "tcp" or "unix"; addr is the
 	// proxy's if there is one. TLS is done on what it returns. Nil: a
-	// [net.Dialer]. It should honour ctx: if it does not, Dial returns
-	// without it, and closes what it returns later.
+	// [net.Dialer]. It should return when ctx ends: if it does not, Dial
+	// returns first, and closes the connection that NetDial returns later.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Redirects is how many redirects Dial follows, one after another. 0:
@@ -65,15 +66,9 @@ type DialOptions struct {
 	RequireSubprotocol bool
 }
 
-// Bounds on what a server may answer.
-const (
-	maxInterim   = 8    // responses before the final one
-	maxErrorBody = 1024 // bytes kept of the body of a refusal
-)
-
 // Dial connects to a server and opens a WebSocket connection. Its errors are of
-// type [*HandshakeError]. The response is returned with a connection and with a
-// refusal; its body need not be closed.
+// type [*HandshakeError]. It returns the server's response with a connection
+// and with a refusal; the body of the response need not be closed.
 //
 // The schemes of url are ws and wss, with the aliases http and https, and, for
 // a Unix socket, ws+unix and wss+unix as in
@@ -86,7 +81,7 @@ const (
 //
 // ctx and HandshakeTimeout bound the handshake, and nothing after it.
 //
-// On js/wasm the browser connects, and its limits hold: see the package
+// On js/wasm the browser connects, and its limits apply: see the package
 // documentation.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
@@ -103,19 +98,19 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 		if err == nil || left <= 0 || !isRedirect(r) {
 			return c, r, err
 		}
-		if d, err = d.follow(r); err != nil {
+		if d, err = d.followRedirect(r); err != nil {
 			return nil, r, err
 		}
 	}
 }
 
-// dialBrowser opens a connection by the browser that the program runs in. It
-// is nil everywhere else.
+// dialBrowser opens a connection through the browser that the program runs in.
+// It is nil everywhere else.
 var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, error)
 
-// DialConn opens a WebSocket connection to url over nc, which was connected by
-// other means. For wss and https, TLS is done first unless nc is a *[tls.Conn].
-// It takes nc over: if it returns an error, nc is closed.
+// DialConn opens a WebSocket connection to url over nc, which the caller has
+// connected. For wss and https, TLS is done first unless nc is a *[tls.Conn].
+// DialConn takes nc over: if it returns an error, nc is closed.
 func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
 	if err != nil {
@@ -126,9 +121,9 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 	defer cancel()
 	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		if t, ok := nc.(*tls.Conn); ok {
-			return t, finishTLS(ctx, t)
+			return t, handshakeTLS(ctx, t)
 		}
-		return d.secure(ctx, nc)
+		return d.secureConn(ctx, nc)
 	})
 }
 
@@ -136,45 +131,47 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 type dialer struct {
 	opts    *DialOptions
 	cfg     *Config
-	target  *target
+	uri     *wsURI
 	request *http.Request
 	offer   offer
 }
 
-// newDialer checks everything that the application set, before anything is
-// dialed, and makes the request.
+// newDialer returns a handshake with the server at url. It checks everything
+// that the application set, before anything is dialed, and makes the request.
 func newDialer(url string, opts *DialOptions) (*dialer, error) {
 	if opts == nil {
 		opts = new(DialOptions)
 	}
-	t, err := parseTarget(url)
+	u, err := parseURI(url)
 	if err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
-	return prepare(t, opts)
+	return newDialerTo(u, opts)
 }
 
-// prepare makes a handshake with t.
-func prepare(t *target, opts *DialOptions) (*dialer, error) {
-	d := &dialer{opts: opts, cfg: opts.Config.withDefaults(), target: t}
+// newDialerTo is newDialer with a parsed URI.
+func newDialerTo(u *wsURI, opts *DialOptions) (*dialer, error) {
+	d := &dialer{opts: opts, cfg: opts.Config.withDefaults(), uri: u}
 	if err := checkDialOptions(opts); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	if err := d.setOffer(); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	d.setRequest()
 	return d, nil
 }
 
-func invalidRequest(err error) error {
+// invalidRequestError returns the error for a URL or options that do not make a
+// request.
+func invalidRequestError(err error) error {
 	return &HandshakeError{Reason: "request is not valid", Err: err, invalid: true}
 }
 
-// checkDialOptions returns an error if o has a value that means nothing, or a
-// request cannot say what it wants.
+// checkDialOptions returns an error if a value in o means nothing or cannot
+// stand in a request.
 func checkDialOptions(o *DialOptions) error {
-	if _, _, ok := splitHostPort(o.Host); o.Host != "" && !ok {
+	if _, _, ok := hostport.Split(o.Host); o.Host != "" && !ok {
 		return fmt.Errorf("host %q is not a host and port in ASCII", o.Host)
 	}
 	if err := o.Config.check(); err != nil {
@@ -189,7 +186,7 @@ func checkDialOptions(o *DialOptions) error {
 	return checkFields(o.Header)
 }
 
-// setOffer makes the offer with a fresh key: "a nonce consisting of a randomly
+// setOffer sets the offer, with a fresh key: "a nonce consisting of a randomly
 // selected 16-byte value" (RFC 6455, Section 4.1).
 func (d *dialer) setOffer() error {
 	var nonce [16]byte
@@ -205,25 +202,27 @@ func (d *dialer) setOffer() error {
 	return nil
 }
 
-// setRequest makes the request: what the application set, then our own fields.
+// setRequest sets the request: first what the application adds, then the fields
+// of the handshake, which replace others of the same name.
 func (d *dialer) setRequest() {
 	r := &http.Request{
 		Method:     http.MethodGet,
-		URL:        d.target.url(),
+		URL:        d.uri.url(),
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     make(http.Header, len(d.opts.Header)+len(requestFields)),
 		Body:       http.NoBody,
-		Host:       d.target.host,
+		Host:       d.uri.hostField,
 	}
 	if d.opts.Host != "" {
 		r.Host = d.opts.Host
 	}
 	for name, values := range d.opts.Header {
-		r.Header[canonicalName(name)] = append(r.Header[canonicalName(name)], values...)
+		key := http1.CanonicalName(name)
+		r.Header[key] = append(r.Header[key], values...)
 	}
-	if u := d.target.user; u != nil && r.Header["Authorization"] == nil {
+	if u := d.uri.user; u != nil && r.Header["Authorization"] == nil {
 		password, _ := u.Password()
 		r.SetBasicAuth(u.Username(), password)
 	}
@@ -236,28 +235,29 @@ func (d *dialer) setRequest() {
 	d.request = r
 }
 
-// dial connects, opens the connection over what connect returns, and traces
-// the outcome.
+// dial opens a WebSocket connection over the net.Conn that connect returns, and
+// traces the outcome. With an error, connect may return a net.Conn to close.
 func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (c *Conn, r *http.Response, err error) {
 	began := time.Now()
 	var agreed agreement
 	nc, err := connect(ctx)
 	if err == nil {
-		c, r, agreed, err = d.open(ctx, nc)
+		c, r, agreed, err = d.handshake(ctx, nc)
 	}
 	if err != nil {
 		if nc != nil {
-			abandon(nc)
+			closeNow(nc)
 		}
-		err = failure(ctx, err, r)
+		err = asHandshakeError(ctx, err, r)
 	}
 	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
 }
 
-// failure returns err as the HandshakeError of a handshake that ctx bounded
-// and r, unless it is nil, answered.
-func failure(ctx context.Context, err error, r *http.Response) error {
+// asHandshakeError returns err as the HandshakeError of a handshake that ctx
+// bounds. If ctx has ended, its error is the cause. r is the server's response,
+// or nil.
+func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 	var e *HandshakeError
 	if !errors.As(err, &e) {
 		e = &HandshakeError{Reason: "connection failed", Err: err}
@@ -271,180 +271,51 @@ func failure(ctx context.Context, err error, r *http.Response) error {
 	return e
 }
 
-// connect returns a connection to the server, with TLS if the URL asks for it.
-// With an error it returns what there is to close.
-func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
-	p, err := d.proxy()
-	if err != nil {
-		return nil, &HandshakeError{Reason: "no proxy", Err: err}
-	}
-	var nc net.Conn
-	if p == nil {
-		nc, err = d.netDial(ctx, d.target.network, d.target.addr)
-	} else {
-		nc, err = d.tunnel(ctx, p)
-	}
-	if err != nil {
-		return nc, err
-	}
-	return d.secure(ctx, nc)
-}
-
-// netDial connects by NetDial or a [net.Dialer].
-func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if d.opts.NetDial == nil {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, network, addr)
-	}
-	type result struct {
-		nc  net.Conn
-		err error
-	}
-	results := make(chan result)
-	go func() {
-		r := result{err: errors.New("NetDial exited")} // by runtime.Goexit
-		defer func() {
-			select {
-			case results <- r:
-			case <-ctx.Done():
-				if r.err == nil && r.nc != nil {
-					r.nc.Close()
-				}
-			}
-		}()
-		r.nc, r.err = d.opts.NetDial(ctx, network, addr)
-	}()
-	select {
-	case r := <-results:
-		if r.err == nil && r.nc == nil {
-			r.err = errors.New("NetDial returned neither a connection nor an error")
-		}
-		return r.nc, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// secure does TLS on nc if the URL asks for it. It always returns a connection
-// to close.
-func (d *dialer) secure(ctx context.Context, nc net.Conn) (net.Conn, error) {
-	if !d.target.secure {
-		return nc, nil
-	}
-	return shakeTLS(ctx, nc, tlsConfig(d.opts.TLS, d.target.name))
-}
-
-// tlsConfig returns the configuration for a connection to the named host.
-func tlsConfig(c *tls.Config, name string) *tls.Config {
-	if c == nil {
-		c = new(tls.Config)
-	}
-	c = c.Clone()
-	if c.ServerName == "" {
-		c.ServerName = name
-	}
-	c.NextProtos = []string{"http/1.1"}
-	return c
-}
-
-// shakeTLS does TLS on nc. It always returns a connection to close.
-func shakeTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, error) {
-	t := tls.Client(nc, config)
-	return t, finishTLS(ctx, t)
-}
-
-// finishTLS does the TLS handshake if that has not happened. A peer that speaks
-// HTTP/2 afterwards would not understand an upgrade.
-func finishTLS(ctx context.Context, t *tls.Conn) error {
-	end := watch(ctx, t)
-	err := t.HandshakeContext(ctx)
-	if late := end(); late != nil && err == nil {
-		err = late
-	}
-	if err != nil {
-		return &HandshakeError{Reason: "TLS handshake failed", Err: err}
-	}
-	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "http/1.1" {
-		return &HandshakeError{Reason: fmt.Sprintf("TLS peer speaks %q, not http/1.1", p)}
-	}
-	return nil
-}
-
-// open exchanges request and response over nc, under the watch of ctx.
-func (d *dialer) open(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
-	head := newHeadReader(nc, "HTTP/1.")
-	defer head.release()
-	end := watch(ctx, nc)
-	r, agreed, err = d.exchange(&head)
-	if late := end(); late != nil && err == nil {
+// handshake exchanges request and response over nc until ctx ends. With an
+// error, nc is still the caller's to close.
+func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Response, agreed agreement, err error) {
+	reader := http1.NewResponseReader(nc)
+	defer reader.Release()
+	stop := closeWhenDone(ctx, nc)
+	r, agreed, err = d.exchange(nc, &reader)
+	if late := stop(); late != nil && err == nil {
 		err = late
 	}
 	if err != nil {
 		return nil, r, agreed, err
 	}
-	return newConn(nc, client, d.cfg, agreed, head.rest()), r, agreed, nil
+	return newConn(nc, client, d.cfg, agreed, reader.Rest()), r, agreed, nil
 }
 
-// exchange sends the request, reads the response and judges it.
-func (d *dialer) exchange(head *headReader) (r *http.Response, agreed agreement, err error) {
-	if _, err := head.nc.Write(appendRequest(nil, d.request, d.target.resource)); err != nil {
+// exchange sends the request, reads the response and checks it.
+func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, agreed agreement, err error) {
+	if _, err := nc.Write(appendRequest(nil, d.request, d.uri.resourceName)); err != nil {
 		return nil, agreed, &HandshakeError{Reason: "request was not sent", Err: err}
 	}
-	text, r, err := finalResponse(head)
+	r, head, err := reader.ReadFinalResponse()
 	if err != nil {
 		return nil, agreed, &HandshakeError{Reason: "response was not received", Err: err}
 	}
 	r.Request = d.request
 	d.keepCookies(r)
 	if r.StatusCode != http.StatusSwitchingProtocols {
-		return r, agreed, notSwitched(r, readErrorBody(head, text, r))
+		return r, agreed, notSwitchedError(r, reader.ReadErrorBody(r, head))
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
 }
 
-// finalResponse reads a response, and skips the interim ones before it
-// (RFC 9110, Section 15.2). It also returns the head as it was.
-func finalResponse(head *headReader) (text string, r *http.Response, err error) {
-	for range maxInterim + 1 {
-		if text, err = head.next(); err != nil {
-			return "", nil, err
-		}
-		if r, err = parseResponse(text); err != nil {
-			return "", nil, err
-		}
-		if r.StatusCode >= 200 || r.StatusCode == http.StatusSwitchingProtocols {
-			return text, r, nil
-		}
-	}
-	return "", nil, errors.New("too many interim responses")
-}
-
-// keepCookies puts the cookies of r into the jar.
+// keepCookies puts the cookies of r into the jar, if there is one.
 func (d *dialer) keepCookies(r *http.Response) {
 	if cookies := r.Cookies(); d.opts.Jar != nil && len(cookies) > 0 {
 		d.opts.Jar.SetCookies(d.request.URL, cookies)
 	}
 }
 
-// readErrorBody reads the beginning of the body of r, whose head was text, and
-// returns it. A body that cannot be framed stays empty.
-func readErrorBody(head *headReader, text string, r *http.Response) []byte {
-	whole := io.MultiReader(strings.NewReader(text), bytes.NewReader(head.rest()), head.nc)
-	framed, err := http.ReadResponse(bufio.NewReader(whole), r.Request)
-	if err != nil {
-		return nil
-	}
-	body, _ := io.ReadAll(io.LimitReader(framed.Body, maxErrorBody))
-	*r = *framed
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return body
-}
-
-// notSwitched returns the error for a response that is not 101 and whose body
-// begins with body.
-func notSwitched(r *http.Response, body []byte) error {
-	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", said: saidBy(r, body)}
+// notSwitchedError returns the error for a response with another status than
+// 101. body is the beginning of its body.
+func notSwitchedError(r *http.Response, body []byte) error {
+	e := &HandshakeError{Status: r.StatusCode, Reason: "server refused", quoted: quotedFrom(r, body)}
 	versions := r.Header[versionField]
 	switch {
 	case len(versions) > 0:

@@ -14,23 +14,25 @@ import (
 	"time"
 )
 
-// In a browser there are no sockets, only the browser's own WebSocket, which
-// speaks in messages. This file joins it to a Conn by a pipe: what the Conn
-// writes is taken apart into frames, and becomes calls; events become frames,
-// and are what the Conn reads. So a Conn in a browser is the same as
-// everywhere, and everything above frames works there.
+// A browser has no sockets, only its own WebSocket, which sends and receives
+// whole messages. This file joins it to a Conn by a pipe: the frames that the
+// Conn writes become calls of the browser's WebSocket, and the events of that
+// become the frames that the Conn reads. So a Conn in a browser is the same as
+// elsewhere, and everything above frames works.
 //
 //	Conn ◄──── net.Pipe ────► forward: frames to calls ───► the browser's
 //	                     ◄─── deliver: events to frames ◄── WebSocket
 
+// init has Dial use the browser.
 func init() { dialBrowser = (*dialer).dialBrowser }
 
-// refusedOptions are fields of DialOptions that a browser decides by itself.
+// refusedOptions are the fields of DialOptions that a browser does not let a
+// page set.
 var refusedOptions = []string{
 	"Compression", "Header", "Host", "Jar", "NetDial", "Proxy", "ProxyHeader", "Redirects", "SkipUTF8Check", "TLS",
 }
 
-// checkBrowserOptions returns an error if o asks for what a browser cannot do.
+// checkBrowserOptions returns an error if o sets what a page cannot set.
 func checkBrowserOptions(o *DialOptions) error {
 	v := reflect.ValueOf(o).Elem()
 	for _, name := range refusedOptions {
@@ -44,21 +46,21 @@ func checkBrowserOptions(o *DialOptions) error {
 	return nil
 }
 
-// browserURL returns the URL to give to the browser.
-func browserURL(t *target) (string, error) {
+// browserURL returns the URL to give to the browser for u.
+func browserURL(u *wsURI) (string, error) {
 	switch {
-	case t.network != "tcp":
+	case u.network != "tcp":
 		return "", errors.New("a browser has no Unix sockets")
-	case t.user != nil:
+	case u.user != nil:
 		return "", errors.New("userinfo cannot be sent from a browser")
-	case t.secure:
-		return "wss://" + t.host + t.resource, nil
+	case u.secure:
+		return "wss://" + u.hostField + u.resourceName, nil
 	default:
-		return "ws://" + t.host + t.resource, nil
+		return "ws://" + u.hostField + u.resourceName, nil
 	}
 }
 
-// dialBrowser is Dial by the browser.
+// dialBrowser is Dial through the browser.
 func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
@@ -66,23 +68,24 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 	var agreed agreement
 	s, err := d.openBrowser(ctx)
 	if err != nil {
-		err = failure(ctx, err, nil)
+		err = asHandshakeError(ctx, err, nil)
 	} else {
 		agreed.subprotocol = s.ws.Get("protocol").String()
-		c, r = d.join(s, agreed), s.response(d.request)
+		c, r = d.joinBrowser(s, agreed), s.response(d.request)
 	}
 	d.cfg.traceHandshake(c, d.request, agreed, began, err)
 	return c, r, err
 }
 
-// openBrowser checks the options and waits for the browser's handshake.
+// openBrowser checks the options and waits until the browser's WebSocket is
+// open, or ctx ends.
 func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	if err := checkBrowserOptions(d.opts); err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
-	url, err := browserURL(d.target)
+	url, err := browserURL(d.uri)
 	if err != nil {
-		return nil, invalidRequest(err)
+		return nil, invalidRequestError(err)
 	}
 	s, err := newBrowserSocket(url, d.cfg.Subprotocols)
 	if err != nil {
@@ -99,31 +102,33 @@ func (d *dialer) openBrowser(ctx context.Context) (*browserSocket, error) {
 	}
 }
 
-// join returns a Conn over s.
-func (d *dialer) join(s *browserSocket, agreed agreement) *Conn {
+// joinBrowser returns a Conn over s.
+func (d *dialer) joinBrowser(s *browserSocket, agreed agreement) *Conn {
 	cfg := *d.cfg
 	cfg.PingInterval = 0
 	near, far := net.Pipe()
 	go s.forward(far)
 	go s.deliver(far)
-	return newConn(browserConn{near, browserAddr(d.target.addr)}, client, &cfg, agreed, nil)
+	return newConn(browserConn{near, browserAddr(d.uri.addr)}, client, &cfg, agreed, nil)
 }
 
-// A browserConn is what a Conn in a browser reads and writes.
+// A browserConn is the net.Conn of a Conn in a browser: one end of the pipe.
 type browserConn struct {
 	net.Conn
 	remote browserAddr
 }
 
-// RemoteAddr returns the address in the URL. What it resolves to is not known.
+// RemoteAddr returns the address in the URL. A browser does not tell what it
+// resolves to.
 func (c browserConn) RemoteAddr() net.Addr { return c.remote }
 
-// mayPing is limitedConn.mayPing.
+// mayPing returns an error: it is limitedConn.mayPing.
 func (browserConn) mayPing() error {
 	return errors.New("websocket: a browser sends no Pings")
 }
 
-// mayClose is limitedConn.mayClose.
+// mayClose returns an error if a page may not close with code: it is
+// limitedConn.mayClose.
 func (browserConn) mayClose(code CloseCode) error {
 	if code == 0 || browserSends(code) {
 		return nil
@@ -137,11 +142,14 @@ func browserSends(code CloseCode) bool { return code == CloseNormal || code >= 3
 // A browserAddr is the host and port of a URL.
 type browserAddr string
 
+// Network returns "websocket".
 func (a browserAddr) Network() string { return "websocket" }
-func (a browserAddr) String() string  { return string(a) }
 
-// A browserSocket is the browser's WebSocket. Its events are queued, because a
-// browser cannot be told to wait.
+// String returns host:port.
+func (a browserAddr) String() string { return string(a) }
+
+// A browserSocket is the browser's WebSocket. Its events are queued, because
+// their handlers must not wait.
 type browserSocket struct {
 	ws       js.Value
 	handlers []js.Func
@@ -149,13 +157,13 @@ type browserSocket struct {
 	closed   chan struct{} // closed by the close event
 
 	mu     sync.Mutex
-	events []js.Value    // of messages, and at last of the close
-	wake   chan struct{} // holds one: there are events
+	events []js.Value    // messages, then the close event
+	wake   chan struct{} // holds a value if events were queued
 
-	answered chan struct{} // closed when the Conn has sent its Close frame, or is gone
+	answered chan struct{} // closed when the Conn has sent its Close frame or closed the pipe
 }
 
-// newBrowserSocket begins to connect to url.
+// newBrowserSocket returns a WebSocket that begins to connect to url.
 func newBrowserSocket(url string, subprotocols []string) (s *browserSocket, err error) {
 	defer func() {
 		switch thrown := recover().(type) {
@@ -183,18 +191,18 @@ func newBrowserSocket(url string, subprotocols []string) (s *browserSocket, err 
 		answered: make(chan struct{}),
 	}
 	s.ws.Set("binaryType", "arraybuffer")
-	s.on("open", func(js.Value) { close(s.opened) })
-	s.on("message", s.queue)
-	s.on("close", func(event js.Value) {
-		s.queue(event)
+	s.onEvent("open", func(js.Value) { close(s.opened) })
+	s.onEvent("message", s.queueEvent)
+	s.onEvent("close", func(event js.Value) {
+		s.queueEvent(event)
 		close(s.closed)
 		go s.release()
 	})
 	return s, nil
 }
 
-// on calls f for each event of a kind. f must not wait.
-func (s *browserSocket) on(kind string, f func(event js.Value)) {
+// onEvent has the browser call f for each event of a kind. f must not wait.
+func (s *browserSocket) onEvent(kind string, f func(event js.Value)) {
 	handler := js.FuncOf(func(_ js.Value, args []js.Value) any {
 		f(args[0])
 		return nil
@@ -203,15 +211,15 @@ func (s *browserSocket) on(kind string, f func(event js.Value)) {
 	s.ws.Set("on"+kind, handler)
 }
 
-// release gives the handlers back after the last event.
+// release releases the event handlers. There must be no more events.
 func (s *browserSocket) release() {
 	for _, h := range s.handlers {
 		h.Release()
 	}
 }
 
-// queue takes an event.
-func (s *browserSocket) queue(event js.Value) {
+// queueEvent adds an event to the queue. It does not wait.
+func (s *browserSocket) queueEvent(event js.Value) {
 	s.mu.Lock()
 	s.events = append(s.events, event)
 	s.mu.Unlock()
@@ -221,8 +229,8 @@ func (s *browserSocket) queue(event js.Value) {
 	}
 }
 
-// taken returns the events so far, waiting if there are none.
-func (s *browserSocket) taken() []js.Value {
+// takeEvents empties the queue and returns the events. It waits for the first.
+func (s *browserSocket) takeEvents() []js.Value {
 	for {
 		s.mu.Lock()
 		events := s.events
@@ -235,13 +243,13 @@ func (s *browserSocket) taken() []js.Value {
 	}
 }
 
-// deliver writes events to far as a server's frames, and closes far after the
-// last, once a Close frame was answered.
+// deliver writes events to far as the frames of a server. After the last it
+// closes far, once the Conn has answered the Close frame, if there was one.
 func (s *browserSocket) deliver(far net.Conn) {
 	defer far.Close()
 	var frame []byte
 	for {
-		for _, event := range s.taken() {
+		for _, event := range s.takeEvents() {
 			if event.Get("type").String() == "close" {
 				if frame := appendCloseEvent(nil, event); len(frame) > 0 {
 					far.Write(frame)
@@ -257,8 +265,8 @@ func (s *browserSocket) deliver(far net.Conn) {
 	}
 }
 
-// appendMessageEvent appends the frame of a message, a string or an
-// ArrayBuffer.
+// appendMessageEvent appends the frame for a message event with data, which is
+// a string or an ArrayBuffer.
 func appendMessageEvent(b []byte, data js.Value) []byte {
 	if data.Type() == js.TypeString {
 		text := data.String()
@@ -273,8 +281,8 @@ func appendMessageEvent(b []byte, data js.Value) []byte {
 	return b
 }
 
-// appendCloseEvent appends the Close frame that an event tells of, or nothing
-// if there was none.
+// appendCloseEvent appends the Close frame for a close event, or nothing if the
+// browser received none.
 func appendCloseEvent(b []byte, event js.Value) []byte {
 	code := CloseCode(event.Get("code").Int())
 	if code == CloseNoStatus {
@@ -288,14 +296,14 @@ func appendCloseEvent(b []byte, event js.Value) []byte {
 	return append(b, payload...)
 }
 
-// forward reads a client's frames from far and makes them calls. It returns
-// when the Conn is gone.
+// forward reads the frames of a client from far and makes the calls that they
+// stand for. It returns when the Conn has closed the pipe.
 func (s *browserSocket) forward(far net.Conn) {
 	defer s.ws.Call("close")
 	answer := sync.OnceFunc(func() { close(s.answered) })
 	defer answer()
 	var out frameJoiner
-	chunk := make([]byte, minBorrowed)
+	chunk := make([]byte, firstBuffer)
 	for {
 		n, err := far.Read(chunk)
 		if err != nil {
@@ -315,27 +323,27 @@ func (s *browserSocket) forward(far net.Conn) {
 	}
 }
 
-// A frameJoiner puts the frames that a Conn writes together, because a browser
-// takes whole messages only.
+// A frameJoiner joins the frames that a Conn writes to messages, because a
+// browser takes only whole messages.
 type frameJoiner struct {
-	unread   []byte // bytes from taken on are not looked at
-	taken    int
-	opcode   opcode // of the message in fragments
-	fragment []byte // what came of it
+	unread   []byte // what the Conn has written
+	used     int    // bytes of unread that are whole frames and were looked at
+	opcode   opcode // of the message whose frames are not all there
+	fragment []byte // the payloads of its frames so far
 }
 
-// next returns the next whole message, or Close frame. The payload is valid
-// until bytes are added. ok is false when bytes are missing.
+// next returns the next whole message or Close frame. p is valid until bytes
+// are added to unread. ok is false if bytes are missing.
 func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 	for {
-		rest := j.unread[j.taken:]
+		rest := j.unread[j.used:]
 		h, size, _ := parseHeader(rest)
 		if size == 0 || int64(len(rest)-size) < h.length {
 			j.compact()
 			return 0, nil, false
 		}
 		payload := rest[size:][:h.length]
-		j.taken += size + len(payload)
+		j.used += size + len(payload)
 		mask(payload, h.key)
 		switch op := h.opcode(); {
 		case op == opClose:
@@ -355,15 +363,15 @@ func (j *frameJoiner) next() (op opcode, p []byte, ok bool) {
 	}
 }
 
-// compact lets the memory of what was taken go.
+// compact drops the bytes that are used, and their memory.
 func (j *frameJoiner) compact() {
-	if j.taken > 0 {
-		j.unread = append([]byte(nil), j.unread[j.taken:]...)
-		j.taken = 0
+	if j.used > 0 {
+		j.unread = append([]byte(nil), j.unread[j.used:]...)
+		j.used = 0
 	}
 }
 
-// call does what a message or Close frame says.
+// call makes the call that a message or Close frame stands for.
 func (s *browserSocket) call(op opcode, p []byte) {
 	if op == opClose {
 		s.close(p)
@@ -372,15 +380,15 @@ func (s *browserSocket) call(op opcode, p []byte) {
 	s.send(op, p)
 }
 
-// maxBrowserBacklog is the number of bytes that may wait in the browser before
-// writers have to.
+// maxBrowserBacklog is the number of bytes that may be buffered in the browser
+// before writers wait.
 const maxBrowserBacklog = 1 << 20
 
-// backlogPoll is how often the browser, which does not tell when it has sent
-// something, is asked.
+// backlogPoll is the interval at which the browser, which has no event for it,
+// is asked how much is buffered.
 const backlogPoll = 5 * time.Millisecond
 
-// send sends a whole message, once the browser has room for it.
+// send sends a whole message, and waits before it if too much is buffered.
 func (s *browserSocket) send(op opcode, p []byte) {
 	for s.ws.Get("bufferedAmount").Int() > maxBrowserBacklog {
 		select {
@@ -398,8 +406,8 @@ func (s *browserSocket) send(op opcode, p []byte) {
 	s.ws.Call("send", array)
 }
 
-// close begins the closing handshake. Codes that a page may not use are left
-// out.
+// close begins the closing handshake, without a code if a page may not close
+// with that in payload.
 func (s *browserSocket) close(payload []byte) {
 	if len(payload) >= 2 {
 		if code := CloseCode(binary.BigEndian.Uint16(payload)); browserSends(code) {
@@ -410,7 +418,7 @@ func (s *browserSocket) close(payload []byte) {
 	s.ws.Call("close")
 }
 
-// response returns what a browser shows of the server's response.
+// response returns what the browser tells of the server's response.
 func (s *browserSocket) response(request *http.Request) *http.Response {
 	h := make(http.Header)
 	for name, property := range map[string]string{protocolField: "protocol", extensionsField: "extensions"} {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,15 +14,15 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // An answering server on nc: it is given the request and writes what it
@@ -43,8 +42,8 @@ func acceptFor(r *http.Request) string {
 	return string(appendAcceptKey(nil, r.Header.Get(keyField)))
 }
 
-// play runs s on the far end of a pipe and returns the near end.
-func play(t testing.TB, s answering) net.Conn {
+// servePipe runs s on the far end of a pipe and returns the near end.
+func servePipe(t testing.TB, s answering) net.Conn {
 	near, far := net.Pipe()
 	done := make(chan bool)
 	go func() {
@@ -63,22 +62,22 @@ func play(t testing.TB, s answering) net.Conn {
 func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return DialConn(ctx, play(t, s), "ws://example.com/chat", opts)
+	return DialConn(ctx, servePipe(t, s), "ws://example.com/chat", opts)
 }
 
 // echoServer returns the URL of a server that echoes, with and without TLS.
 func echoServer(t testing.TB) (plain, secure *httptest.Server) {
 	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
 	plain = httptest.NewServer(HandlerFunc(opts, echo))
-	secure = quiet(HandlerFunc(opts, echo))
+	secure = newQuietServer(HandlerFunc(opts, echo))
 	secure.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(secure.Close)
 	return plain, secure
 }
 
-// quiet returns a server, not started, that does not log.
-func quiet(h http.Handler) *httptest.Server {
+// newQuietServer returns a server, not started, that does not log.
+func newQuietServer(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	return s
@@ -123,65 +122,6 @@ func TestDial(t *testing.T) {
 			mustEcho(t, c)
 		})
 	}
-}
-
-func TestDialUnixSocket(t *testing.T) {
-	for _, scheme := range []string{"ws+unix", "wss+unix"} {
-		t.Run(scheme, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "ws")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			path := filepath.Join(dir, "a:b")
-			l, err := net.Listen("unix", path)
-			if err != nil {
-				t.Skipf("no Unix sockets: %v", err)
-			}
-			requests := make(chan *http.Request, 1)
-			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				requests <- r
-				HandlerFunc(nil, echo).ServeHTTP(w, r)
-			}))
-			s.Listener = l
-			opts := new(DialOptions)
-			if scheme == "ws+unix" {
-				s.Start()
-			} else {
-				s.StartTLS()
-				opts.TLS = trust(s)
-				opts.TLS.ServerName = "example.com"
-			}
-			defer s.Close()
-			c, _, err := Dial(t.Context(), scheme+"://"+strings.ReplaceAll(path, ":", "%3A")+":/chat?x", opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.CloseNow()
-			mustEcho(t, c)
-			if r := <-requests; r.Host != "localhost" || r.RequestURI != "/chat?x" {
-				t.Errorf("request %+v", r)
-			}
-		})
-	}
-}
-
-func TestDialIPv6(t *testing.T) {
-	covers(t, "U07")
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
-	}
-	s := httptest.NewUnstartedServer(HandlerFunc(nil, echo))
-	s.Listener = l
-	s.Start()
-	defer s.Close()
-	c, _, err := Dial(t.Context(), "ws://"+l.Addr().String(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.CloseNow()
-	mustEcho(t, c)
 }
 
 // TestNothingIsDialed checks that whatever can be known to be wrong before a
@@ -236,7 +176,7 @@ func TestRequestOfClient(t *testing.T) {
 		got = r
 		reply(response())(nc, r)
 	}
-	near := play(t, s)
+	near := servePipe(t, s)
 	opts := &DialOptions{
 		Header: http.Header{"cookie": {"a=b"}, "X-A": {"1", "2"}, "Origin": {"http://o"}},
 		Host:   "other:81",
@@ -378,7 +318,7 @@ func TestMalformedResponses(t *testing.T) {
 		"one byte":           "X",
 		"a frame":            "\x81\x05Hello",
 		"huge header":        "HTTP/1.1 101 Switching Protocols\r\nA: " + strings.Repeat("x", 1<<20),
-		"many headers":       strings.TrimSuffix(response(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
+		"many headers":       strings.TrimSuffix(response(), "\r\n") + strings.Repeat("A: b\r\n", http1.MaxHeadFields) + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _, err := dialScript(t, reply(wire), nil)
@@ -414,7 +354,7 @@ func TestHugeHeaderIsNotRead(t *testing.T) {
 		}
 	}, nil)
 	<-done
-	if !errors.Is(err, errHeadTooLarge) || written > maxHeadBytes+4096 {
+	if !errors.Is(err, http1.ErrTooLarge) || written > http1.MaxHeadBytes+4096 {
 		t.Errorf("got %v after %d bytes", err, written)
 	}
 }
@@ -422,7 +362,7 @@ func TestHugeHeaderIsNotRead(t *testing.T) {
 func TestInterimResponses(t *testing.T) {
 	covers(t, "C21", "C34", "Q.B04")
 	const early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-	for n, ok := range map[int]bool{0: true, 1: true, maxInterim: true, maxInterim + 1: false, 100: false} {
+	for n, ok := range map[int]bool{0: true, 1: true, http1.MaxInterim: true, http1.MaxInterim + 1: false, 100: false} {
 		wire := "HTTP/1.1 100 Continue\r\n\r\n"[:min(n, 1)*25] + strings.Repeat(early, max(n-1, 0)) + response()
 		c, _, err := dialScript(t, reply(wire), nil)
 		if (err == nil) != ok {
@@ -524,154 +464,6 @@ func TestCookiesAreVisible(t *testing.T) {
 	c.CloseNow()
 	if cookies := r.Cookies(); len(cookies) != 1 || cookies[0].Value != "b" {
 		t.Errorf("cookies %v", cookies)
-	}
-}
-
-func TestTLSFailures(t *testing.T) {
-	covers(t, "C05", "Q.B08")
-	_, secure := echoServer(t)
-	var served atomic.Bool
-	secure.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Store(true) })
-	old := trust(secure)
-	old.MaxVersion = tls.VersionTLS10
-	old.MinVersion = tls.VersionTLS10
-	wrongName := trust(secure)
-	wrongName.ServerName = "wrong.example"
-	expired := trust(secure)
-	expired.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
-	var authority x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	for name, c := range map[string]struct {
-		config *tls.Config
-		target any
-	}{
-		"unknown authority": {nil, &authority},
-		"wrong name":        {wrongName, &hostname},
-		"expired":           {expired, &invalid},
-		"TLS 1.0":           {old, nil},
-	} {
-		_, _, err := Dial(t.Context(), "wss://"+secure.Listener.Addr().String(), &DialOptions{TLS: c.config})
-		if err == nil || c.target != nil && !errors.As(err, c.target) {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-	if served.Load() {
-		t.Error("a request was sent")
-	}
-}
-
-func TestServerNameAndALPN(t *testing.T) {
-	covers(t, "C06", "C07")
-	hello := make(chan *tls.ClientHelloInfo, 1)
-	s := quiet(HandlerFunc(nil, echo))
-	s.EnableHTTP2 = true
-	s.TLS = &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		hello <- h
-		return nil, nil
-	}}
-	s.StartTLS()
-	defer s.Close()
-	config := trust(s)
-	config.NextProtos = []string{"h2", "http/1.1"}
-	c, _, err := Dial(t.Context(), "wss://example.com", &DialOptions{TLS: config, NetDial: dialTo(s.Listener.Addr())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.CloseNow()
-	mustEcho(t, c)
-	if h := <-hello; h.ServerName != "example.com" || fmt.Sprint(h.SupportedProtos) != "[http/1.1]" {
-		t.Errorf("server name %q, protocols %v", h.ServerName, h.SupportedProtos)
-	}
-	if config.ServerName != "" || len(config.NextProtos) != 2 {
-		t.Error("the configuration was changed")
-	}
-}
-
-// dialTo returns a NetDial that always connects to addr.
-func dialTo(addr net.Addr) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, addr.Network(), addr.String())
-	}
-}
-
-func TestForcedHTTP2(t *testing.T) {
-	covers(t, "C07", "Q.B08")
-	s := quiet(nil)
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	defer s.Close()
-	near, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := trust(s)
-	config.ServerName = "example.com"
-	config.NextProtos = []string{"h2"}
-	if _, _, err := DialConn(t.Context(), tls.Client(near, config), "wss://example.com", nil); err == nil || !strings.Contains(err.Error(), `"h2"`) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestDialConnOverTLS(t *testing.T) {
-	covers(t, "E06")
-	_, s := echoServer(t)
-	for name, wrap := range map[string]func(net.Conn) net.Conn{
-		"plain": func(nc net.Conn) net.Conn { return nc },
-		"TLS": func(nc net.Conn) net.Conn {
-			return tls.Client(nc, &tls.Config{RootCAs: trust(s).RootCAs, ServerName: "example.com"})
-		},
-	} {
-		nc, err := net.Dial("tcp", s.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, _, err := DialConn(t.Context(), wrap(nc), "wss://example.com/", &DialOptions{TLS: trust(s)})
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		mustEcho(t, c)
-		c.CloseNow()
-	}
-}
-
-func TestDialErrors(t *testing.T) {
-	covers(t, "C04")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	var op *net.OpError
-	if _, _, err := Dial(t.Context(), "ws://"+l.Addr().String(), nil); !errors.As(err, &op) || statusOf(err) != 0 {
-		t.Errorf("got %v", err)
-	}
-	opts := &DialOptions{NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}
-	if _, _, err := Dial(t.Context(), "ws://h", opts); err == nil {
-		t.Error("NetDial without a result does not fail")
-	}
-}
-
-func TestNetDialArguments(t *testing.T) {
-	covers(t, "U01", "U07")
-	for rawURL, want := range map[string]string{
-		"ws://h":                "tcp h:80",
-		"wss://h:8443":          "tcp h:8443",
-		"ws://[::1]":            "tcp [::1]:80",
-		"ws+unix:///run/a:/b":   "unix /run/a",
-		"ws://user:secret@h:9/": "tcp h:9",
-	} {
-		var got string
-		stop := errors.New("stop")
-		opts := &DialOptions{NetDial: func(_ context.Context, network, addr string) (net.Conn, error) {
-			got = network + " " + addr
-			return nil, stop
-		}}
-		_, _, err := Dial(t.Context(), rawURL, opts)
-		if !errors.Is(err, stop) || got != want || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: dialed %q, %v", rawURL, got, err)
-		}
 	}
 }
 
@@ -781,20 +573,24 @@ func TestDialLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestHandshakeTraceOfClient(t *testing.T) {
-	for wire, want := range map[string]int{response(): 101, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n": 403, "": 0} {
-		var got HandshakeTrace
-		opts := &DialOptions{Config: Config{Trace: &Trace{Handshake: func(h HandshakeTrace) { got = h }}}}
-		s := reply(wire)
-		if wire == "" {
-			s = func(net.Conn, *http.Request) {}
+func TestRequireSubprotocol(t *testing.T) {
+	covers(t, "W03", "C29")
+	for _, c := range []struct {
+		offered []string
+		answer  string
+		ok      bool
+	}{
+		{[]string{"chat"}, response("Sec-WebSocket-Protocol: chat"), true},
+		{[]string{"chat"}, response(), false},
+		{nil, response(), true},
+	} {
+		opts := &DialOptions{RequireSubprotocol: true, Config: Config{Subprotocols: c.offered}}
+		conn, r, err := dialScript(t, reply(c.answer), opts)
+		if (err == nil) != c.ok || r == nil {
+			t.Errorf("offered %q: %v", c.offered, err)
 		}
-		c, _, err := dialScript(t, s, opts)
-		if got.Status != want || got.Err != err || got.Request == nil {
-			t.Errorf("got %+v", got)
-		}
-		if c != nil {
-			c.CloseNow()
+		if conn != nil {
+			conn.CloseNow()
 		}
 	}
 }

@@ -4,15 +4,15 @@ import (
 	"time"
 )
 
-// epoch is when instants are counted from: a moment before the program begins,
-// so that none of its instants is 0.
+// epoch is the moment from which instants are counted: shortly before the
+// program starts, so that no instant of the program is 0.
 var epoch = time.Now().Add(-time.Microsecond)
 
 // An instant is a time on the monotonic clock, in nanoseconds since epoch.
 type instant int64
 
-// The first and the last instant, 146 years from epoch: a deadline in the past
-// interrupts whatever waits.
+// past and future are the first and the last instant, 146 years from epoch. A
+// deadline in the past interrupts any call.
 const (
 	past   instant = -1 << 62
 	future instant = 1 << 62

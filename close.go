@@ -19,7 +19,7 @@ import (
 //	  └──── the peer's Close, answered; or the network fails ───────────────┘
 //
 // In closing, our Close frame is queued behind all data, nothing more is sent,
-// and whoever reads discards data until the peer's Close frame comes. An end
+// and data is read and discarded until the peer's Close frame comes. An end
 // sets the terminal error. After that the connection lingers: the Close frame
 // leaves, the sending half is shut, and what the peer still sends is read and
 // dropped for a while, because closing a socket with unread input resets it,
@@ -33,8 +33,8 @@ func (e *CloseError) Is(target error) bool {
 	return target == net.ErrClosed
 }
 
-// asCloseError returns the *CloseError in err, or nil. It is what calls return
-// as it is, so that errors.As is seldom needed.
+// asCloseError returns the *CloseError in err, or nil. Calls return it
+// unwrapped, so that errors.As is seldom needed.
 func asCloseError(err error) *CloseError {
 	if e, ok := err.(*CloseError); ok {
 		return e
@@ -47,12 +47,12 @@ func asCloseError(err error) *CloseError {
 // clean reports whether the closing handshake was complete.
 func (e *CloseError) clean() bool { return e.Received && e.Sent }
 
-// maxReason is the size in bytes that a Close frame has for the reason.
+// maxReason is the number of bytes that a Close frame has for the reason.
 const maxReason = maxControlPayload - 2
 
 // appendClosePayload appends the payload of a Close frame: the code, and the
-// reason, cut at the border of a rune to what fits. Code 0 means no payload
-// (RFC 6455, Section 5.5.1).
+// reason, cut between runes to what fits. Code 0 means no payload (RFC 6455,
+// Section 5.5.1).
 func appendClosePayload(b []byte, code CloseCode, reason string) []byte {
 	if code == 0 {
 		return b
@@ -68,7 +68,7 @@ func appendClosePayload(b []byte, code CloseCode, reason string) []byte {
 	return append(b, reason...)
 }
 
-// payload returns that of the Close frame that says what e does.
+// payload returns the payload of the Close frame that says what e does.
 func (e *CloseError) payload() []byte {
 	if e.Code == CloseNoStatus {
 		return nil
@@ -96,21 +96,21 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 }
 
 // Close ends the connection with a closing handshake: what was written or
-// queued leaves first, then a Close frame with the code and the reason, which
+// queued is sent first, then a Close frame with the code and the reason, which
 // is cut to 123 bytes and made valid UTF-8; then Close waits for the peer's
 // Close frame. From the beginning it reads and discards what comes, so that a
-// peer that waits for us to read is not waited for. All of that takes
-// Config.CloseTimeout at most.
+// peer that waits for us to read does not block it. All of that takes at most
+// Config.CloseTimeout.
 //
-// Codes 0 and [CloseNoStatus] send a Close frame without a code and reason. With
-// a code that cannot travel, such as [CloseAbnormal], Close ends the connection
-// as [Conn.CloseNow] does, and returns an error that says so.
+// Codes 0 and [CloseNoStatus] send a Close frame without a code and reason.
+// With a code that must not be sent, such as [CloseAbnormal], Close ends the
+// connection as [Conn.CloseNow] does, and returns an error that says so.
 //
-// Close returns nil if the handshake was complete and nothing was given up,
-// otherwise the terminal error, or an error that wraps it and says how many
-// messages that Send took were given up: because a MessageWriter that is open
-// or a peer that does not read stood in their way. Calls after the first wait
-// for the same end.
+// Close returns nil if the handshake was complete and nothing was given up.
+// Otherwise it returns the terminal error, or an error that wraps it and says
+// how many messages accepted by Send were given up, because an open
+// MessageWriter or a peer that does not read stood in their way. Calls after
+// the first wait for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
 	if code == CloseNoStatus {
 		code, reason = 0, ""
@@ -122,7 +122,8 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	return c.close(code, strings.ToValidUTF8(reason, "\uFFFD"), nil)
 }
 
-// cannotSay returns an error if code cannot travel in a Close frame of ours.
+// checkOwnClose returns an error if this connection cannot send a Close frame
+// with code.
 func (c *Conn) checkOwnClose(code CloseCode) error {
 	if err := checkClose(code); err != nil {
 		return err
@@ -138,7 +139,7 @@ func checkClose(code CloseCode) error {
 	return nil
 }
 
-// close is Close for a code that may be sent, with a cause of our own.
+// close is Close for a code that may be sent, with a cause on our side.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	first := c.terminal() == nil
 	if first {
@@ -159,8 +160,9 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	return nil
 }
 
-// hangUp is Close with CloseNormal, but returns once the Close frame has left,
-// or the user's write deadline passes. The rest is done in the background.
+// closeInBackground is Close with CloseNormal, but returns once the Close frame
+// has left or the user's write deadline has passed. The rest is done in the
+// background.
 func (c *Conn) closeInBackground() error {
 	go c.close(CloseNormal, "", nil)
 	err := c.out.writeDeadlines().await(context.Background(), c.out.closeSentChan(), c.transportClosedChan())
@@ -173,7 +175,8 @@ func (c *Conn) closeInBackground() error {
 	return nil
 }
 
-// shakeHands does the closing handshake, or ends the connection without.
+// closingHandshake does the closing handshake, or ends the connection without
+// it.
 func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
 	defer cancel()
@@ -191,8 +194,8 @@ func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
 	}
 }
 
-// refuse makes Close's error, unless the end has begun before, that of all who
-// want to write from now on. What is queued leaves all the same.
+// refuseWrites makes Close's error, unless the end has begun before, the answer
+// to all later writes. What is queued is still sent.
 func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -210,7 +213,8 @@ func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 	c.send.queue.Load().refuse(refusal)
 }
 
-// closingDeadline begins the time of the closing handshake, once.
+// closingDeadline begins the time of the closing handshake, once, and returns
+// its end.
 func (c *Conn) closingDeadline() time.Time {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -220,7 +224,7 @@ func (c *Conn) closingDeadline() time.Time {
 	return c.life.closeDeadline.time()
 }
 
-// sendClose queues our Close frame behind all that was sent. It does not wait
+// sendClose adds our Close frame behind all that was sent. It does not wait
 // until it has left: the peer may be busy sending, and wait for us to read.
 func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cause error) {
 	if cause == nil {
@@ -230,9 +234,10 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 	c.out.flushNow()
 }
 
-// queueClose appends our Close frame, unless there is one, and refuses all that
-// comes later. It does not flush. Should somebody else have closed before, the
-// peer is told what that one said; conclude does that once the end has begun.
+// queueClose adds our Close frame, unless there is one, and refuses all later
+// frames. It does not flush. If somebody else has closed before, the peer is
+// told that code and reason; if the end has begun, conclude adds the frame
+// instead.
 func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 	c.refuseWrites(code, reason, cause)
 	first := c.life.refusal.Load()
@@ -246,8 +251,8 @@ func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 // isClosing reports whether Close was called: then what is read is dropped.
 func (c *Conn) isClosing() bool { return c.life.refusal.Load() != nil }
 
-// writable returns the error that ends all writing, or nil.
-func (c *Conn) writeRefusal() error {
+// refusalError returns the error that ends all writing, or nil.
+func (c *Conn) refusalError() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
@@ -268,7 +273,7 @@ func (c *Conn) writeRefusal() error {
 
 // awaitPeerClose reads, unless somebody else does, until the connection ends.
 func (c *Conn) awaitPeerClose(ctx context.Context) error {
-	c.read.deadlines.load().preempt() // a stand-in need not read on
+	c.read.deadlines.load().preempt() // the background reader need not read on
 	for c.terminal() == nil {
 		if !c.read.lock.lock(ctx.Done(), c.endedChan()) {
 			c.giveUpReading()
@@ -291,7 +296,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 	return nil
 }
 
-// discardAll reads and drops everything. It returns the error that ends that.
+// discardAll reads and drops everything, and returns the error that ends that.
 func (c *Conn) discardAll(by caller) error {
 	for {
 		if err := c.discardFrame(by); err != nil {
@@ -303,7 +308,7 @@ func (c *Conn) discardAll(by caller) error {
 	}
 }
 
-// abandonClose ends a connection whose closing handshake failed with err.
+// failClosing ends a connection whose closing handshake failed with err.
 func (c *Conn) failClosing(code CloseCode, reason string, cause, err error) {
 	if ending := c.life.ending.Load(); ending != nil {
 		c.settleEnd(ending, dropUnsent)
@@ -318,9 +323,9 @@ func (c *Conn) failClosing(code CloseCode, reason string, cause, err error) {
 	}
 }
 
-// peerCloses answers the peer's Close frame with its code and reason, unless it
-// is the answer to ours. It returns what conclude does. The caller has the
-// reading turn.
+// handleClose answers the peer's Close frame with its code and reason, unless
+// it is the answer to ours. It returns what conclude does. The caller holds
+// read.lock.
 func (c *Conn) handleClose(payload []byte) error {
 	code, reason, v := parseClosePayload(payload)
 	if v != noViolation {
@@ -330,18 +335,18 @@ func (c *Conn) handleClose(payload []byte) error {
 }
 
 // errEnding says that the connection has no terminal error yet, because our
-// Close frame has not left: awaitEnd waits for it. No caller outside sees it.
+// Close frame has not left: awaitEnd waits for it. It never leaves the package.
 var errEnding = errors.New("websocket: connection is ending")
 
 // conclude ends reading, for the reason that end gives, and sends a Close frame
-// that says it, unless one was queued before. Should somebody have closed
-// before, what that one said is told, unless the peer's Close frame came. end
-// becomes the terminal error once the Close frame was handed to the network, or
-// could not be within the time that closing has: a program may stop when it
-// sees the terminal error, and the peer is to know the reason.
+// that says it, unless one was added before. If Close was called before, its
+// code and reason are told, unless the peer's Close frame came.
 //
-// It returns the terminal error, or errEnding if that is still to come. The
-// caller has the reading turn.
+// end becomes the terminal error once the Close frame was handed to the
+// network, or could not be within the time that closing has: a program may exit
+// when it sees the terminal error, and the peer is to know the reason. conclude
+// returns the terminal error, or errEnding if that is still to come. The caller
+// holds read.lock.
 func (c *Conn) conclude(end *CloseError) error {
 	c.life.mu.Lock()
 	if closing := c.life.refusal.Load(); closing != nil {
@@ -370,8 +375,8 @@ func (c *Conn) conclude(end *CloseError) error {
 	return errEnding
 }
 
-// settleEnd makes the end that conclude was given the terminal error. If what is
-// unsent is dropped, it closes the net.Conn as well.
+// settleEnd makes the end that conclude was given the terminal error. If what
+// is unsent is dropped, it also closes the net.Conn.
 func (c *Conn) settleEnd(ending *CloseError, rest unsent) {
 	end := *ending
 	end.Sent = c.out.closeSent()
@@ -403,12 +408,12 @@ func (c *Conn) awaitEnd(by caller) error {
 	return err
 }
 
-// maxDrained is how many bytes of what the peer still sends are read before
-// the net.Conn is closed.
+// maxDrained is how many bytes that the peer still sends are read before the
+// net.Conn is closed.
 const maxDrained = 8 << 20
 
 // linger ends a connection that is ending: it lets the Close frame leave, shuts
-// the sending half if half is set, and waits for the peer to do the same (RFC
+// the sending half of the net.Conn, and waits for the peer to do the same (RFC
 // 6455, Section 7.1.1). What comes meanwhile is dropped: a peer that waits for
 // us to read does not read our Close frame. Nobody else reads any more.
 func (c *Conn) linger(end *CloseError) {
@@ -447,7 +452,7 @@ func (c *Conn) drainAfter(end *CloseError) {
 // half cannot be shut.
 const maxBlindDrain = 250 * time.Millisecond
 
-// letCloseLeave waits for the Close frame to leave, while linger drops what
+// flushCloseFrame waits for the Close frame to leave, while linger drops what
 // comes.
 func (c *Conn) flushCloseFrame(ctx context.Context, end *CloseError) {
 	err := c.out.flushClose(ctx)
@@ -484,7 +489,7 @@ func (c *Conn) shutSending(end *CloseError) bool {
 const drainSize = 16 << 10
 
 // drain reads and drops what comes until the peer ends, or sends too much. On a
-// raw socket it owns no buffer while nothing comes.
+// raw socket it has no buffer while nothing comes.
 func (c *Conn) drain() {
 	c.nc.SetReadDeadline(c.closingDeadline())
 	drained := 0
@@ -526,12 +531,13 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 }
 
 // CloseNow ends the connection without a closing handshake and without waiting.
-// Calls that wait return. What Write reported as done leaves first as far as the
-// network takes it. CloseNow always returns nil.
+// Calls that wait return. What Write reported as written leaves first, as far
+// as the network takes it. CloseNow always returns nil.
 //
 // On a connection that has ended it does nothing: a Close frame that is on its
 // way is not overtaken, and the net.Conn is closed soon after, within
-// Config.CloseTimeout. So `defer c.CloseNow()` is right for every way to end.
+// Config.CloseTimeout. So `defer c.CloseNow()` is right however a connection
+// ends.
 func (c *Conn) CloseNow() error {
 	if c.life.ending.Load() == nil {
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})

@@ -13,7 +13,7 @@ import (
 // level returns the compressor's effort.
 func (c *Compression) level() int { return min(max(c.Level, 1), 9) }
 
-// threshold returns the size from which on messages are compressed.
+// threshold returns the size in bytes from which on messages are compressed.
 func (c *Compression) threshold() int {
 	if c.Threshold == 0 {
 		return 128
@@ -21,8 +21,8 @@ func (c *Compression) threshold() int {
 	return max(c.Threshold, 0)
 }
 
-// deflation is the compression of a connection. The sending turn guards the
-// compressor, the reading turn the decompressor.
+// A deflation is the compression of a connection. send.lock guards the
+// compressor, read.lock the decompressor.
 type deflation struct {
 	compressor   flate.Compressor
 	decompressor flate.Decompressor
@@ -36,7 +36,7 @@ type deflation struct {
 }
 
 // newDeflation returns the compression of a connection of role r, or nil if
-// none was agreed on.
+// none was negotiated.
 func newDeflation(r role, a *deflateAgreement, c *Compression) *deflation {
 	if a == nil || c == nil {
 		return nil
@@ -57,7 +57,8 @@ func newDeflation(r role, a *deflateAgreement, c *Compression) *deflation {
 	}
 }
 
-// contextOf returns how package flate calls a side that forgets, or does not.
+// contextOf returns how package flate calls a side that forgets after each
+// message, or does not.
 func contextOf(reset bool) flate.Context {
 	if reset {
 		return flate.NoTakeover
@@ -65,8 +66,8 @@ func contextOf(reset bool) flate.Context {
 	return flate.Takeover
 }
 
-// compress appends p, compressed, to scratch and returns true, or returns
-// false if p is to be sent as it is.
+// compress appends p, compressed, to scratch and returns true, or returns false
+// if p is to be sent as it is.
 func (d *deflation) compress(scratch *buffer, p []byte) (smaller bool) {
 	scratch.b, smaller = d.compressor.Append(scratch.b, p)
 	if smaller {
@@ -75,31 +76,30 @@ func (d *deflation) compress(scratch *buffer, p []byte) (smaller bool) {
 	return smaller
 }
 
-// sent counts a message, or a part, that leaves compressed.
+// countSent counts a message, or a part, that is sent compressed.
 func (d *deflation) countSent(before, after int) {
 	d.deflatedOut.Add(uint64(before))
 	d.compressedOut.Add(uint64(after))
 }
 
-// withdrawn takes from the counts what sent entered.
+// countWithdrawn takes back what countSent counted.
 func (d *deflation) countWithdrawn(before, after int) {
 	d.deflatedOut.Add(-uint64(before))
 	d.compressedOut.Add(-uint64(after))
 }
 
-// received counts a message, or a part, that came compressed.
+// countReceived counts a message, or a part, that came compressed.
 func (d *deflation) countReceived(before, after int) {
 	d.compressedIn.Add(uint64(before))
 	d.inflatedIn.Add(uint64(after))
 }
 
-// maxExpected bounds what is borrowed for bytes that were not inflated yet.
+// maxExpected bounds what is acquired for bytes that were not inflated yet.
 const maxExpected = 1 << 20
 
-// expected returns the bytes of memory that n bytes of payload are given to
-// inflate to: twice what those before have made of theirs, or at least four
-// times n, so that memory need not grow on the way. It is at most maxExpected
-// and limit.
+// expectedSize returns how many bytes of memory are acquired for what n bytes
+// of payload inflate to, so that it need not grow: twice the ratio of what came
+// before, at least four times n, at most limit and maxExpected.
 func (d *deflation) expectedSize(n int, limit int64) int {
 	each := max(2*d.inflatedIn.Load()/max(d.compressedIn.Load(), 1), 4)
 	return int(min(int64(n)*int64(each), limit, maxExpected))
@@ -143,7 +143,8 @@ func (d *deflation) inflateEnd(dst []byte, room int64) (out []byte, state inflat
 	return out, inflationHungry, inflateViolation(err)
 }
 
-// inflateViolation returns the violation that an error of package flate shows.
+// inflateViolation returns the violation that an error of package flate stands
+// for.
 func inflateViolation(err error) violation {
 	switch {
 	case err == nil:

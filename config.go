@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A MessageType tells text from binary messages. Its values are the opcodes
-// of RFC 6455, Section 5.2.
+// A MessageType tells text from binary messages. Its values are the opcodes of
+// RFC 6455, Section 5.2.
 type MessageType uint8
 
 // The two kinds of message. Text is valid UTF-8 in both directions.
@@ -30,14 +30,13 @@ func (t MessageType) String() string {
 	}
 }
 
-// Config holds what both roles can set. The zero value is safe for the open
-// Internet.
+// Config holds the options that both roles have. The zero value is safe for the
+// open Internet.
 //
-// A value that means nothing is an error at its first use: of Dial and its
-// like before they dial, and of Accept and its like, which answer 500. Of
+// A value that makes no sense is an error when it is first used: Dial, DialConn
+// and Redial return it before they dial, and a server answers 500. Of
 // durations, zero is the default. A negative one means never, or is an error
-// where it says so, and so does one of more than 146 years, such as the
-// largest.
+// where that is said; so does one of more than 146 years, such as the largest.
 type Config struct {
 	// Subprotocols are those the server supports, in its order of
 	// preference, or those the client offers, in its own order
@@ -104,11 +103,11 @@ type Config struct {
 	// SkipUTF8Check accepts text that is not UTF-8, in both directions.
 	SkipUTF8Check bool
 
-	// Trace has hooks called as things happen. Nil costs nothing.
+	// Trace has hooks called when something happens. Nil: none.
 	Trace *Trace
 
-	// Logger is told of failed connections and panics. It never sees
-	// payload. Nil: silent.
+	// Logger logs failed connections and panics, and never payload. Nil:
+	// nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -116,7 +115,7 @@ type Config struct {
 // its range is an error, as in [Config].
 //
 // What it asks of the peer is a wish. A client offers the extension with what
-// is asked, and once more without (RFC 7692, Section 5.1), and takes what the
+// is asked and once more without (RFC 7692, Section 5.1), and takes what the
 // server grants; a server asks only for what the client's offer allows. With
 // RequirePeer it is a demand.
 type Compression struct {
@@ -173,17 +172,17 @@ func (p SlowPolicy) String() string {
 	}
 }
 
-// lastSettled is what settled returned last.
+// lastConfig is what withDefaults returned last.
 var lastConfig atomic.Pointer[Config]
 
-// settled returns c with every zero value replaced by its default. Never is 0
-// for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which are
+// withDefaults returns c with every zero value replaced by its default. Never
+// is 0 for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which are
 // switched off, and math.MaxInt64 for the other durations, which then bound
 // nothing; no limit is MaxInt64 or MaxInt. Values that check refuses are
 // replaced by some that work.
 //
-// The result must not be changed: callers that settle the same Config again
-// and again, as those of Accept do for each request, share it.
+// The result must not be changed: calls with the same Config, such as those of
+// Accept for each request, share it.
 func (c *Config) withDefaults() *Config {
 	s := c.fillDefaults()
 	if last := lastConfig.Load(); last != nil && s.equals(last) {
@@ -195,8 +194,8 @@ func (c *Config) withDefaults() *Config {
 	return shared
 }
 
-// equals reports whether all fields are the same. It does not look into the
-// slices: their owners may be about to change them.
+// equals reports whether all fields are the same. It does not look into slices:
+// their owners may be about to change them.
 func (c *Config) equals(o *Config) bool {
 	return len(c.Subprotocols) == len(o.Subprotocols) &&
 		(len(c.Subprotocols) == 0 || &c.Subprotocols[0] == &o.Subprotocols[0]) &&
@@ -218,7 +217,7 @@ func (c *Config) equals(o *Config) bool {
 		c.Logger == o.Logger
 }
 
-// filledIn returns c with every zero value replaced.
+// fillDefaults returns c with every zero value replaced.
 func (c *Config) fillDefaults() Config {
 	s := *c
 	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)
@@ -264,8 +263,8 @@ const (
 	maxReadBuffer = 1 << 20
 )
 
-// check returns an error for the first value of c that means nothing. It leaves
-// Subprotocols to checkSubprotocols.
+// check returns an error for the first value of c that makes no sense.
+// Subprotocols are left to checkSubprotocols.
 func (c *Config) check() error {
 	switch {
 	case c.MaxQueuedBytes < 0:
@@ -280,8 +279,8 @@ func (c *Config) check() error {
 	return c.Compression.check()
 }
 
-// check returns an error for the first value of c, which may be nil, that
-// means nothing.
+// check returns an error for the first value of c, which may be nil, that makes
+// no sense.
 func (c *Compression) check() error {
 	switch {
 	case c == nil:
@@ -297,11 +296,12 @@ func (c *Compression) check() error {
 	}
 }
 
-// isWindow reports whether an application can set bits as the size of a window.
-// The protocol knows windows of 8 bits too, with which zlib cannot compress.
+// isWindow reports whether an application may set bits as the size of a window.
+// The protocol also has windows of 8 bits, with which zlib cannot compress.
 func isWindow(bits int) bool { return bits == 0 || bits >= 9 && bits <= 15 }
 
-// orDefault returns v, or zero's replacement, or that of a negative value.
+// orDefault returns v, or the replacement for zero, or that for a negative
+// value.
 func orDefault[T ~int | ~int64](v, zero, negative T) T {
 	switch {
 	case v == 0:

@@ -184,7 +184,7 @@ func TestLimitsOfConfig(t *testing.T) {
 		{Subprotocols: []string{"chat", "Chat"}},
 	} {
 		require.NoError(t, c.check())
-		require.NoError(t, settle(&AcceptOptions{Config: c}).err)
+		require.NoError(t, newAcceptor(&AcceptOptions{Config: c}).optionsErr)
 		_, err := newDialer("ws://h", &DialOptions{Config: c})
 		require.NoError(t, err)
 	}

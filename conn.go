@@ -13,39 +13,42 @@ import (
 // # Reading
 //
 // One goroutine reads at a time; others wait for their turn. When a context
-// ends or a deadline passes, the call returns and the connection lives: what
-// was received is kept, and the next read goes on in the same message. Pings
-// are answered and the closing handshake is done by whoever reads.
+// ends or a deadline passes, the call returns and the connection stays open:
+// what was received is kept, and the next read continues the same message. The
+// goroutine that reads also answers Pings and does the closing handshake. While
+// none does, the connection reads control frames by itself, up to the next data
+// message.
 //
 // # Writing
 //
-// Writers that come together share a system call. A write whose context ends,
-// or whose deadline passes, before its bytes have begun to go out is withdrawn:
-// nothing is sent, and [Stats] do not count it. Once they have begun, which on
-// a net.Conn other than a socket is when they were handed to its Write, they
-// are finished in the background as long as the peer takes something within
-// Config.WriteTimeout. Over TLS those who wait share records, and an interrupted
-// record cannot be resumed: there a write that is interrupted in the middle ends
-// the connection.
+// Concurrent writers share a system call. A write whose context ends, or whose
+// deadline passes, before its bytes have begun to leave is withdrawn: nothing
+// is sent, and [Stats] do not count it. Once they have begun, which on a
+// net.Conn other than a socket is when they were handed to its Write, they are
+// sent in the background as long as the peer takes something within
+// Config.WriteTimeout. Over TLS writers that wait share records, and an
+// interrupted record cannot be resumed: there a write that is interrupted in
+// the middle ends the connection.
 //
-// What [Conn.Send] took and replies that are held are never withdrawn.
+// Messages that [Conn.Send] has queued, and replies that are held, are never
+// withdrawn.
 //
 // A net.Conn without deadlines, such as a channel of SSH, can only be
-// interrupted by closing it: there a call that is interrupted while it waits for
-// the network ends the connection.
+// interrupted by closing it: there a call that is interrupted while it waits
+// for the network ends the connection.
 //
 // While more whole messages wait to be read, small replies are held, so that
 // they leave together: at the latest when the reader waits for input, or after
-// Config.HoldReplies. Then a write returns before its bytes are on the
-// network, and an error shows in a later call.
+// Config.HoldReplies. Then a write returns before its bytes are on the network,
+// and an error shows in a later call.
 //
 // # The end
 //
-// Once a connection has ended, every call returns the same [*CloseError],
-// which is also the cause of [Conn.Context].
+// Once a connection has ended, every call returns the same [*CloseError], which
+// is also the cause of [Conn.Context].
 //
-// A connection must be closed. One that is dropped instead lives, and is still
-// read for control frames, until its peer ends it or is found to be gone.
+// A connection must be closed. One that is dropped instead stays open, and is
+// still read for control frames, until its peer ends it or is found to be gone.
 type Conn struct {
 	nc          socket
 	cfg         *Config
@@ -66,23 +69,25 @@ type Conn struct {
 	keepalive  keepalive // guarded by life.mu
 }
 
-// readSide is what those who read share.
+// readSide is what readers share.
 type readSide struct {
-	lock      fifoLock     // who may use in and msg
-	waiting   atomic.Int32 // calls of the application that wait for lock
-	deadlines lazyDeadlines
-	counters  counters
+	lock        fifoLock     // guards in, msg, pongPending and yieldFirst
+	waiting     atomic.Int32 // calls of the application that wait for lock
+	pongPending bool         // a Pong waits to be flushed
+	yieldFirst  bool         // messages were returned since the last wait
+	deadlines   lazyDeadlines
+	counters    counters
 }
 
-// sendSide is what those who send messages share.
+// sendSide is what senders of messages share.
 type sendSide struct {
-	lock  fifoLock                  // who may add data frames; a MessageWriter keeps it
+	lock  fifoLock                  // held to add data frames; a MessageWriter keeps it
 	queue atomic.Pointer[sendQueue] // nil until Send needs it
 }
 
-// newConn makes a connection of nc, on which the opening handshake is over.
-// cfg must be settled. early holds what was received after the handshake; it
-// is copied.
+// newConn makes a connection of nc, on which the opening handshake is over. cfg
+// is a result of withDefaults. early holds what was received after the
+// handshake; it is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
 	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, subprotocol: agreed.subprotocol}
 	c.in.init(&c.nc, cfg.ReadBufferSize, early)
@@ -98,7 +103,7 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 	return c
 }
 
-// awaitTurn waits for t until ctx, the user's deadline in g, or the connection
+// awaitLock waits for l until ctx, the user's deadline in d, or the connection
 // ends.
 func (c *Conn) awaitLock(ctx context.Context, t *fifoLock, g *deadlines) error {
 	w := t.lockOrEnqueue()
@@ -119,9 +124,9 @@ func (c *Conn) awaitLock(ctx context.Context, t *fifoLock, g *deadlines) error {
 	return err
 }
 
-// SetReadDeadline sets when reads that wait return os.ErrDeadlineExceeded. The
-// connection lives on, and a later read goes on where this one stopped. The
-// zero time means never.
+// SetReadDeadline sets the time at which reads that wait return
+// os.ErrDeadlineExceeded. The connection stays open, and a later read continues
+// where this one stopped. The zero time means never.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
@@ -129,9 +134,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.readDeadlines().setUserDeadline(instantOf(t))
 }
 
-// SetWriteDeadline sets when writes that wait return os.ErrDeadlineExceeded.
-// Bytes that have not begun to go out are withdrawn; others are finished in
-// the background. The zero time means never, but Config.WriteTimeout holds.
+// SetWriteDeadline sets the time at which writes that wait return
+// os.ErrDeadlineExceeded. Bytes that have not begun to leave are withdrawn;
+// others are sent in the background. The zero time means never, but
+// Config.WriteTimeout holds.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil {
 		return err
@@ -148,6 +154,6 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 // RemoteAddr returns the peer's network address.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
-// NetConn returns the connection underneath, to set its options. Reading,
+// NetConn returns the underlying connection, to set its options. Reading,
 // writing, closing it, or setting its deadlines breaks the Conn.
 func (c *Conn) NetConn() net.Conn { return c.nc.Conn }

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -12,17 +11,34 @@ import (
 	"time"
 )
 
-// A guard lets contexts and deadlines interrupt the network calls of one
-// direction. It owns that direction's deadline on the net.Conn.
+// deadlines lets contexts and deadlines interrupt the network calls of one
+// direction. It owns that direction's deadline on the net.Conn, which nothing
+// else may set.
 //
-// A call that is about to block arms the guard and disarms it afterwards. Only
-// while it is armed does the end of the context, or a kick, put the deadline
-// into the past; disarm puts back what the user set. A context is registered
-// once, when a call blocks under it for the first time, and stays so until
-// another one comes or the connection ends.
+//	       arm                  the call returns
+//	idle ───────► armed ───────────────────────────► disarm ──► idle
+//	                │                                  ▲ sets the deadline
+//	                │ the context ends, or preempt     │ back to the user's
+//	                └────► interrupted ────────────────┘
+//	                       the deadline is in the past
 //
-// Not every net.Conn has deadlines. On one that has none, whatever interrupts a
-// call closes the net.Conn, and a kick does nothing.
+// A call that is about to block arms the deadlines and disarms them afterwards.
+// Only in between does the end of the context, or preempt, set the deadline on
+// the net.Conn to the past. A context is registered once, when a call first
+// blocks under it, and stays so until a call comes with another one or the
+// connection ends.
+//
+// While nothing is armed, the deadline on nc is the one that the user set, or
+// leftover.at. While a call is armed it is the earlier of the user's and
+// call.limit, or for an internal call just call.limit, or past once
+// call.interrupted is set.
+//
+// A net.Conn need not have deadlines, or need not obey those that it accepts
+// (see deadlineSupport). On one that has none, whatever interrupts a call
+// closes the net.Conn, and preempt does nothing.
+//
+// All methods may be called from any goroutine. Those that say so may be called
+// on nil, which stands for deadlines that nobody has needed so far.
 type deadlines struct {
 	mu        sync.Mutex
 	nc        *socket
@@ -85,27 +101,31 @@ type leftoverDeadline struct {
 	half    instant     // half of the time that a call has
 }
 
-// A lateGuard is a guard that exists from its first use on. Most connections
-// never need one.
+// lazyDeadlines are deadlines created on first use. Most connections never need
+// any.
 type lazyDeadlines struct{ ptr atomic.Pointer[deadlines] }
 
-// of returns the guard of one direction of nc, which is made if there is none.
+// ensure returns the deadlines for one direction of nc, creating them if there
+// are none.
 func (l *lazyDeadlines) ensure(nc *socket, way direction) *deadlines {
-	if g := l.ptr.Load(); g != nil {
-		return g
+	if d := l.ptr.Load(); d != nil {
+		return d
 	}
 	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: way, alwaysSet: way == forWriting && nc.raw == nil})
 	return l.ptr.Load()
 }
 
-// ifMade returns the guard, or nil, on which some methods do nothing.
+// load returns the deadlines, or nil.
 func (l *lazyDeadlines) load() *deadlines { return l.ptr.Load() }
 
-// arm prepares for a call that may block. The call ends early when ctx does,
-// at limit unless that is 0, and at the user's deadline. A call that the
-// connection makes for itself has a yield function: the user's deadline does
-// not apply to it, and if yield, asked under the guard's lock, returns true,
-// the call must not begin, just as a kick ends it later.
+// arm prepares for a call that may block. The call ends early when ctx does, at
+// limit unless that is 0, and at the user's deadline. If it returns nil, disarm
+// must be called.
+//
+// An internal call, one that the connection makes for itself, has a yield
+// function. The user's deadline does not apply to it. If yield, called under
+// d.mu, returns true, the call must not begin; if that becomes true later,
+// preempt ends the call.
 func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,8 +156,8 @@ func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) e
 	return nil
 }
 
-// setAlarm makes a timer do what the deadline does, where there is none. The
-// caller holds d.mu.
+// setAlarmLocked lets a timer do what the deadline does, where there is none.
+// The caller holds d.mu.
 func (d *deadlines) setAlarmLocked() {
 	at := d.effectiveLocked()
 	if !d.support.missing || at == 0 {
@@ -150,7 +170,8 @@ func (d *deadlines) setAlarmLocked() {
 	}
 }
 
-// ring is called by the alarm, which may be late for the call that it was for.
+// onAlarm is called by the alarm, possibly too late for the call that it was
+// set for.
 func (d *deadlines) onAlarm() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -159,8 +180,8 @@ func (d *deadlines) onAlarm() {
 	}
 }
 
-// emulates reports whether the net.Conn has no deadlines, so that even the
-// user's needs an armed call. g may be nil.
+// emulated reports whether the net.Conn has no deadlines, so that even the
+// user's deadline needs an armed call. d may be nil.
 func (d *deadlines) emulated() bool {
 	if d == nil {
 		return false
@@ -170,7 +191,8 @@ func (d *deadlines) emulated() bool {
 	return d.support.missing
 }
 
-// effective returns the deadline of the armed call. The caller holds d.mu.
+// effectiveLocked returns the deadline of the armed call. The caller holds
+// d.mu.
 func (d *deadlines) effectiveLocked() instant {
 	if d.call.internal || d.user.at == 0 || d.call.limit != 0 && d.call.limit < d.user.at {
 		return d.call.limit
@@ -178,8 +200,8 @@ func (d *deadlines) effectiveLocked() instant {
 	return d.user.at
 }
 
-// disarm ends what arm began and reports whether the call was interrupted by
-// its context or a kick.
+// disarm ends what arm began. It reports whether the call was interrupted by
+// its context or by preempt.
 func (d *deadlines) disarm() (interrupted bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,17 +212,16 @@ func (d *deadlines) disarm() (interrupted bool) {
 		d.leftover.at = d.call.limit
 		d.sweepLaterLocked()
 	}
-	d.call.armed, d.call.internal, d.call.followsContext, d.call.interrupted, d.call.overridden = false, false, false, false, false
-	d.call.limit = 0
+	d.call = armedCall{alarm: d.call.alarm}
 	if d.call.alarm != nil {
 		d.call.alarm.Stop()
 	}
 	return interrupted
 }
 
-// sweepLater sees to it that a deadline that was left on nc is taken back before
-// it passes: crypto/tls writes also on its own account, when the peer asks for
-// new keys, and must not find it in the past. The caller holds d.mu.
+// sweepLaterLocked makes sure that a deadline left on nc is taken back before
+// it passes: crypto/tls also writes on its own account, when the peer asks for
+// new keys, and must not find a deadline in the past. The caller holds d.mu.
 func (d *deadlines) sweepLaterLocked() {
 	if d.leftover.running {
 		return
@@ -219,7 +240,8 @@ func (d *deadlines) sweepLaterLocked() {
 	}
 }
 
-// sweep is called by the sweeper.
+// onSweep is called by the timer of leftover. It takes the deadline back unless
+// a call is armed or the deadline has been renewed.
 func (d *deadlines) onSweep() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -234,7 +256,8 @@ func (d *deadlines) onSweep() {
 	}
 }
 
-// register makes ctx the one whose end interrupts armed calls.
+// followLocked makes ctx the context whose end interrupts armed calls. The
+// caller holds d.mu.
 func (d *deadlines) followLocked(ctx context.Context, done <-chan struct{}) {
 	if d.followed.done == done {
 		return
@@ -252,8 +275,8 @@ func (d *deadlines) followLocked(ctx context.Context, done <-chan struct{}) {
 	})
 }
 
-// kick interrupts the armed call if it is one that the connection makes for
-// itself. g may be nil: a guard that is made later asks yield.
+// preempt interrupts the armed call if it is internal. d may be nil: deadlines
+// created later ask yield.
 func (d *deadlines) preempt() {
 	if d == nil {
 		return
@@ -271,28 +294,15 @@ func (d *deadlines) preempt() {
 	}
 }
 
-// canKick reports whether a kick is known to end a call: not on a net.Conn
-// without deadlines, and on one that is no socket only once it has been tried.
+// canPreempt reports whether preempt is known to end a call: not on a net.Conn
+// without deadlines, and on one that is not a socket only once that was proven.
 func (d *deadlines) canPreempt() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.nc.raw != nil || d.support.proven || isSocket(d.nc.Conn)
 }
 
-// isSocket reports whether nc is a connection of package net, or TLS over one:
-// these obey deadlines.
-func isSocket(nc net.Conn) bool {
-	switch nc := nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	case *tls.Conn:
-		return isSocket(nc.NetConn())
-	}
-	return false
-}
-
-// mayObey reports whether deadlines are worth a trial. It sets one to see
-// whether there are any.
+// areSupported reports whether nc accepts deadlines, by setting one.
 func (d *deadlines) areSupported() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -300,14 +310,14 @@ func (d *deadlines) areSupported() bool {
 	return !d.support.missing
 }
 
-// obeyed notes that a deadline has ended a call.
+// noteProven records that a deadline has ended a call.
 func (d *deadlines) noteProven() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.support.proven = true
 }
 
-// interrupt makes the armed call return. The caller holds d.mu.
+// interruptLocked makes the armed call return. The caller holds d.mu.
 func (d *deadlines) interruptLocked() {
 	d.call.interrupted = true
 	if d.setLocked(past); d.support.missing || d.support.broken != nil {
@@ -319,11 +329,12 @@ func (d *deadlines) interruptLocked() {
 func (d *deadlines) closeLocked() {
 	if !d.support.closedTransport {
 		d.support.closedTransport = true
-		go d.nc.closeNow()
+		go closeNow(d.nc.Conn)
 	}
 }
 
-// hasClosed reports whether nc was closed to interrupt a call. g may be nil.
+// hasClosedTransport reports whether nc was closed to interrupt a call. d may
+// be nil.
 func (d *deadlines) hasClosedTransport() bool {
 	if d == nil {
 		return false
@@ -333,8 +344,8 @@ func (d *deadlines) hasClosedTransport() bool {
 	return d.support.closedTransport
 }
 
-// setDeadline sets the user's deadline. An armed call obeys it at once. That nc
-// is closed is not its business: the next call tells of it.
+// setUserDeadline sets the user's deadline, which also applies to an armed
+// call. That nc is closed is not an error here: the next call returns it.
 func (d *deadlines) setUserDeadline(t instant) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -360,12 +371,12 @@ func (d *deadlines) setUserDeadline(t instant) error {
 	return err
 }
 
-// isClosed reports whether err says that a net.Conn is closed.
+// isClosedError reports whether err says that a net.Conn is closed.
 func isClosedError(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
 }
 
-// expired reports whether the user's deadline has passed. g may be nil.
+// expired reports whether the user's deadline has passed. d may be nil.
 func (d *deadlines) expired() bool {
 	if d == nil {
 		return false
@@ -375,8 +386,8 @@ func (d *deadlines) expired() bool {
 	return d.user.at != 0 && d.user.at.until() <= 0
 }
 
-// deadline returns the user's deadline and a channel that is closed when it is
-// set again.
+// userDeadline returns the user's deadline, and a channel that is closed when
+// it is set again.
 func (d *deadlines) userDeadline() (user instant, moved <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -386,12 +397,13 @@ func (d *deadlines) userDeadline() (user instant, moved <-chan struct{}) {
 	return d.user.at, d.user.changed
 }
 
-// errEnded says that a wait was ended by the channel for that.
+// errEnded is returned by await when ended is closed.
 var errEnded = errors.New("websocket: connection ended")
 
-// await waits for ready. It returns the error of ctx, os.ErrDeadlineExceeded
-// or errEnded when ctx ends, the user's deadline passes, as it is then, or
-// ended is closed first. A nil channel never is.
+// await waits for ready without a network call. It returns the error of ctx,
+// os.ErrDeadlineExceeded or errEnded if ctx ends, the user's deadline passes,
+// even if it is changed meanwhile, or ended is closed first. A nil channel
+// never is.
 func (d *deadlines) await(ctx context.Context, ready, ended <-chan struct{}) error {
 	for {
 		user, moved := d.userDeadline()
@@ -413,7 +425,8 @@ func (d *deadlines) await(ctx context.Context, ready, ended <-chan struct{}) err
 	}
 }
 
-// release ends the registration of a context. g may be nil.
+// unfollow ends the registration of the context, and the timer of leftover. d
+// may be nil.
 func (d *deadlines) unfollow() {
 	if d == nil {
 		return
@@ -430,8 +443,8 @@ func (d *deadlines) unfollow() {
 	}
 }
 
-// set sets the deadline on the net.Conn; 0 means none. That there are no
-// deadlines is noted and not an error.
+// setLocked sets the deadline on the net.Conn; 0 means none. That nc has no
+// deadlines is recorded, and is not an error. The caller holds d.mu.
 func (d *deadlines) setLocked(at instant) error {
 	if d.support.missing || d.support.broken != nil {
 		return d.support.broken
@@ -459,8 +472,8 @@ func (d *deadlines) setLocked(at instant) error {
 	return nil
 }
 
-// whyBroken returns why nc does not take deadlines any more, or nil if it does.
-// g may be nil.
+// whyBroken returns why nc no longer accepts deadlines, or nil if it does. d
+// may be nil.
 func (d *deadlines) whyBroken() error {
 	if d == nil {
 		return nil

@@ -14,60 +14,78 @@
 //		}
 //	}
 //
-// All methods may be called by several goroutines at once. A deadline or the
-// end of a context interrupts a call, and the connection lives on, except where
+// All methods may be called by several goroutines at once. A deadline or the end
+// of a context interrupts a call, and the connection stays open, except where
 // [Conn] says otherwise.
 //
 // # Memory
 //
-// What Messages yields and what ReadInto fills is the caller's only until the
-// next read. Slices given to Write, Send and the rest are not kept and not
-// changed. An idle connection owns no buffer.
+// A message that Messages yields is lent: it belongs to the loop only until the
+// next read. What Read and ReadInto return belongs to the caller. Slices given to
+// Write, Send and other methods are neither retained nor changed. An idle
+// connection owns no buffer.
 //
 // # Limits
 //
-// The zero Config is meant for peers that are not trusted: messages up to
-// 1 MiB, as many fragments as their size explains, a Ping every 30 seconds of
-// silence, 30 seconds for a peer that takes nothing of what is written, 5 for
-// the closing handshake. Memory grows with bytes that arrived, never with what a
-// peer announces. A server accepts browsers' pages of its own origin only; that
-// protects users from foreign pages and is no authentication (RFC 6455,
-// Section 10).
+// The zero Config is made for peers that are not trusted: messages of up to 1 MiB,
+// as many fragments as their size explains, a Ping after 30 seconds of silence,
+// 30 seconds for a peer that takes nothing of what is written, 5 seconds for the
+// closing handshake. Memory grows with bytes that have arrived, never with what a
+// peer announces. A server accepts only pages of its own origin; that protects
+// users from foreign pages and is not authentication (RFC 6455, Section 10).
 //
 // # In a browser
 //
-// On js/wasm [Dial] connects by the browser's own WebSocket, and the Conn has
-// all its methods, with the same errors. What a browser decides by itself
-// cannot be set: Dial refuses Header, Host, Jar, TLS, NetDial, Proxy,
-// ProxyHeader, Redirects, Compression, SkipUTF8Check and PingInterval. Ping is
-// an error, and so is Close with a code other than 0, CloseNormal and 3000 to
-// 4999. When this side fails the connection, the server is told no code. A
-// browser does not say why a handshake failed, and cannot be told to wait:
-// messages that nobody reads pile up in memory. Trace and Stats see frames as
-// if the browser had shown them.
+// On js/wasm [Dial] connects with the browser's own WebSocket, and the Conn has
+// all its methods, with the same errors. What a browser decides by itself cannot
+// be set: Dial refuses Header, Host, Jar, TLS, NetDial, Proxy, ProxyHeader,
+// Redirects, Compression, SkipUTF8Check and PingInterval. Ping is an error, and so
+// is Close with a code other than 0, CloseNormal and 3000 to 4999. When this side
+// fails the connection, the server is sent no code. A browser does not say why a
+// handshake failed. It also has no backpressure: messages that nobody reads
+// accumulate in memory. Trace and Stats count frames as if the browser had shown
+// them.
 //
-// The other doors need what a browser has not, but work on any net.Conn that a
-// program makes: DialConn, AcceptConn, and for them Ping and all codes.
+// DialConn and AcceptConn work on any net.Conn that the program supplies, also in
+// a browser, and there Ping and all close codes work too.
 //
 // # Reading the source
 //
-// The package is a house whose calls go down only:
+// Calls go down only: a file uses what its own floor and those below declare,
+// and layers_test.go keeps it so. From the top:
 //
-//	server.go · handler.go · client.go          front doors, once per connection
-//	proxy.go · client_js.go                     the way to them, and the door of a browser
-//	handshake.go                                requests, responses, tokens, extensions
-//	conn.go · message.go · send.go · queue.go   messages: the one floor that sees both halves
-//	stream.go · close.go · keepalive.go
-//	compress.go                                 permessage-deflate, beside the halves
-//	read.go  frameReader │ write.go frameWriter frames on a net.Conn; they do not know each other
-//	                     │ flush.go
-//	guard.go · turn.go · socket.go · pool.go    deadlines, turns, sockets, buffers
-//	state.go  frameRules                        may this header come now?
-//	frame.go                                    header to bytes and back
-//	errors.go · mask.go                         ground
-//	internal/flate · internal/utf8stream        cellar
+//	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in
+//	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
+//	redirect.go · redial.go · handshake_timer.go
+//	handshake_trace.go · origin.go
+//	registry.go · group.go · netconn.go                     many connections; one as a net.Conn
 //
-// Start with frame.go and frame_test.go, go on with state.go, then read.go,
-// write.go and flush.go, message.go, send.go and stream.go, conn.go, close.go;
-// then the handshake, and compress.go last. layers_test.go keeps the floors apart.
+//	conn.go · inbound.go · read.go · write.go · stream.go   messages: the one floor that sees
+//	send.go · send_queue.go · prepared.go · ping.go         both directions
+//	background_read.go · keepalive.go · close.go
+//	lifetime.go · stats.go
+//
+//	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;
+//	handshake_error.go · uri.go · compress.go               permessage-deflate
+//
+//	frame_reader.go · read_buffer.go                        frames on a net.Conn: two directions
+//	frame_writer.go · flush.go · work.go · withdraw.go      that do not know each other
+//
+//	deadlines.go · fifo_lock.go · socket.go · clock.go      what both directions stand on
+//	buffer.go · masking_key.go · config.go · trace.go
+//
+//	frame_rules.go                                          may this header come now?
+//
+//	frame.go                                                a header to bytes and back
+//
+//	errors.go · mask.go                                     ground
+//
+// internal/http1, internal/proxy and internal/hostport serve the handshake,
+// internal/flate and internal/utf8stream the messages; none of them knows this
+// package. docs/design.md has the reasons.
+//
+// Start with frame.go and frame_test.go, go on with frame_rules.go, then
+// frame_reader.go, frame_writer.go and flush.go, inbound.go, read.go and
+// write.go, conn.go, close.go and lifetime.go; then the handshake, and
+// compress.go last.
 package websocket

@@ -6,7 +6,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -138,4 +140,102 @@ func TestUndocumented(t *testing.T) {
 	if want := []string{"A", "C", "F", "NewT", "T", "T.M", "package p"}; !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}
+}
+
+// TestMapOfFiles compares the map of files in the package's documentation with
+// the floors: it names every file once, from the highest floor to the lowest.
+func TestMapOfFiles(t *testing.T) {
+	source, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(source), "# Reading the source")
+	named := make(map[string]bool)
+	above := len(floors)
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "//\t") {
+			continue
+		}
+		for _, name := range regexp.MustCompile(`\w+\.go`).FindAllString(line, -1) {
+			if named[name] {
+				t.Errorf("doc.go names %s twice", name)
+			}
+			named[name] = true
+			if floor := floorOf(name); floor > above {
+				t.Errorf("doc.go names %s below a lower floor", name)
+			} else if floor >= 0 {
+				above = floor
+			}
+		}
+	}
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, "_test.go") && name != "doc.go" && !named[withoutPlatform(name)] {
+			t.Errorf("doc.go does not name %s", name)
+		}
+	}
+	for name := range named {
+		if !slices.Contains(names, name) {
+			t.Errorf("doc.go names %s, which does not exist", name)
+		}
+	}
+}
+
+// TestDesign checks that the files and the names that docs/design.md refers to
+// exist.
+func TestDesign(t *testing.T) {
+	text, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(\.\./([^)#]+)\)`).FindAllStringSubmatch(string(text), -1)
+	if len(links) < 10 {
+		t.Errorf("found %d links only", len(links))
+	}
+	for _, link := range links {
+		if _, err := os.Stat(link[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	words := identifiers(t)
+	for _, name := range regexp.MustCompile("`((?:\\w+\\.)?([A-Za-z]\\w*))`").FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(name[1]); err != nil && !words[name[2]] {
+			t.Errorf("there is no %s", name[1])
+		}
+	}
+}
+
+// identifiers returns the identifiers in all files of the package.
+func identifiers(t *testing.T) map[string]bool {
+	t.Helper()
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make(map[string]bool)
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if ident, ok := n.(*ast.Ident); ok {
+				words[ident.Name] = true
+			}
+			return true
+		})
+	}
+	return words
+}
+
+// withoutPlatform returns the name of the file to which one for some platforms
+// belongs.
+func withoutPlatform(name string) string {
+	for _, platform := range []string{"_amd64", "_unix", "_other"} {
+		name = strings.Replace(name, platform+".go", ".go", 1)
+	}
+	return name
 }

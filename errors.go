@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// A CloseCode says why a connection ends (RFC 6455, Section 7.4). It
-// implements error, so that errors.Is(err, CloseGoingAway) asks whether a
-// connection ended with that code.
+// A CloseCode says why a connection ends (RFC 6455, Section 7.4). It implements
+// error, so that errors.Is(err, CloseGoingAway) reports whether a connection
+// ended with that code.
 type CloseCode uint16
 
 // Close codes of RFC 6455, Section 7.4.1, and of the IANA registry.
@@ -32,6 +32,7 @@ const (
 	CloseTLSHandshake       CloseCode = 1015 // the TLS handshake failed
 )
 
+// closeCodeNames are the names in the IANA registry.
 var closeCodeNames = map[CloseCode]string{
 	CloseNormal:             "normal closure",
 	CloseGoingAway:          "going away",
@@ -62,8 +63,8 @@ func (c CloseCode) String() string {
 // Error makes a CloseCode a target for errors.Is.
 func (c CloseCode) Error() string { return "websocket: close " + c.String() }
 
-// onWire reports whether c may stand in a Close frame, sent or received
-// (RFC 6455, Section 7.4.2).
+// onWire reports whether c may be in a Close frame, sent or received (RFC 6455,
+// Section 7.4.2).
 func (c CloseCode) onWire() bool {
 	switch {
 	case c >= 1000 && c <= 1003, c >= 1007 && c <= 1014:
@@ -73,7 +74,7 @@ func (c CloseCode) onWire() bool {
 	}
 }
 
-// A CloseError is how a connection ended. It is the error of every call after
+// A CloseError says how a connection ended. It is the error of every call after
 // the end, satisfies errors.Is(err, net.ErrClosed) and errors.Is(err, Code),
 // and unwraps to its cause.
 type CloseError struct {
@@ -106,7 +107,7 @@ func (e *CloseError) Error() string {
 // Unwrap returns the cause.
 func (e *CloseError) Unwrap() error { return e.Err }
 
-// A ProtocolError is a breach of the protocol, or of a limit set by this
+// A ProtocolError is a violation of the protocol, or of a limit set by this
 // side, by the peer. It is the cause of the [CloseError] that ends the
 // connection.
 type ProtocolError struct {
@@ -120,11 +121,11 @@ func (e *ProtocolError) Error() string {
 	return "websocket: " + e.Text + " (" + e.Section + ")"
 }
 
-// A violation is an index into the table of all breaches that a peer can
+// A violation is an index into the table of all violations that a peer can
 // commit. The zero value is none.
 type violation uint8
 
-// The breaches, in the order of the sections that name them.
+// The violations. Their order means nothing.
 const (
 	noViolation violation = iota
 	reservedBitSet
@@ -149,6 +150,8 @@ const (
 	violationCount
 )
 
+// violations say for each violation what the peer is told, which section it
+// violates, and what is wrong.
 var violations = [violationCount]ProtocolError{
 	reservedBitSet:             {CloseProtocolError, "RFC 6455, Section 5.2", "reserved bit set without an extension that defines it"},
 	reservedOpcode:             {CloseProtocolError, "RFC 6455, Section 5.2", "reserved opcode"},

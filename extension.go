@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // An extension is one element of Sec-WebSocket-Extensions (RFC 6455, Section
-// 9.1). Names are compared as they are: the case of letters matters.
+// 9.1). The case of letters in names matters.
 type extension struct {
 	name   string
 	params []param
@@ -17,13 +19,14 @@ type extension struct {
 type param struct {
 	name     string
 	value    string // a token, or ""
-	hasValue bool   // a value was given, be it an empty quoted string
+	hasValue bool   // a value was given, perhaps an empty quoted string
 }
 
 // maxListed bounds the elements of one list field and the parameters of one
 // extension.
 const maxListed = 100
 
+// errExtensions is the error for lines that are not a list of extensions.
 var errExtensions = errors.New("extension list is malformed")
 
 // parseExtensions reads the lines of Sec-WebSocket-Extensions as one list:
@@ -32,8 +35,8 @@ var errExtensions = errors.New("extension list is malformed")
 //	extension       = token *( ";" extension-param )
 //	extension-param = token [ "=" ( token / quoted-string ) ]
 //
-// Empty elements are skipped. More than 100 extensions, or 100 parameters of
-// one, are an error too.
+// Empty elements are skipped. More than maxListed extensions, or parameters of
+// one extension, are an error too.
 func parseExtensions(lines []string) ([]extension, error) {
 	var list []extension
 	for _, line := range lines {
@@ -49,21 +52,24 @@ func parseExtensions(lines []string) ([]extension, error) {
 	return list, nil
 }
 
-// An extensionParser holds what is left of one line.
-type extensionParser struct{ rest string }
+// An extensionParser parses one line. Its methods consume what they return.
+type extensionParser struct {
+	rest string // what is not consumed yet
+}
 
-// skipCommas moves to the next element and reports whether there is one.
+// skipCommas consumes what separates elements, and reports whether another
+// element follows.
 func (p *extensionParser) skipCommas() bool {
 	p.rest = strings.TrimLeft(p.rest, ", \t")
 	return p.rest != ""
 }
 
-// extension reads one element, up to the comma or the end.
+// extension returns one element, which ends at a comma or with the line.
 func (p *extensionParser) extension() (e extension, ok bool) {
 	if e.name, ok = p.token(); !ok {
 		return e, false
 	}
-	for p.take(';') {
+	for p.consume(';') {
 		v, ok := p.param()
 		if !ok || len(e.params) == maxListed {
 			return e, false
@@ -73,13 +79,13 @@ func (p *extensionParser) extension() (e extension, ok bool) {
 	return e, p.rest == "" || p.rest[0] == ','
 }
 
-// param reads one parameter.
+// param returns one parameter.
 func (p *extensionParser) param() (v param, ok bool) {
-	if v.name, ok = p.token(); !ok || !p.take('=') {
+	if v.name, ok = p.token(); !ok || !p.consume('=') {
 		return v, ok
 	}
 	v.hasValue = true
-	if p.take('"') {
+	if p.consume('"') {
 		v.value, ok = p.quoted()
 	} else {
 		v.value, ok = p.token()
@@ -87,8 +93,9 @@ func (p *extensionParser) param() (v param, ok bool) {
 	return v, ok
 }
 
-// take consumes c and the white space before and after it.
-func (p *extensionParser) take(c byte) bool {
+// consume consumes white space and, if it is next, c. It reports whether c was
+// there.
+func (p *extensionParser) consume(c byte) bool {
 	rest := strings.TrimLeft(p.rest, " \t")
 	if rest == "" || rest[0] != c {
 		p.rest = rest
@@ -98,21 +105,22 @@ func (p *extensionParser) take(c byte) bool {
 	return true
 }
 
-// token consumes a token and the white space before it.
+// token returns a token, without the white space before it.
 func (p *extensionParser) token() (string, bool) {
 	s := strings.TrimLeft(p.rest, " \t")
 	n := 0
-	for n < len(s) && isTokenChar(s[n]) {
+	for n < len(s) && http1.IsTokenChar(s[n]) {
 		n++
 	}
 	p.rest = s[n:]
 	return s[:n], n > 0
 }
 
-// quoted consumes a quoted string after its first quote. "The value after
-// quoted-string unescaping MUST conform to the 'token' ABNF" (RFC 6455,
-// Section 9.1), which a quote or a backslash does not, so that the first quote
-// ends the string. An empty value is left for the extension to judge.
+// quoted returns the value of a quoted string, whose first quote is consumed.
+// "The value after quoted-string unescaping MUST conform to the 'token' ABNF"
+// (RFC 6455, Section 9.1), which no value with a quote or a backslash does, so
+// that the next quote ends the string. An empty value is allowed: the extension
+// decides about it.
 func (p *extensionParser) quoted() (string, bool) {
 	end := strings.IndexByte(p.rest, '"')
 	if end < 0 {
@@ -121,12 +129,12 @@ func (p *extensionParser) quoted() (string, bool) {
 	raw := p.rest[:end]
 	p.rest = p.rest[end+1:]
 	value := unescape(raw)
-	return value, value == "" || isToken(value)
+	return value, value == "" || http1.IsToken(value)
 }
 
 // unescape removes the backslashes of quoted pairs (RFC 9110, Section 5.6.4).
-// A backslash that is quoted, or quotes nothing, stays, and is no token
-// character.
+// A backslash that is quoted, or quotes nothing, stays; it cannot be part of a
+// token.
 func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
@@ -170,8 +178,8 @@ func appendParam(b []byte, v param) []byte {
 	}
 }
 
-// Names of the extension and its parameters (RFC 7692, Section 7.1). Letters
-// are compared as they are.
+// Names of the extension and its parameters (RFC 7692, Section 7.1). The case
+// of letters matters.
 const (
 	deflateName     = "permessage-deflate"
 	serverNoContext = "server_no_context_takeover"
@@ -183,16 +191,16 @@ const (
 // Sizes of windows, as powers of two.
 const (
 	minWindow     = 8
-	minPeerWindow = 9 // zlib cannot compress with 8: nobody is asked to
+	minPeerWindow = 9 // the least to ask a peer for: zlib cannot compress with 8
 	maxWindow     = 15
 )
 
-// deflateParams are the parameters of one offer or answer. Windows are 0 when
-// they are not named.
+// deflateParams are the parameters of one offer or answer. A window of 0 means
+// that the parameter is absent or has no value.
 type deflateParams struct {
 	serverNoContext, clientNoContext bool
 	serverWindow, clientWindow       int
-	clientWindowNamed                bool // perhaps without a value
+	clientWindowNamed                bool // client_max_window_bits is there, perhaps without a value
 }
 
 // parseDeflateParams reads the parameters of e. ok is false if one is unknown,
@@ -211,7 +219,7 @@ func parseDeflateParams(e extension) (d deflateParams, ok bool) {
 	return d, true
 }
 
-// set enters one parameter and reports whether it is valid.
+// set sets one parameter and reports whether it is valid.
 func (d *deflateParams) set(p param) (ok bool) {
 	switch p.name {
 	case serverNoContext:
@@ -271,7 +279,7 @@ func windowParam(name string, window int) param {
 // A deflateAgreement holds the parameters of permessage-deflate in use
 // (RFC 7692, Section 7.1).
 type deflateAgreement struct {
-	serverNoContext, clientNoContext bool // the compressor of that side forgets after each message
+	serverNoContext, clientNoContext bool // that side compresses each message without those before it
 	serverWindow, clientWindow       int  // of that side's compressor, in bits
 }
 
@@ -292,10 +300,10 @@ func (d deflateParams) agreement() *deflateAgreement {
 	return a
 }
 
-// acceptExtensions answers the client's offers, of which the first that is
-// valid, and allows what c demands, is taken (RFC 7692, Section 5). Other
-// extensions, and offers with a parameter that is not valid, are declined. It
-// returns what was agreed on and the elements of the answer.
+// acceptExtensions accepts the first of the client's offers of
+// permessage-deflate that is valid and allows what c demands (RFC 7692, Section
+// 5). It declines other extensions, and offers with an invalid parameter. It
+// returns the agreement and the elements of the answer, or nil for both.
 func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []extension) {
 	if c == nil {
 		return nil, nil
@@ -315,12 +323,12 @@ func acceptExtensions(offers []extension, c *Compression) (*deflateAgreement, []
 	return nil, nil
 }
 
-// answerDeflate returns the answer to a valid offer. What the client asks for
-// is granted; what it does not support is not asked for. ok is false if that is
-// demanded: "If a received extension negotiation offer doesn't include the
-// "client_max_window_bits" extension parameter, the corresponding extension
+// answerDeflate returns the answer to a valid offer. It grants what the client
+// asks for and does not ask for what the client does not support. ok is false
+// if c demands that: "If a received extension negotiation offer doesn't include
+// the "client_max_window_bits" extension parameter, the corresponding extension
 // negotiation response to the offer MUST NOT include" it (RFC 7692, Section
-// 7.1.2.2), so that nothing is left but to decline.
+// 7.1.2.2), so that the offer can only be declined.
 func answerDeflate(offer deflateParams, c *Compression) (answer deflateParams, ok bool) {
 	answer = deflateParams{
 		serverNoContext: offer.serverNoContext || c.NoContextTakeover,
@@ -342,9 +350,9 @@ func answerDeflate(offer deflateParams, c *Compression) (answer deflateParams, o
 	return answer, !c.RequirePeer || asked == 0 || answer.clientWindow > 0
 }
 
-// offerExtensions returns what a client offers for c: "A client may also offer
-// multiple PMCE choices to the server by including multiple elements" (RFC 7692,
-// Section 5.1), the one that it prefers first.
+// offerExtensions returns what a client offers for c, the offer that it prefers
+// first: "A client may also offer multiple PMCE choices to the server by
+// including multiple elements" (RFC 7692, Section 5.1).
 func offerExtensions(c *Compression) []extension {
 	if c == nil {
 		return nil
@@ -356,9 +364,9 @@ func offerExtensions(c *Compression) []extension {
 	return []extension{wished.extension(), least.extension()}
 }
 
-// deflateOffer returns the parameters of the client's first offer, with all
-// that is asked of the server. That the client can limit its window is always
-// said.
+// deflateOffer returns the parameters of the client's first offer, with
+// everything that is asked of the server. It always says that the client can
+// limit its own window.
 func deflateOffer(c *Compression) deflateParams {
 	d := deflateParams{
 		serverNoContext:   c.PeerNoContextTakeover,
@@ -372,8 +380,8 @@ func deflateOffer(c *Compression) deflateParams {
 	return d
 }
 
-// leastOffer returns the parameters of the client's last offer, of which the
-// server must grant all.
+// leastOffer returns the parameters of the client's last offer. The server must
+// grant all of them.
 func leastOffer(c *Compression) deflateParams {
 	d := deflateOffer(c)
 	if !c.RequirePeer {
@@ -382,7 +390,7 @@ func leastOffer(c *Compression) deflateParams {
 	return d
 }
 
-// errDeflateAnswer are the ways in which a server's answer does not fit.
+// Errors for an answer of the server that does not fit the offers.
 var (
 	errNotOffered      = errors.New("response uses an extension that was not offered")
 	errDeflateInvalid  = errors.New("response has invalid parameters of permessage-deflate")
@@ -391,10 +399,10 @@ var (
 	errDeflateRepeated = errors.New("response accepts permessage-deflate twice")
 )
 
-// checkDeflate judges a server's answer to the offers made for c and returns
-// what was agreed on. An answer to the first offer is one to the last as well,
-// which asks for less. Any departure fails the connection (RFC 7692,
-// Section 7).
+// checkDeflate checks a server's answer to the offers made for c and returns
+// the agreement, nil for an answer without extensions. An answer that fits the
+// first offer also fits the last, which asks for less. An answer that does not
+// fit fails the connection (RFC 7692, Section 7).
 func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, error) {
 	switch {
 	case len(elements) == 0:
@@ -420,7 +428,8 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 	return answer.agreement(), nil
 }
 
-// window returns the size of our compressor's window.
+// window returns the size of the window of this side's compressor. takeover
+// says whether the compressor keeps its context from one message to the next.
 func (c *Compression) window(takeover bool) int {
 	switch {
 	case c.WindowBits != 0:
@@ -432,7 +441,8 @@ func (c *Compression) window(takeover bool) int {
 	}
 }
 
-// peerWindow returns the size asked of the peer, or 0.
+// peerWindow returns the size of the window that the peer is asked to limit
+// itself to, or 0 if it is not asked.
 func (c *Compression) peerWindow() int {
 	if c.PeerWindowBits == 0 {
 		return 0

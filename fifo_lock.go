@@ -5,39 +5,39 @@ import (
 	"sync/atomic"
 )
 
-// A turn is a lock that may be held across I/O. Those who wait for it get it
-// in the order they came, can give up, and wait on a channel, so that
-// testing/synctest sees them as blocked. Unlike a channel of one slot it costs
-// no memory while nobody waits. The zero value is free.
+// A fifoLock is a lock that may be held across I/O. Goroutines get it in the
+// order in which they asked for it, can give up, and wait on a channel, so that
+// testing/synctest sees them as blocked. Unlike a channel of one slot it uses no
+// memory while nobody waits. The zero value is unlocked.
 type fifoLock struct {
-	state atomic.Int32 // turnFree, turnTaken, or turnAwaited
+	state atomic.Int32 // lockFree, lockHeld or lockContended
 	mu    sync.Mutex
-	tail  *lockWaiter // who came last; its next is who came first. Nil: nobody waits
+	tail  *lockWaiter // the last to come, whose next is the first; nil: nobody waits
 }
 
-// A waiter waits for a turn, in a ring of all who do.
+// A lockWaiter waits for a fifoLock, in a ring of all that do.
 type lockWaiter struct {
-	granted chan struct{} // closed to hand the turn over
+	granted chan struct{} // closed to hand the lock over
 	next    *lockWaiter
 }
 
-// States of a turn.
+// States of a fifoLock.
 const (
 	lockFree      = iota
 	lockHeld      // nobody waits
-	lockContended // give must look for waiters
+	lockContended // unlock must look for waiters
 )
 
-// try takes the turn if it is free.
-func (t *fifoLock) tryLock() bool { return t.state.CompareAndSwap(lockFree, lockHeld) }
+// tryLock takes the lock if it is free.
+func (l *fifoLock) tryLock() bool { return l.state.CompareAndSwap(lockFree, lockHeld) }
 
-// taken reports whether somebody has the turn.
-func (t *fifoLock) isLocked() bool { return t.state.Load() != lockFree }
+// isLocked reports whether the lock is held.
+func (l *fifoLock) isLocked() bool { return l.state.Load() != lockFree }
 
-// take waits for the turn. It reports false, without the turn, when either
-// channel is closed first; a nil channel never is.
-func (t *fifoLock) lock(done, ended <-chan struct{}) bool {
-	w := t.lockOrEnqueue()
+// lock waits for the lock. It reports false, without the lock, if either channel
+// is closed first; a nil channel never is.
+func (l *fifoLock) lock(done, ended <-chan struct{}) bool {
+	w := l.lockOrEnqueue()
 	if w == nil {
 		return true
 	}
@@ -47,73 +47,72 @@ func (t *fifoLock) lock(done, ended <-chan struct{}) bool {
 	case <-done:
 	case <-ended:
 	}
-	return t.cancelWait(w)
+	return l.cancelWait(w)
 }
 
-// enqueue joins those who wait, or takes the turn at once and returns nil.
-func (t *fifoLock) lockOrEnqueue() *lockWaiter {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.state.Swap(lockContended) == lockFree {
-		if t.tail == nil {
-			t.state.Store(lockHeld)
+// lockOrEnqueue takes the lock at once and returns nil, or joins the waiters.
+func (l *fifoLock) lockOrEnqueue() *lockWaiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Swap(lockContended) == lockFree {
+		if l.tail == nil {
+			l.state.Store(lockHeld)
 		}
 		return nil
 	}
 	w := &lockWaiter{granted: make(chan struct{})}
-	if w.next = w; t.tail != nil {
-		w.next, t.tail.next = t.tail.next, w
+	if w.next = w; l.tail != nil {
+		w.next, l.tail.next = l.tail.next, w
 	}
-	t.tail = w
+	l.tail = w
 	return w
 }
 
-// leave gives up waiting. If the turn was handed over meanwhile, it goes on to
-// the next. It always reports false.
-func (t *fifoLock) cancelWait(w *lockWaiter) bool {
-	t.mu.Lock()
-	left := t.removeLocked(w)
-	t.mu.Unlock()
+// cancelWait gives up waiting. If the lock was handed to w meanwhile, it goes on
+// to the next waiter. cancelWait always reports false.
+func (l *fifoLock) cancelWait(w *lockWaiter) bool {
+	l.mu.Lock()
+	left := l.removeLocked(w)
+	l.mu.Unlock()
 	if !left {
-		t.unlock()
+		l.unlock()
 	}
 	return false
 }
 
-// removeLocked takes w out of the ring, if it is in there. The caller holds
-// t.mu.
-func (t *fifoLock) removeLocked(w *lockWaiter) bool {
-	before := t.tail
+// removeLocked takes w out of the ring, if it is there. The caller holds l.mu.
+func (l *fifoLock) removeLocked(w *lockWaiter) bool {
+	before := l.tail
 	if before == nil {
 		return false
 	}
 	for before.next != w {
-		if before = before.next; before == t.tail {
+		if before = before.next; before == l.tail {
 			return false
 		}
 	}
 	before.next = w.next
 	switch {
 	case before == w:
-		t.tail = nil
-	case t.tail == w:
-		t.tail = before
+		l.tail = nil
+	case l.tail == w:
+		l.tail = before
 	}
 	return true
 }
 
-// give hands the turn to who has waited longest, or frees it.
-func (t *fifoLock) unlock() {
-	if t.state.CompareAndSwap(lockHeld, lockFree) {
+// unlock hands the lock to the goroutine that has waited longest, or frees it.
+func (l *fifoLock) unlock() {
+	if l.state.CompareAndSwap(lockHeld, lockFree) {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.tail == nil {
-		t.state.Store(lockFree)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tail == nil {
+		l.state.Store(lockFree)
 		return
 	}
-	first := t.tail.next
-	t.removeLocked(first)
+	first := l.tail.next
+	l.removeLocked(first)
 	close(first.granted)
 }

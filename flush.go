@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// A flushing is what it takes to flush. Whoever becomes the flusher of a
-// connection where nobody flushes borrows one, and the last one in a row gives
-// it back. An idle connection has none.
+// A flushState is what it takes to flush. The goroutine that becomes the
+// flusher of a connection where nobody flushes takes one from a pool, and the
+// last flusher in a row returns it. An idle connection has none.
 type flushState struct {
 	work      work
-	ownTicket ticket    // of a flusher that never had to wait
-	queue     []*ticket // those who wait, in the order of their frames
+	ownTicket ticket    // of a flusher that did not have to wait
+	queue     []*ticket // those that wait, in the order of their frames
 	raw       rawWrite
 	vector    vector
 	callDone  chan struct{} // closed when a call that does not block is over; nil if nobody waits
@@ -28,7 +28,7 @@ type rawWrite struct {
 
 var flushStates = sync.Pool{New: func() any { return new(flushState) }}
 
-// beginLocked makes the caller, who holds w.mu, the flusher.
+// becomeFlusherLocked makes the caller, which holds w.mu, the flusher.
 func (w *frameWriter) becomeFlusherLocked() {
 	w.busy = true
 	if w.active == nil {
@@ -36,8 +36,8 @@ func (w *frameWriter) becomeFlusherLocked() {
 	}
 }
 
-// restLocked is called by the flusher when nothing is left to flush. The caller
-// holds w.mu.
+// stopFlushingLocked is called by the flusher when nothing is left to flush.
+// The caller holds w.mu.
 func (w *frameWriter) stopFlushingLocked() {
 	w.busy, w.cork.reported = false, false
 	w.active.work, w.active.ownTicket, w.active.raw.err = work{}, ticket{}, nil
@@ -46,7 +46,7 @@ func (w *frameWriter) stopFlushingLocked() {
 	w.active = nil
 }
 
-// wakeQuietLocked wakes those who wait in flushLast. The caller holds w.mu.
+// signalIdleLocked wakes those that wait in flushLast. The caller holds w.mu.
 func (w *frameWriter) signalIdleLocked() {
 	if w.active != nil && w.active.idle != nil {
 		close(w.active.idle)
@@ -54,12 +54,12 @@ func (w *frameWriter) signalIdleLocked() {
 	}
 }
 
-// A ticket is a place in the data stream that its owner waits for.
+// A ticket is a range of the data stream that its owner waits for.
 type ticket struct {
 	start, end  int64
-	byte0       byte // of the frame's header; 0 if it is no frame
+	byte0       byte // of the frame's header; 0 if it is not a frame
 	awaitsClose bool // waits for the Close frame
-	flusher     bool // it is flushing.own: its owner flushes
+	flusher     bool // it is flushState.ownTicket: its owner flushes
 	internal    bool // its owner is the connection: no deadline of the user ends its wait
 	state       ticketState
 	wake        chan struct{} // holds one; sent to after state was set
@@ -79,39 +79,40 @@ const (
 // maxFreeTickets is how many tickets are kept to be used again.
 const maxFreeTickets = 64
 
-// joinLocked enters a frame of size bytes that was appended at start, whose
-// first byte is given. It makes its owner the flusher, or puts it in the line,
-// and returns the ticket; or holds the bytes and returns nil. The caller holds
-// w.mu.
-func (w *frameWriter) joinLocked(start int64, size int, first byte) *ticket {
+// joinLocked counts in a data frame of size bytes that was appended at start.
+// It makes the frame's owner the flusher or puts it in the queue and returns
+// the ticket, or corks the frame and returns nil. The caller holds w.mu.
+func (w *frameWriter) joinLocked(start int64, size int, byte0 byte) *ticket {
 	w.offsets.appended = start + int64(size)
 	if w.corkLocked() {
 		return nil
 	}
-	if first&bitRSV1 != 0 {
+	if byte0&bitRSV1 != 0 {
 		w.offsets.doubtful = start + 1
 	}
 	if w.busy || w.pending.control != nil || w.mode.delegated {
-		return w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: first})
+		return w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: byte0})
 	}
 	// As queueLocked does, on less stack.
 	w.becomeFlusherLocked()
 	w.cork.since = 0
 	w.active.work.head, w.pending.data = w.pending.data, nil
 	w.handOverLocked()
-	w.active.ownTicket = ticket{start: start, end: w.offsets.appended, byte0: first, flusher: true}
+	w.active.ownTicket = ticket{start: start, end: w.offsets.appended, byte0: byte0, flusher: true}
 	return &w.active.ownTicket
 }
 
-// handLocked hands the work to the call that its flusher begins with. Whoever
-// makes somebody the flusher calls it. The caller holds w.mu.
+// handOverLocked marks the work as part of the call with which its flusher
+// begins. It is called when a goroutine becomes the flusher. The caller holds
+// w.mu.
 func (w *frameWriter) handOverLocked() {
 	if w.nc.raw != nil {
 		w.active.work.handed = len(w.active.work.head.b)
 	}
 }
 
-// queueLocked gives t's owner its part in the flushing. The caller holds w.mu.
+// queueLocked makes the owner of t the flusher, or puts it in the queue, and
+// returns the ticket to wait with. The caller holds w.mu.
 func (w *frameWriter) queueLocked(t ticket) *ticket {
 	if !w.busy {
 		if !w.pendingLocked() {
@@ -145,9 +146,9 @@ func (w *frameWriter) pendingLocked() bool {
 	return w.pending.data != nil || w.pending.control != nil || w.pending.closeFrame != nil && !w.end.closeSent
 }
 
-// loadLocked makes all that is pending the work, unless there is some left
-// from before, and reports whether there is any. The caller holds w.mu and is
-// the flusher.
+// loadLocked makes all that is pending the work, unless there is some left from
+// before, and reports whether there is any. The caller holds w.mu and is the
+// flusher.
 func (w *frameWriter) loadLocked() bool {
 	if w.active.work.head != nil {
 		return true
@@ -182,35 +183,36 @@ func (w *frameWriter) loadLocked() bool {
 	return w.active.work.head != nil
 }
 
-// An otherwise says what becomes of a frame when its owner stops waiting.
-type otherwise uint8
+// A fate says what becomes of a frame when its owner stops waiting.
+type fate uint8
 
 const (
-	orLeave    otherwise = iota // it is sent by others
-	orWithdraw                  // it is taken back, unless it has begun to leave
+	orLeave    fate = iota // it is sent by others
+	orWithdraw             // it is taken back, unless it has begun to leave
 )
 
-// flush waits until the bytes of t are on the network, or is the one who
-// writes them. When ctx or the user's deadline ends first, bytes that have not
-// begun to go out are withdrawn, if revocable is set, and withdrawn says so;
-// others are finished by somebody else. Then flush returns the reason and the
-// connection lives on. t must not be used afterwards.
-func (w *frameWriter) flush(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
+// flush waits until the bytes of t are on the network, writing them itself if
+// t's owner is the flusher. If ctx or the user's deadline ends first, flush
+// returns that error and the connection lives on; f says what becomes of the
+// bytes, and withdrawn reports that they were taken back. t must not be used
+// afterwards.
+func (w *frameWriter) flush(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	if t == nil {
 		return false, nil
 	}
 	if t.flusher {
-		return w.lead(ctx, t, or)
+		return w.lead(ctx, t, f)
 	}
-	withdrawn, err = w.awaitTicket(ctx, t, or)
+	withdrawn, err = w.awaitTicket(ctx, t, f)
 	if t.state == ticketLeading {
-		withdrawn, err = w.lead(ctx, t, or)
+		withdrawn, err = w.lead(ctx, t, f)
 	}
 	w.freeTicket(t)
 	return withdrawn, err
 }
 
-// freeTicket keeps a ticket that its owner is done with, unless there are enough.
+// freeTicket keeps a ticket that its owner no longer uses, unless there are
+// enough.
 func (w *frameWriter) freeTicket(t *ticket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -223,11 +225,11 @@ func (w *frameWriter) freeTicket(t *ticket) {
 	}
 }
 
-// wait stands in the line until t is woken, or leaves it when ctx ends or the
-// user's deadline passes.
-func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
+// awaitTicket waits in the queue until t is woken, or leaves it when ctx ends
+// or the user's deadline passes.
+func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	if err := w.awaitWake(ctx, t); err != nil {
-		if left, withdrawn := w.cancelTicket(t, or); left {
+		if left, withdrawn := w.cancelTicket(t, f); left {
 			return withdrawn, err
 		}
 		<-t.wake
@@ -238,8 +240,8 @@ func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, or otherwise) 
 	return false, nil
 }
 
-// awaitWake waits until t is woken, ctx ends, or the deadline passes that holds
-// for t's owner.
+// awaitWake waits until t is woken, ctx ends, or the deadline passes that
+// applies to t's owner.
 func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 	if !t.internal {
 		return w.writeDeadlines().await(ctx, t.wake, nil)
@@ -252,9 +254,10 @@ func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 	}
 }
 
-// writeOwn does for the owner of t what flush does, on little stack, if t's
-// owner is the flusher, the socket takes all at once, and nothing came
-// meanwhile. Otherwise it reports false, and flush must be called.
+// flushAlone does what flush does, on a small stack (see Stack budget in
+// docs/design.md), if t's owner is the flusher, the socket takes everything at
+// once, and nothing was added meanwhile. Otherwise it reports false, and flush
+// must be called.
 func (w *frameWriter) flushAlone(t *ticket) bool {
 	if !t.flusher || w.nc.raw == nil || w.active.work.external != nil || w.cfg.Trace != nil {
 		return false
@@ -263,8 +266,8 @@ func (w *frameWriter) flushAlone(t *ticket) bool {
 	return w.flushedAlone(w.nc.raw.Write(w.onWritable))
 }
 
-// ownWritten enters what writeOwn wrote, and reports whether that ends the
-// flushing, or somebody else goes on with it.
+// flushedAlone records what flushAlone wrote, and reports whether that ends the
+// flushing or somebody else continues it.
 func (w *frameWriter) flushedAlone(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -284,15 +287,15 @@ func (w *frameWriter) flushedAlone(err error) bool {
 	return true
 }
 
-// failure returns the error for frames that can no longer go out.
+// whyRefused returns the error for frames that can no longer leave.
 func (w *frameWriter) whyRefused() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.end.refusal
 }
 
-// outLocked returns how far the data stream is on the network. The caller holds
-// w.mu.
+// sentToLocked returns how far the data stream is on the network. The caller
+// holds w.mu.
 func (w *frameWriter) sentToLocked() int64 {
 	if w.active == nil || w.active.work.head == nil {
 		return w.offsets.sent
@@ -301,8 +304,8 @@ func (w *frameWriter) sentToLocked() int64 {
 	return w.offsets.sent + min(n, w.active.work.span(w.pending.closeFrame))
 }
 
-// reachedLocked reports whether what t waits for is on the network. A nil
-// ticket waits for nothing. The caller holds w.mu.
+// isSentLocked reports whether what t waits for is on the network. A nil ticket
+// waits for nothing. The caller holds w.mu.
 func (w *frameWriter) isSentLocked(t *ticket) bool {
 	if t == nil {
 		return true
@@ -323,10 +326,10 @@ const (
 )
 
 // lead writes until the bytes of t are out, and leaves the rest to somebody
-// else.
-func (w *frameWriter) lead(ctx context.Context, t *ticket, or otherwise) (withdrawn bool, err error) {
+// else. Its caller is the flusher.
+func (w *frameWriter) lead(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	for {
-		next, withdrawn, err := w.completeWrite(t, w.push(ctx, t), or)
+		next, withdrawn, err := w.completeWrite(t, w.push(ctx, t), f)
 		if next == dutyLead {
 			continue
 		}
@@ -338,15 +341,15 @@ func (w *frameWriter) lead(ctx context.Context, t *ticket, or otherwise) (withdr
 }
 
 // flushNow makes what is pending leave without making the caller wait: what a
-// socket does not take at once is written by a goroutine of its own.
+// socket does not take at once is written by a goroutine.
 func (w *frameWriter) flushNow() {
 	if w.claimFlush() {
 		w.handOff()
 	}
 }
 
-// passOn is what a flusher does that waits for nothing: it writes what the
-// socket takes at once, and leaves the rest to who waits for it, or to a
+// handOff is the flusher that waits for nothing: it writes what the socket
+// takes at once, and leaves the rest to a writer that waits for it, or to a
 // goroutine.
 func (w *frameWriter) handOff() {
 	for w.nc.raw != nil && w.active.work.external == nil {
@@ -367,8 +370,8 @@ func (w *frameWriter) handOff() {
 	go w.flushDetached()
 }
 
-// advance enters n bytes of what was handed to a call, which is over, and wakes
-// those who wait for them.
+// noteWritten records that n bytes of what was handed over have left, after the
+// call is over, and wakes those that wait for them.
 func (w *frameWriter) noteWritten(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -378,8 +381,8 @@ func (w *frameWriter) noteWritten(n int) {
 	}
 }
 
-// advanceLocked enters n bytes of what was handed to a call, which is over. The
-// caller holds w.mu.
+// noteWrittenLocked records that n bytes of what was handed over have left,
+// after the call is over. The caller holds w.mu.
 func (w *frameWriter) noteWrittenLocked(n int) {
 	w.active.work.off += n
 	w.active.work.handed = w.active.work.off
@@ -390,7 +393,7 @@ func (w *frameWriter) noteWrittenLocked(n int) {
 	}
 }
 
-// flushHeld makes what is held leave, before the caller waits for input. It
+// flushCorked makes what is corked leave before the caller waits for input. It
 // never waits itself.
 func (w *frameWriter) flushCorked() {
 	w.mu.Lock()
@@ -401,9 +404,9 @@ func (w *frameWriter) flushCorked() {
 	}
 }
 
-// flushLast lets what is held leave as far as the network takes it, before the
-// net.Conn is closed. Where that cannot be done without waiting, the channel is
-// closed when it has left; it is nil when there is nothing to wait for.
+// flushLast makes what was corked leave as far as the network takes it, before
+// the net.Conn is closed. Where that cannot be done without waiting, it returns
+// a channel that is closed when it has left; otherwise nil.
 func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
@@ -424,8 +427,8 @@ func (w *frameWriter) closeSent() bool {
 	return w.end.closeSent
 }
 
-// closeLeaves returns a channel that is closed once the Close frame was handed
-// to the network.
+// closeSentChan returns a channel that is closed once the Close frame was
+// handed to the network.
 func (w *frameWriter) closeSentChan() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -438,11 +441,11 @@ func (w *frameWriter) closeSentChan() <-chan struct{} {
 	return w.end.closeSentCh
 }
 
-// left returns how many bytes have left. It changes also while a large message
-// is under way.
+// written returns how many bytes have left. It also changes while a large
+// message is being sent.
 func (w *frameWriter) written() uint64 { return w.counts.bytes.Load() }
 
-// flushFinal waits until the Close frame is on the network.
+// flushClose waits until the Close frame is on the network.
 func (w *frameWriter) flushClose(ctx context.Context) error {
 	w.mu.Lock()
 	if w.end.broken || w.end.closeSent {
@@ -458,8 +461,8 @@ func (w *frameWriter) flushClose(ctx context.Context) error {
 	return err
 }
 
-// flushAll waits until all frames that were added are on the network, for the
-// application.
+// flushAll waits, for the application, until all frames added so far are on the
+// network.
 func (w *frameWriter) flushAll(ctx context.Context) error { return w.flushAdded(ctx, ticket{}) }
 
 // flushAllInternal is flushAll for the connection itself: no deadline of the
@@ -468,7 +471,8 @@ func (w *frameWriter) flushAllInternal(ctx context.Context) error {
 	return w.flushAdded(ctx, ticket{internal: true})
 }
 
-// flushAdded waits with t for all frames that were added.
+// flushAdded waits with the given ticket, whose range it sets, for all frames
+// added so far.
 func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 	w.mu.Lock()
 	if w.end.broken {
@@ -485,7 +489,8 @@ func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 	return err
 }
 
-// claim makes the caller the flusher if nobody is and something is pending.
+// claimFlush makes the caller the flusher if nobody is and something is
+// pending.
 func (w *frameWriter) claimFlush() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -498,11 +503,12 @@ func (w *frameWriter) claimFlush() bool {
 	return true
 }
 
-// finishWork is the flusher that nobody waits for. Only the timeout limits it.
+// flushDetached is the flusher that nobody waits for. Only Config.WriteTimeout
+// limits it.
 func (w *frameWriter) flushDetached() {
 	for {
 		written := w.push(context.Background(), nil)
-		written.interrupted = false // nobody does: a deadline that passes is a failure
+		written.interrupted = false // nobody interrupts it: a deadline that passes is a failure
 		next, _, err := w.completeWrite(nil, written, orLeave)
 		if err != nil {
 			w.onFailure(err)
@@ -513,10 +519,10 @@ func (w *frameWriter) flushDetached() {
 	}
 }
 
-// completeWrite records a write that is over and returns what the flusher, whose
-// ticket is t, has to do next. If the write was interrupted, or says what becomes
-// of the flusher's own bytes.
-func (w *frameWriter) completeWrite(t *ticket, write writeResult, or otherwise) (next duty, withdrawn bool, err error) {
+// completeWrite records a write that is over and returns what the flusher,
+// whose ticket is t, has to do next. If the write was interrupted, or says what
+// becomes of the flusher's own bytes.
+func (w *frameWriter) completeWrite(t *ticket, write writeResult, f fate) (next duty, withdrawn bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counts.flushes++
@@ -538,7 +544,7 @@ func (w *frameWriter) completeWrite(t *ticket, write writeResult, or otherwise) 
 		w.handOverLocked()
 		return dutyLead, false, nil
 	default:
-		withdrawn, err = w.giveUpLocked(t, or), write.err
+		withdrawn, err = w.giveUpLocked(t, f), write.err
 	}
 	if !w.loadLocked() {
 		w.stopFlushingLocked()
@@ -551,15 +557,15 @@ func (w *frameWriter) completeWrite(t *ticket, write writeResult, or otherwise) 
 	return dutyPass, withdrawn, err
 }
 
-// retireLocked ends the work if all of it is on the network. The caller, who is
-// the flusher, holds w.mu.
+// retireLocked ends the work if all of it is on the network. The caller holds
+// w.mu and is the flusher.
 func (w *frameWriter) retireLocked() {
 	if w.active.work.head != nil && w.active.work.off == w.active.work.size() {
 		w.doneLocked()
 	}
 }
 
-// doneLocked retires the work, which is on the network, and wakes those who
+// doneLocked ends the work, which is on the network, and wakes those that
 // waited for it. The caller holds w.mu.
 func (w *frameWriter) doneLocked() {
 	w.offsets.sent += w.active.work.span(w.pending.closeFrame)
@@ -587,8 +593,8 @@ func (w *frameWriter) wakeLocked(t *ticket) bool {
 	return true
 }
 
-// promoteLocked makes the first in the line the flusher, if there is one and it
-// may be. The caller holds w.mu.
+// promoteLocked makes the first in the queue the flusher, if there is one and
+// it may be. The caller holds w.mu.
 func (w *frameWriter) promoteLocked() bool {
 	if len(w.active.queue) == 0 || w.mode.delegated {
 		return false
@@ -600,8 +606,8 @@ func (w *frameWriter) promoteLocked() bool {
 	return true
 }
 
-// breakLocked ends all writing because of err, and returns what those who
-// wanted to write are told. The caller holds w.mu.
+// breakLocked ends all writing because of err, which it returns. The caller
+// holds w.mu and is the flusher.
 func (w *frameWriter) breakLocked(err error) error {
 	w.end.broken, w.busy = true, false
 	w.signalIdleLocked()
@@ -612,8 +618,8 @@ func (w *frameWriter) breakLocked(err error) error {
 	return err
 }
 
-// refuseLocked tells those in the line that their bytes do not go out. The
-// caller holds w.mu.
+// failWaitersLocked tells those in the queue that their bytes will not leave.
+// The caller holds w.mu.
 func (w *frameWriter) failWaitersLocked() {
 	if w.active == nil {
 		return

@@ -7,17 +7,32 @@ import (
 	"sync/atomic"
 )
 
-// A frameReader turns the bytes of a net.Conn into frames. It never waits on
-// its own account: next says when bytes are missing, and its owner calls fill,
-// the only method that reads the network. Whatever fill returns, all that was
-// received is kept, so reading goes on where it stopped.
+// A frameReader turns the bytes of a net.Conn into frames.
 //
-// While nothing is unread the frameReader owns no buffer. On a raw socket fill
-// waits for readiness and borrows one only to read into it; elsewhere it waits
-// with a few bytes of its own.
+// It never waits by itself. nextFrame takes what was received, and reports when
+// bytes are missing; then its owner calls fill, the only method that reads from
+// the network. Whatever fill returns, all bytes that arrived are kept: reading
+// goes on where it stopped, whoever reads next.
 //
-// It is used by one goroutine at a time: the one that has the Conn's reading
-// turn. Only received and parked may be read by others.
+//	net.Conn ──► fill ──► unread bytes ──► nextFrame ──► control frame, whole
+//	              │                            │
+//	              │ target                     └───────► frame: a data frame's header
+//	              ▼
+//	payload of frame ◄── takePayload (in place), copyPayload (to a slice)
+//
+//	frame.remaining = payload bytes that were neither handed on nor written to a target
+//	frame.unmasked <= min(len(unread()), frame.remaining)
+//	nextFrame needs frame.remaining == 0; fill(target) needs len(unread()) == 0
+//
+// Names: next... and take... remove unread bytes, copy... and discard... too;
+// fill... and read... call the network; starts... only looks.
+//
+// While nothing is unread there is no buffer. On a raw socket fill waits for
+// the descriptor to become readable and acquires a buffer only to read into it;
+// on any other net.Conn it waits with the few bytes of waitBuf.
+//
+// A frameReader is used by one goroutine at a time, the one that holds
+// Conn.read.lock. Only received and waitingSince may be read by others.
 type frameReader struct {
 	nc      *socket
 	raw     rawRead
@@ -35,8 +50,8 @@ type frameReader struct {
 // A dataFrame is the data frame that is being received.
 type dataFrame struct {
 	byte0     byte   // of its header
-	masked    bool   //
-	ready     bool   // its header was read, and nextDataFrame has not been told
+	masked    bool   // with key
+	ready     bool   // its header was read, and nobody has taken the frame up yet
 	key       uint32 // for the payload that is not unmasked
 	remaining int64  // bytes of payload that were not handed on
 	unmasked  int    // of the payload that is unread
@@ -56,11 +71,11 @@ type rawRead struct {
 	n          int                   // bytes that came
 }
 
-// maxIdleReads is how many reads of nothing, without an error, are taken in a
-// row.
+// maxEmptyReads is how many reads in a row may return neither bytes nor an
+// error.
 const maxEmptyReads = 100
 
-// init makes r read nc, after the bytes in early.
+// init makes r read from nc, after the bytes in early, which it copies.
 func (r *frameReader) init(nc *socket, small int, early []byte) {
 	r.nc, r.baseSize = nc, int32(small)
 	if nc.raw != nil {
@@ -75,11 +90,10 @@ func (r *frameReader) init(nc *socket, small int, early []byte) {
 	}
 }
 
-// next takes the next frame's header from what was received. For a control
-// frame it takes the whole frame and returns its payload, unmasked and valid
-// until the next call; a data frame becomes the current one. ok is false when
-// bytes are missing. A violation leaves r unchanged. The current frame's
-// payload must have been taken.
+// nextFrame takes the next frame's header from the unread bytes. Of a control
+// frame it takes everything and returns the payload, unmasked and valid until
+// the next call; a data frame becomes r.frame, whose payload is still to be
+// taken. ok is false if bytes are missing. A violation leaves r unchanged.
 func (r *frameReader) nextFrame() (h header, payload []byte, ok bool, v violation) {
 	b := r.unread()
 	h, size, v := parseHeader(b)
@@ -103,7 +117,8 @@ func (r *frameReader) nextFrame() (h header, payload []byte, ok bool, v violatio
 	return h, nil, true, noViolation
 }
 
-// nextControl takes the control frame at the start of b if all of it is there.
+// nextControlFrame takes the control frame at the start of b if all of it is
+// there.
 func (r *frameReader) nextControlFrame(h header, b []byte, size int) (header, []byte, bool, violation) {
 	if v := r.rules.check(h); v != noViolation {
 		return h, nil, false, v
@@ -120,16 +135,16 @@ func (r *frameReader) nextControlFrame(h header, b []byte, size int) (header, []
 	return h, payload, true, noViolation
 }
 
-// dataWaits reports whether the unread bytes, which must begin with a header,
-// begin with that of a data frame.
+// startsWithData reports whether the unread bytes, which must begin with a
+// header, begin with that of a data frame.
 func (r *frameReader) startsWithData() bool {
 	b := r.unread()
 	return len(b) > 0 && !header{byte0: b[0]}.opcode().isControl()
 }
 
-// messageWaits reports whether the unread bytes begin with a message of one
-// frame. If the rest of it cannot be looked for without waiting, it must all
-// be there.
+// startsWithMessage reports whether the unread bytes begin with a message of
+// one frame. Where the rest of it cannot be looked for without waiting, all of
+// it must be there.
 func (r *frameReader) startsWithMessage() bool {
 	b := r.unread()
 	if len(b) < 2 {
@@ -140,8 +155,8 @@ func (r *frameReader) startsWithMessage() bool {
 		(r.nc.raw != nil || h.length <= int64(len(b)-size))
 }
 
-// unmask unmasks the payload of the current frame that was received, where it
-// is, and returns what was not unmasked before.
+// unmaskPayload unmasks in place what was received of the current frame's
+// payload, and returns what was not unmasked before.
 func (r *frameReader) unmaskPayload() []byte {
 	b := r.unread()
 	b = b[:min(int64(len(b)), r.frame.remaining)][r.frame.unmasked:]
@@ -152,16 +167,17 @@ func (r *frameReader) unmaskPayload() []byte {
 	return b
 }
 
-// consume takes n bytes of the current frame's payload that unmask unmasked.
+// discardPayload takes n bytes of the current frame's payload, which are
+// unmasked.
 func (r *frameReader) discardPayload(n int) {
 	r.discard(n)
 	r.frame.unmasked -= n
 	r.frame.remaining -= int64(n)
 }
 
-// piece takes the payload of the current frame that was received and returns
-// it in place, unmasked. It is valid until settle or fill, and, after pin,
-// until unpin.
+// takePayload takes what was received of the current frame's payload and
+// returns it in place, unmasked. It is valid until releaseIfEmpty or fill or,
+// after pin, until unpin.
 func (r *frameReader) takePayload() []byte {
 	r.unmaskPayload()
 	b := r.unread()[:r.frame.unmasked]
@@ -169,8 +185,8 @@ func (r *frameReader) takePayload() []byte {
 	return b
 }
 
-// read copies payload of the current frame that was received to p, unmasked,
-// and returns how much.
+// copyPayload takes what was received of the current frame's payload, up to
+// len(p) bytes, copies it to p, unmasked, and returns how much it was.
 func (r *frameReader) copyPayload(p []byte) int {
 	b := r.unread()
 	n := int(min(int64(len(b)), int64(len(p)), r.frame.remaining))
@@ -187,13 +203,15 @@ func (r *frameReader) copyPayload(p []byte) int {
 	return n
 }
 
-// fill waits for bytes from the network. They go into the buffer, or, if
-// nothing is unread, as payload of the current frame to target, which must not
-// be longer than what is left; then fill unmasks them and returns how many
-// they are. It returns an error that wraps os.ErrDeadlineExceeded, without
-// consequences, when the deadline of nc passes. Any other error is permanent.
-// The end of the stream is io.ErrUnexpectedEOF: after a Close frame nobody
-// calls fill.
+// fill waits for bytes from the network. They go into the buffer, or, as
+// payload of the current frame, to target: then nothing may be unread, target
+// must not be longer than frame.remaining, and fill unmasks the bytes and
+// returns how many there are.
+//
+// When nc's deadline passes it returns an error that wraps
+// os.ErrDeadlineExceeded, and nothing has happened. Any other error is
+// permanent. The end of the stream is io.ErrUnexpectedEOF, because nobody reads
+// on after a Close frame.
 func (r *frameReader) fill(target []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
@@ -213,7 +231,7 @@ func (r *frameReader) fill(target []byte) (int, error) {
 	return n, err
 }
 
-// entered counts n bytes that a read brought, keeps its error if that is the
+// noteRead counts n bytes that a read brought, keeps its error if that is the
 // first permanent one, and returns it if nothing came.
 func (r *frameReader) noteRead(n int, err error) error {
 	if r.waitingSince.Load() != 0 {
@@ -232,13 +250,13 @@ func (r *frameReader) noteRead(n int, err error) error {
 	return err
 }
 
-// idle reports whether nothing is there to be read or to be taken up.
+// isIdle reports whether there is nothing that was received and not handed on.
 func (r *frameReader) isIdle() bool {
 	return !r.frame.ready && r.frame.remaining == 0 && (r.buf == nil || r.start == len(r.buf.b))
 }
 
-// fillNow is fill for when bytes may be there. ok is false if none are, or if
-// that cannot be known without waiting: then nothing has happened.
+// tryFill is fill for when bytes may have arrived. ok is false if none have, or
+// if that cannot be known without waiting: then nothing has happened.
 func (r *frameReader) tryFill(target []byte) (n int, ok bool, err error) {
 	if r.nc.raw == nil || r.err != nil {
 		return 0, false, nil
@@ -252,7 +270,7 @@ func (r *frameReader) tryFill(target []byte) (n int, ok bool, err error) {
 	return n, true, err
 }
 
-// receive reads once from the network.
+// readOnce reads once from the network.
 func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	if r.nc.raw != nil {
 		return r.readRaw(target)
@@ -260,14 +278,14 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	r.waitingSince.Store(int64(now()))
 	switch {
 	case target != nil:
-		return r.readConn(target)
+		return readSome(r.nc, target)
 	case r.buf == nil:
-		n, err = r.readConn(r.waitBuf[:])
+		n, err = readSome(r.nc, r.waitBuf[:])
 		if n > 0 {
 			copy(r.room(), r.waitBuf[:n])
 		}
 	default:
-		n, err = r.readConn(r.room())
+		n, err = readSome(r.nc, r.room())
 	}
 	if n > 0 {
 		r.noteFilled(n)
@@ -275,10 +293,7 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	return n, err
 }
 
-// readConn reads from nc until something comes.
-func (r *frameReader) readConn(p []byte) (int, error) { return readSome(r.nc, p) }
-
-// readSome reads until something comes, or too often nothing.
+// readSome reads until something comes, or nothing too often.
 func readSome(from io.Reader, p []byte) (int, error) {
 	for range maxEmptyReads {
 		n, err := from.Read(p)
@@ -292,7 +307,7 @@ func readSome(from io.Reader, p []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// receiveRaw reads when the descriptor is ready.
+// readRaw reads when the descriptor is ready.
 func (r *frameReader) readRaw(target []byte) (n int, err error) {
 	r.raw.dst, r.raw.n = target, 0
 	err = r.nc.raw.Read(r.raw.onReadable)
@@ -306,14 +321,14 @@ func (r *frameReader) readRaw(target []byte) (n int, err error) {
 	return n, err
 }
 
-// wait is fill for the buffer of a raw socket, on little stack. arrived must be
-// called with what it returns.
+// awaitRaw is fill(nil) for a raw socket, on a small stack (see Stack budget in
+// docs/design.md). afterRaw must be called with what it returns.
 func (r *frameReader) awaitRaw() error {
 	r.raw.dst, r.raw.n = nil, 0
 	return r.nc.raw.Read(r.raw.onReadable)
 }
 
-// arrived enters what wait brought and returns what fill would.
+// afterRaw records what awaitRaw brought and returns what fill would.
 func (r *frameReader) afterRaw(err error) error {
 	n := r.raw.n
 	if err == nil {
@@ -325,11 +340,12 @@ func (r *frameReader) afterRaw(err error) error {
 	return r.noteRead(n, err)
 }
 
-// ready is called with the descriptor, first at once and then each time that
-// something may have arrived. It returns false to wait on.
+// readReady is called with the descriptor, at once and then each time that
+// something may have arrived. It returns false to go on waiting.
 //
-// The descriptor's reference is held meanwhile, and closing the net.Conn waits
-// for it: nothing else may happen here.
+// The descriptor is in use meanwhile, and closing the net.Conn waits for that:
+// nothing may block here, nor take a lock that is held while the net.Conn is
+// closed.
 func (r *frameReader) readReady(fd uintptr) bool {
 	p := r.raw.dst
 	if p == nil {
@@ -351,8 +367,8 @@ func (r *frameReader) readReady(fd uintptr) bool {
 	return true
 }
 
-// close gives the buffer back. r must not be used afterwards. What is lent
-// stays with who looks at it.
+// freeBuffers frees the memory, when r is not used any more. What is borrowed
+// stays with the borrower.
 func (r *frameReader) freeBuffers() {
 	if !r.pinned {
 		r.buf.free()

@@ -8,25 +8,40 @@ import (
 	"time"
 )
 
-// A frameWriter is the one door out: all that a connection sends goes through
-// it, in whole frames.
+// A frameWriter sends all frames of a connection: everything that leaves goes
+// through it, in whole frames.
 //
-// Frames are appended to what is pending. Whoever appends and finds nobody
-// flushing becomes the flusher: it loads all that is pending as the work,
-// writes it outside the lock, and goes on until its own frame is out; then the
-// next in the line takes over. The others wait. So writers that come together
-// share a system call, and one alone pays exactly one.
+// Frames are added to what is pending. A goroutine that adds one and finds
+// nobody flushing becomes the flusher: it loads all that is pending as the
+// work, writes the work without holding the lock, and goes on until its own
+// frame is out; then the next in the queue takes over. The others wait. So
+// writers that come together share a system call, and a single writer needs
+// exactly one.
 //
-//	append ──► data ────┐
-//	control ─► urgent ──┼─► load ─► work ─► push ─► settle
-//	finish ──► final ───┘
+//	addControl ──► pending.control ─────┐
+//	addData ─────► pending.data ────────┼─► load ─► work ─► push ─► completeWrite
+//	addClose ────► pending.closeFrame ──┘    ▲                          │
+//	                                         └── more is pending ◄──────┘
 //
-// Control frames overtake data that is not loaded yet. Replies may be held:
-// while hold is set, append leaves small frames pending, to leave with those
-// that follow, when flushNow is called, or when they have waited for too long.
+//	data stream:   0 ─── sent ─── sent+span(work) ─── appended ───►
+//	                      └─ work ─┘└── pending.data ──┘
 //
-// Data has offsets in one endless stream: what is pending ends at appended,
-// what is on the network at sent.
+// Invariants, under mu:
+//
+//	busy == somebody flushes; then active != nil
+//	active.work.off <= active.work.handed <= active.work.size()
+//	offsets.appended - offsets.sent == span(work) + len(pending.data)
+//	active.queue is in the order of the frames
+//
+// Control frames overtake data that is not loaded yet; the Close frame comes
+// last. Small replies may be corked: while cork.on is set, addData leaves them
+// pending, to leave with frames that follow, when flushNow is called, or after
+// Config.HoldReplies.
+//
+// Names: add... accepts a frame, flush... makes frames leave, ...Locked needs
+// mu. All methods may be called from any goroutine, except those that say that
+// they are the flusher's. flush.go has the flusher and its queue, work.go what
+// is written and how, withdraw.go how a frame is taken back.
 type frameWriter struct {
 	writerSetup
 	deadlines lazyDeadlines
@@ -101,18 +116,19 @@ type writeCounts struct {
 
 // Sizes in bytes.
 const (
-	inPlaceFrom       = 16 << 10  // payloads from which on a server's are not copied
-	joinBelow         = 64 << 10  // payloads that are copied if they are held, or if that leaves one piece to write
-	maxCorked         = 256 << 10 // held frames that are flushed at once
-	maxPendingControl = 4 << 10   // waiting control frames from which on only the latest Pong is kept
+	inPlaceFrom       = 16 << 10  // a server sends payloads of at least this size in place, without copying
+	joinBelow         = 64 << 10  // smaller ones are copied even so if they are corked, or if one piece is left to write then
+	maxCorked         = 256 << 10 // so many corked bytes leave at once
+	maxPendingControl = 4 << 10   // behind more waiting control frames only the latest Pong is kept
 )
 
-// init makes w write to nc.
-func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) {
-	w.nc, w.mode.masked, w.onFailure, w.cfg = nc, r == client, broken, cfg
+// init makes w write to nc. onFailure is told of errors that no writer waits
+// for.
+func (w *frameWriter) init(nc *socket, r role, cfg *Config, onFailure func(error)) {
+	w.nc, w.mode.masked, w.onFailure, w.cfg = nc, r == client, onFailure, cfg
 	_, w.mode.breaks = nc.Conn.(*tls.Conn)
 	if nc.raw != nil {
-		// Called with the descriptor; see frameReader.ready.
+		// Called with the descriptor; see frameReader.readReady.
 		w.onWritable = func(fd uintptr) bool {
 			if w.active.raw.wait {
 				return w.writeReady(fd)
@@ -123,12 +139,12 @@ func (w *frameWriter) init(nc *socket, r role, cfg *Config, broken func(error)) 
 	}
 }
 
-// guardWrites returns the guard of what is written.
+// writeDeadlines returns the deadlines of writes.
 func (w *frameWriter) writeDeadlines() *deadlines { return w.deadlines.ensure(w.nc, forWriting) }
 
-// neverInterrupt makes w safe for a net.Conn that breaks when a write is
-// interrupted in the middle, as that of crypto/tls does: who gives up leaves,
-// and the write goes on. It costs a goroutine for each flush.
+// delegateFlushes makes w safe for a net.Conn that breaks when a write is
+// interrupted in the middle, as that of crypto/tls does: a writer that gives up
+// leaves, and its write goes on. That costs a goroutine for each flush.
 func (w *frameWriter) delegateFlushes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -136,13 +152,13 @@ func (w *frameWriter) delegateFlushes() {
 	w.mode.patient = true
 }
 
-// append adds a data frame whose first byte is given. The payload is copied,
-// or, if it is long, can go out at once and its owner writes it, taken from
-// where it is. The ticket must be passed to flush, until which the payload must
-// not change. It is nil when there is nothing to wait for, because the frame is
-// held.
-func (w *frameWriter) addData(first byte, payload []byte) (*ticket, error) {
-	h, err := w.newHeader(first, payload)
+// addData adds a data frame whose header begins with byte0. The payload is
+// copied or, if it is long, can leave at once, and its owner writes it, is sent
+// from where it is. The ticket must be passed to flush, and until flush returns
+// the payload must not change. A nil ticket means that there is nothing to wait
+// for, because the frame is corked.
+func (w *frameWriter) addData(byte0 byte, payload []byte) (*ticket, error) {
+	h, err := w.newHeader(byte0, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +175,11 @@ func (w *frameWriter) addData(first byte, payload []byte) (*ticket, error) {
 	w.pending.data = w.pending.data.grow(size)
 	w.pending.data = appendFrame(w.pending.data, h, payload)
 	w.countLocked(h)
-	return w.joinLocked(w.offsets.appended, size, first), nil
+	return w.joinLocked(w.offsets.appended, size, byte0), nil
 }
 
-// appendInPlaceLocked is append for a payload that is taken from where it is.
-// The caller holds w.mu.
+// addInPlaceLocked is addData for a payload that is sent from where it is. The
+// caller holds w.mu.
 func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
 	w.pending.data = w.pending.data.grow(maxHeaderSize)
 	w.pending.data.b = appendHeader(w.pending.data.b, h)
@@ -179,18 +195,18 @@ func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
 	return t
 }
 
-// maySendInPlaceLocked reports whether a payload of so many bytes is taken from
-// where it is: because it is worth it, and its owner will write it and can
-// copy what is left when it gives up. The caller holds w.mu.
+// maySendInPlaceLocked reports whether a payload of so many bytes is sent from
+// where it is: if that is worth it, and its owner will write it and can copy
+// what is left when it gives up. The caller holds w.mu.
 func (w *frameWriter) maySendInPlaceLocked(size int) bool {
 	return size >= inPlaceFrom && !w.mode.masked && !w.busy && !w.mode.delegated &&
 		(size >= joinBelow || w.pending.data != nil && !w.cork.on.Load())
 }
 
-// post adds a data frame, copied, without waiting. The caller must then see to
-// it that it is flushed, unless held is true.
-func (w *frameWriter) postData(first byte, payload []byte) (held bool, err error) {
-	h, err := w.newHeader(first, payload)
+// postData adds a data frame, copied, without waiting. Unless held is true, the
+// caller must make sure that it is flushed.
+func (w *frameWriter) postData(byte0 byte, payload []byte) (held bool, err error) {
+	h, err := w.newHeader(byte0, payload)
 	if err != nil {
 		return false, err
 	}
@@ -212,11 +228,11 @@ func (w *frameWriter) isBusy() bool {
 	return w.busy
 }
 
-// header returns the header of a frame with that first byte and payload, with
-// a fresh masking key if frames leave masked. That there is none ends the
-// connection: later messages may refer to the one that cannot leave.
-func (w *frameWriter) newHeader(first byte, payload []byte) (h header, err error) {
-	h = header{byte0: first, masked: w.mode.masked, length: int64(len(payload))}
+// newHeader returns the header of a frame that begins with byte0, with a fresh
+// masking key on a client. If there is none, the connection ends: later
+// messages may refer to the one that cannot leave.
+func (w *frameWriter) newHeader(byte0 byte, payload []byte) (h header, err error) {
+	h = header{byte0: byte0, masked: w.mode.masked, length: int64(len(payload))}
 	if w.mode.masked {
 		if h.key, err = newKey(); err != nil {
 			w.onFailure(err)
@@ -225,7 +241,7 @@ func (w *frameWriter) newHeader(first byte, payload []byte) (h header, err error
 	return h, err
 }
 
-// count enters a frame into the statistics. The caller holds w.mu.
+// countLocked counts a frame. The caller holds w.mu.
 func (w *frameWriter) countLocked(h header) {
 	w.counts.frames++
 	if h.fin() && !h.opcode().isControl() {
@@ -236,8 +252,8 @@ func (w *frameWriter) countLocked(h header) {
 	}
 }
 
-// appendFrame appends a whole frame to b, masked with h.key if h says so. b may
-// be nil.
+// appendFrame appends a whole frame to b, which may be nil, masked with h.key
+// if h.masked is set.
 func appendFrame(b *buffer, h header, payload []byte) *buffer {
 	b = b.grow(headerSize(h) + len(payload))
 	b.b = appendHeader(b.b, h)
@@ -251,8 +267,8 @@ func appendFrame(b *buffer, h header, payload []byte) *buffer {
 	return b
 }
 
-// heldLocked decides whether what is pending waits for more. The caller holds
-// w.mu.
+// corkLocked decides whether pending data waits for more, and sets the timer
+// that ends the wait. The caller holds w.mu.
 func (w *frameWriter) corkLocked() bool {
 	if !w.cork.on.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.pending.data.b) >= maxCorked {
 		return false
@@ -273,8 +289,9 @@ func (w *frameWriter) corkLocked() bool {
 	return true
 }
 
-// heldTooLong is called by the timer, which is left to run when what was held
-// has gone: it looks whether something else has been held for its time.
+// onCorkTimer is called by the timer, which is left running when what was
+// corked has gone: it looks whether something else has been corked for long
+// enough.
 func (w *frameWriter) onCorkTimer() {
 	w.mu.Lock()
 	if w.cork.since == 0 || w.end.broken {
@@ -292,7 +309,7 @@ func (w *frameWriter) onCorkTimer() {
 	w.flushNow()
 }
 
-// control adds a control frame, which overtakes all data that is not being
+// addControl adds a control frame, which overtakes all data that is not being
 // written yet. It does not flush. Of Pongs that cannot leave because the peer
 // does not read, only the latest is kept (RFC 6455, Section 5.5.3).
 func (w *frameWriter) addControl(op opcode, payload []byte) error {
@@ -315,8 +332,8 @@ func (w *frameWriter) addControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// finish adds the Close frame, after all data, and refuses everything that
-// comes later with refusal. It reports whether it was the first to do so.
+// addClose adds the Close frame, behind all data, and refuses later frames with
+// refusal. It reports whether it was the first to do so.
 func (w *frameWriter) addClose(payload []byte, refusal error) (bool, error) {
 	h, err := w.newHeader(bitFIN|byte(opClose), payload)
 	if err != nil {
@@ -333,8 +350,7 @@ func (w *frameWriter) addClose(payload []byte, refusal error) (bool, error) {
 	return true, nil
 }
 
-// An unsent says what becomes of frames that have not left when a connection
-// ends.
+// unsent says what becomes of frames that have not left when a connection ends.
 type unsent uint8
 
 const (
@@ -342,7 +358,7 @@ const (
 	dropUnsent
 )
 
-// refuseAll makes err the answer to every later frame. Those that were accepted
+// refuseAll makes err the answer to all later frames. Those that were accepted
 // leave or are dropped, as rest says.
 func (w *frameWriter) refuseAll(err error, rest unsent) {
 	w.mu.Lock()
@@ -354,7 +370,7 @@ func (w *frameWriter) refuseAll(err error, rest unsent) {
 	}
 }
 
-// close gives the buffers back, once the network is closed. Work that somebody
+// freeBuffers frees the memory once the network is closed. Work that somebody
 // is still writing is left to the garbage collector.
 func (w *frameWriter) freeBuffers() {
 	w.deadlines.load().unfollow()
@@ -378,7 +394,7 @@ func (w *frameWriter) freeBuffers() {
 	}
 }
 
-// alive reports whether the network has not failed.
+// isAlive reports whether the network has not failed.
 func (w *frameWriter) isAlive() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,41 +9,42 @@ import (
 )
 
 // A Group is a set of connections that are sent the same messages: a room, a
-// topic, everyone. The zero value is empty and ready. All its methods may be
+// topic, all users. The zero value is empty and ready. All its methods may be
 // called by several goroutines at once.
 //
-// A connection that ends leaves by itself. A Group must not be copied.
+// A connection is removed when it ends. A Group must not be copied.
 type Group struct {
-	senders atomic.Int32 // calls of Send under way
+	senders atomic.Int32 // number of calls of Send under way
 
-	mu      sync.Mutex
-	places  map[*Conn]int // of each member in members
-	members []*Conn
-	shared  bool // members was handed out: it must not change
+	mu        sync.Mutex
+	positions map[*Conn]int // the index of each member in members
+	members   []*Conn
+	shared    bool // a snapshot shares members, which must not change
 }
 
-// Add makes c a member, unless it has ended, and returns what takes it out
-// again. Adding a member changes nothing. Taking out may be done more than
-// once, and while a message is sent: that may still reach c.
+// Add makes c a member, unless it has ended, and returns a function that
+// removes it. Adding a member again changes nothing. The function may be called
+// more than once, also while a message is being sent, which may then still
+// reach c.
 func (g *Group) Add(c *Conn) (remove func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.places[c]; !ok && c.watch(g) {
-		if g.places == nil {
-			g.places = make(map[*Conn]int)
+	if _, ok := g.positions[c]; !ok && c.watch(g) {
+		if g.positions == nil {
+			g.positions = make(map[*Conn]int)
 		}
 		g.unshareLocked()
-		g.places[c] = len(g.members)
+		g.positions[c] = len(g.members)
 		g.members = append(g.members, c)
 	}
 	return func() { g.remove(c) }
 }
 
-// remove takes c out. The last member takes its place.
+// remove removes c and moves the last member to its position.
 func (g *Group) remove(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at, ok := g.places[c]
+	at, ok := g.positions[c]
 	if !ok {
 		return
 	}
@@ -51,13 +52,14 @@ func (g *Group) remove(c *Conn) {
 	g.unshareLocked()
 	end := len(g.members) - 1
 	last := g.members[end]
-	g.members[at], g.places[last] = last, at
+	g.members[at], g.positions[last] = last, at
 	g.members[end] = nil
 	g.members = g.members[:end]
-	delete(g.places, c)
+	delete(g.positions, c)
 }
 
-// unshareLocked makes members safe to change. The caller holds g.mu.
+// unshareLocked copies members if a snapshot shares it, so that it may be
+// changed. The caller holds g.mu.
 func (g *Group) unshareLocked() {
 	if g.shared {
 		g.members = slices.Clone(g.members)
@@ -65,15 +67,15 @@ func (g *Group) unshareLocked() {
 	}
 }
 
-// ended takes c out.
+// ended removes c.
 func (g *Group) ended(c *Conn) { g.remove(c) }
 
-// gone has nothing left to do.
+// gone does nothing: ended has removed the connection.
 func (g *Group) gone(*Conn) {}
 
-// snapshot returns the members, in a slice that does not change. They are
-// roughly in the order they came, which is that of their memory here and in the
-// kernel.
+// snapshot returns the members in a slice that does not change. They are
+// roughly in the order in which they were added, which is also that of their
+// memory, here and in the kernel.
 func (g *Group) snapshot() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,21 +83,21 @@ func (g *Group) snapshot() []*Conn {
 	return g.members
 }
 
-// Send queues m for every member, as SendPrepared does, and returns for how
-// many it did and for how many it did not: because their queue is full, they
-// are ending, or m must not be sent.
+// Send queues m for every member, as SendPrepared does. It returns the number
+// of members for which m was queued and the number of those for which it was
+// not, because their queue is full, they are ending, or m must not be sent.
 //
-// Send never waits for a member. What happens to one whose queue is full is
-// for its Config.SlowConsumer to say; under [Block], where SendPrepared would wait, the
-// message is dropped for this member and counted in its Stats. All members get
-// the messages of one goroutine in the order of its calls; messages that
-// several send at the same time share system calls, and may come in another
-// order to each member.
+// Send never waits for a member. If the queue of a member is full, its
+// Config.SlowConsumer decides; under [Block], where SendPrepared would wait,
+// the message is dropped for this member and counted in its Stats. Every member
+// gets the messages of one goroutine in the order of its calls. Messages that
+// several goroutines send at the same time share system calls, and their order
+// may differ between members.
 func (g *Group) Send(m *Prepared) (queued, dropped int) {
 	g.senders.Add(1)
 	defer g.senders.Add(-1)
 	members := g.snapshot()
-	flushed := len(members) // how many were not left for later
+	flushed := len(members) // members before this index need no flush
 	for i, c := range members {
 		later := g.senders.Load() > 1
 		if later {
@@ -108,8 +110,8 @@ func (g *Group) Send(m *Prepared) (queued, dropped int) {
 		}
 	}
 	if flushed < len(members) {
-		// Whoever flushes a member first takes the messages of all senders
-		// along: they share a system call.
+		// The call that flushes a member first also writes the messages of
+		// other calls: they share a system call.
 		runtime.Gosched()
 		for _, c := range members[flushed:] {
 			c.out.flushNow()
@@ -118,7 +120,8 @@ func (g *Group) Send(m *Prepared) (queued, dropped int) {
 	return queued, dropped
 }
 
-// sendTo sends m to one member, without ever waiting.
+// sendTo sends m to one member without waiting. If later is set, m is only
+// queued, and the caller flushes.
 func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	policy := c.cfg.SlowConsumer
 	if policy == Block {
@@ -131,8 +134,8 @@ func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	return err
 }
 
-// All returns the members as they are when the loop begins, in any order. The
-// loop may change the group.
+// All returns an iterator over the members that there are when the loop begins,
+// in any order. The loop may change the group.
 func (g *Group) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range g.snapshot() {

@@ -9,38 +9,39 @@ import (
 	"runtime/debug"
 )
 
-// Handler returns the handler that asks open about each request and, if that
-// lets it in, accepts the connection and runs what open returned.
+// Handler returns a handler that calls open for each request and, if open
+// returns a function, accepts the connection and serves it with that function.
 //
-// open is called on net/http's goroutine once the handshake and its origin have
-// been found good, and before it is answered. It authenticates, takes what it
-// needs from r, such as values of a router or of r.Context(), and returns serve,
-// which serves the connection on a goroutine of its own. An error refuses the
-// request, with 403 or with what errors.As finds in it as a [*HandshakeError];
-// its text is not sent. Neither a function nor an error is a mistake of the
-// program's: 500. A panic of open is that of any handler.
+// open is called on net/http's goroutine, after the handshake and its origin
+// have been checked and before the handshake is answered. It authenticates,
+// takes what it needs from r, such as values of a router or of r.Context(), and
+// returns serve, which serves the connection on a goroutine of its own. An
+// error refuses the request, with 403 or with what errors.As finds in it as a
+// [*HandshakeError]; its text is not sent. To return neither a function nor an
+// error is a mistake of the program, and refuses the request with 500. A panic
+// of open is handled like that of any handler.
 //
 // r must not be used after open has returned: net/http's goroutine, its buffers
-// and r are then free for others, as they are for whatever routed the request.
-// c.Context() lives as long as the connection and carries no values of the
-// request.
+// and r are then reused, and r.Context() is canceled. Use c.Context(), which
+// lives as long as the connection and carries no values of the request.
 //
 // When serve returns, the connection is closed: with 1000 for nil, with the
-// code that errors.As finds in the error as a [*CloseError] or [CloseCode], else
-// with 1011. The text of an error is not sent; Config.Logger is told of it,
-// unless it is the closing handshake that ended the connection. A panic of serve
-// and runtime.Goexit close with 1011. The panic is recovered and logged: to
-// Config.Logger or, without one, to the ErrorLog of the [http.Server], as
-// net/http logs those of other handlers. http.ErrAbortHandler is not.
+// code that errors.As finds in the error as a [*CloseError] or [CloseCode],
+// else with 1011. The text of an error is not sent; it is logged to
+// Config.Logger, unless it is the closing handshake that ended the connection.
+// A panic of serve and runtime.Goexit close with 1011. A panic is recovered and
+// logged, to Config.Logger or, if there is none, to the ErrorLog of the
+// [http.Server], as net/http logs panics of other handlers;
+// http.ErrAbortHandler is not logged.
 func Handler(opts *AcceptOptions, open func(r *http.Request) (serve func(c *Conn) error, err error)) http.Handler {
 	if open == nil {
 		panic("websocket: Handler without a function")
 	}
-	return &handler{acceptor: newAcceptor(opts), open: open}
+	return &handler{acceptor: acceptorFor(opts), open: open}
 }
 
-// HandlerFunc is [Handler] where the request does not matter: serve is run for
-// every connection.
+// HandlerFunc is [Handler] for programs that do not look at the request: serve
+// serves every connection.
 func HandlerFunc(opts *AcceptOptions, serve func(c *Conn) error) http.Handler {
 	if serve == nil {
 		panic("websocket: HandlerFunc without a function")
@@ -54,32 +55,34 @@ type handler struct {
 	open     func(r *http.Request) (serve func(c *Conn) error, err error)
 }
 
-// ServeHTTP returns when the handshake is over. The place in the Registry is
-// then the goroutine's.
+// ServeHTTP returns when the handshake is over. The reservation in the Registry
+// then belongs to the goroutine that serves the connection.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ans answer
-	defer func() { ans.place.leave() }()
+	defer func() { ans.reservation.release() }()
 	var serve func(c *Conn) error
 	c, err := h.acceptor.accept(w, r, &ans, func() (err error) {
 		serve, err = h.ask(r)
 		return err
 	})
 	if err != nil {
-		h.log(levelOfRefusal(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
+		h.log(refusalLevel(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
 		return
 	}
-	ans.place = place{}
+	ans.reservation = reservation{}
 	go h.run(c, serve, serverOf(r))
 }
 
+// errNothingServes is the error for an open function that returns nothing.
 var errNothingServes = errors.New("the function given to Handler returned neither a function that serves the connection nor an error")
 
-// ask asks the application about a request, and returns what serves it.
+// ask calls open and returns the function that serves the connection, or the
+// refusal of the request.
 func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
 	serve, err = h.open(r)
 	switch {
 	case err != nil:
-		return nil, refusedBy(err, http.StatusForbidden, "request is not allowed")
+		return nil, policyRefusal(err, http.StatusForbidden, "request is not allowed")
 	case serve == nil:
 		return nil, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: errNothingServes}
 	default:
@@ -87,26 +90,30 @@ func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
 	}
 }
 
+// errHandlerExit is what closes a connection whose serve called runtime.Goexit
+// or panicked.
 var errHandlerExit = errors.New("websocket: handler ended its goroutine")
 
-// run is the goroutine of a connection for all of its life. Its frame stays
-// small, so that an idle connection does with the smallest stack.
+// run serves a connection, on the goroutine that the connection has for all of
+// its life. Its frame stays small, so that the smallest stack is enough for an
+// idle connection.
 func (h *handler) run(c *Conn, serve func(c *Conn) error, srv *http.Server) {
 	err := errHandlerExit
 	defer h.finish(c, srv, &err)
 	err = serve(c)
 }
 
-// finish is deferred. It closes the connection after serve returned failure,
-// panicked, or ended its goroutine.
-func (h *handler) finish(c *Conn, srv *http.Server, failure *error) {
-	defer h.acceptor.registry.leave()
+// finish is deferred. It closes the connection, logs *err, which serve
+// returned, or what serve panicked with, and releases the reservation in the
+// Registry.
+func (h *handler) finish(c *Conn, srv *http.Server, err *error) {
+	defer h.acceptor.registry.release()
 	if panicked := recover(); panicked != nil {
 		h.logPanic(c, srv, panicked)
 	} else {
-		h.logFailure(c, *failure)
+		h.logError(c, *err)
 	}
-	c.Close(ending(*failure))
+	c.Close(closeFor(*err))
 }
 
 // logPanic logs what serve panicked with.
@@ -114,21 +121,21 @@ func (h *handler) logPanic(c *Conn, srv *http.Server, panicked any) {
 	switch {
 	case panicked == http.ErrAbortHandler:
 	case h.acceptor.cfg.Logger != nil:
-		h.log(slog.LevelError, "websocket: handler panicked", peerOf(c),
+		h.log(slog.LevelError, "websocket: handler panicked", peerAddr(c),
 			slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 	default:
 		printf := log.Printf
 		if srv != nil && srv.ErrorLog != nil {
 			printf = srv.ErrorLog.Printf
 		}
-		printf("websocket: panic serving %s: %v\n%s", peerOf(c), panicked, debug.Stack())
+		printf("websocket: panic serving %s: %v\n%s", peerAddr(c), panicked, debug.Stack())
 	}
 }
 
-// logFailure logs the error that serve returned, unless the closing handshake
-// is all that it tells of. One that says how a connection ends is expected to
-// happen, any other is not.
-func (h *handler) logFailure(c *Conn, err error) {
+// logError logs the error that serve returned, unless it only says that the
+// closing handshake ended the connection. An error that says how a connection
+// ends or is to end is logged as information.
+func (h *handler) logError(c *Conn, err error) {
 	end := asCloseError(err)
 	if err == nil || end != nil && end.clean() && end == c.terminal() {
 		return
@@ -138,13 +145,13 @@ func (h *handler) logFailure(c *Conn, err error) {
 	if end != nil || errors.As(err, &code) {
 		level = slog.LevelInfo
 	}
-	h.log(level, "websocket: handler failed", peerOf(c), slog.Any("err", err))
+	h.log(level, "websocket: handler failed", peerAddr(c), slog.Any("err", err))
 }
 
-// levelOfRefusal returns the level at which a refusal is logged: those that the
-// server is to blame for are errors.
-func levelOfRefusal(err error) slog.Level {
-	switch e := refused(err); {
+// refusalLevel returns the level at which a refusal is logged: that of an error
+// if the server is at fault, that of information if not.
+func refusalLevel(err error) slog.Level {
+	switch e := refusalIn(err); {
 	case e == nil:
 		return slog.LevelInfo
 	case e.Status == http.StatusInternalServerError, e.Status == http.StatusNotImplemented:
@@ -154,16 +161,16 @@ func levelOfRefusal(err error) slog.Level {
 	}
 }
 
-// peerOf returns the address of the peer for a log.
-func peerOf(c *Conn) string {
+// peerAddr returns the address of the peer for a log.
+func peerAddr(c *Conn) string {
 	if addr := c.RemoteAddr(); addr != nil {
 		return addr.String()
 	}
 	return ""
 }
 
-// ending returns the close code and reason for what a handler returned.
-func ending(err error) (CloseCode, string) {
+// closeFor returns the close code and reason for the error that serve returned.
+func closeFor(err error) (CloseCode, string) {
 	if err == nil {
 		return CloseNormal, ""
 	}
@@ -177,7 +184,7 @@ func ending(err error) (CloseCode, string) {
 	return CloseInternalError, ""
 }
 
-// log tells the Logger of an event, if there is one.
+// log logs an event to Config.Logger, if there is one.
 func (h *handler) log(level slog.Level, event, peer string, attrs ...slog.Attr) {
 	if l := h.acceptor.cfg.Logger; l != nil {
 		l.LogAttrs(context.Background(), level, event, append(attrs, slog.String("peer", peer))...)

@@ -1,90 +1,41 @@
 package websocket
 
 import (
-	"crypto/sha1"
-	"encoding/base64"
 	"fmt"
 	"iter"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// This file holds the rules of the opening handshake (RFC 6455, Section 4) and
-// does no I/O: what a request and a response must say, and the bytes of ours.
-// server.go and client.go carry them.
+// This file has the rules for the request of an opening handshake (RFC 6455,
+// Section 4): what it must say, and the bytes of those that this package sends.
+// Those for the response are in handshake_response.go. Both files do no I/O; it
+// is done in server.go, accept_conn.go and client.go.
 
-// A HandshakeError says why an opening handshake did not lead to a connection.
-//
-// A server's policy ([OriginPolicy], AcceptOptions.SelectSubprotocol, the open
-// function of [Handler]) can return one to decide how a request is refused:
-// Status, Reason as the text of the body, and the fields of Response.Header,
-// such as WWW-Authenticate.
-type HandshakeError struct {
-	// Status is the HTTP status that the server, or a proxy before it,
-	// answered. 0: none was sent or received.
-	Status int
-	// Reason is what was wrong, in words that may be shown to the peer.
-	Reason string
-	// Response is, on a client, the response received. Its Body holds what
-	// arrived of the first 1024 bytes and need not be closed. On a server
-	// only its Header is used: the fields that distinguish the refusal. Nil:
-	// there is none.
-	Response *http.Response
-	// Err is the cause, if it is not the peer's answer alone: an error of
-	// the network or of TLS, or the context's.
-	Err error
+// Names of the handshake's fields as keys of an http.Header. On the wire they
+// are spelled as in RFC 6455.
+const (
+	keyField        = "Sec-Websocket-Key"
+	acceptField     = "Sec-Websocket-Accept"
+	versionField    = "Sec-Websocket-Version"
+	protocolField   = "Sec-Websocket-Protocol"
+	extensionsField = "Sec-Websocket-Extensions"
+)
 
-	invalid bool   // the request cannot be made
-	said    string // what the response says of itself, for Error
-}
-
-// Error returns the reason, the status and the cause. On a client, Location and
-// the beginning of the body of the response stand with the status, in quotes
-// and on one line; a password in Location does not.
-func (e *HandshakeError) Error() string {
-	s := "websocket: opening handshake: " + e.Reason
-	if e.Status != 0 {
-		s += " (HTTP status " + strconv.Itoa(e.Status) + e.said + ")"
-	}
-	if e.Err != nil {
-		s += ": " + withoutPrefix(e.Err)
-	}
-	return s
-}
-
-// Unwrap returns the cause.
-func (e *HandshakeError) Unwrap() error { return e.Err }
-
-// withoutPrefix returns the text of err for use within one of our errors.
-func withoutPrefix(err error) string { return strings.TrimPrefix(err.Error(), "websocket: ") }
-
-// refusal returns the error of a server that answers status. The fields come
-// in pairs of name and value.
-func refusal(status int, reason string, fields ...string) *HandshakeError {
-	e := &HandshakeError{Status: status, Reason: reason}
-	if len(fields) > 0 {
-		e.Response = &http.Response{StatusCode: status, Header: make(http.Header)}
-		for i := 0; i < len(fields); i += 2 {
-			e.Response.Header.Set(fields[i], fields[i+1])
-		}
-	}
-	return e
-}
-
-// An agreement is what the opening handshake settled.
+// An agreement is what both sides agreed on in the opening handshake.
 type agreement struct {
 	subprotocol string            // "" if there is none
 	deflate     *deflateAgreement // nil: messages are not compressed
 }
 
-// Server: the client's opening handshake (RFC 6455, Section 4.2.1).
+// What a server checks in a request (RFC 6455, Section 4.2.1).
 
-// requestChecks are the rules for a request, in the order of their answers: a
-// browser that just visits the address learns that it should upgrade.
+// requestChecks are the rules for a request. The first one that is broken
+// decides the answer: Upgrade is checked before the fields that only WebSocket
+// clients send, so that a browser that visits the address is told to upgrade.
 var requestChecks = [...]func(*http.Request) error{
 	checkHTTPVersion,
 	checkMethod,
@@ -97,7 +48,7 @@ var requestChecks = [...]func(*http.Request) error{
 	checkNoBody,
 }
 
-// checkRequest returns the refusal of a request that is no valid opening
+// checkRequest returns the refusal of a request that is not a valid opening
 // handshake, or nil.
 func checkRequest(r *http.Request) error {
 	for _, check := range requestChecks {
@@ -112,106 +63,113 @@ func checkRequest(r *http.Request) error {
 // Section 7.8), and HTTP/2, where it does not exist.
 func checkHTTPVersion(r *http.Request) error {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
-		return refusal(http.StatusHTTPVersionNotSupported, fmt.Sprintf("WebSocket needs HTTP/1.1, and this request came in HTTP/%d.%d: "+
+		return newRefusal(http.StatusHTTPVersionNotSupported, fmt.Sprintf("WebSocket needs HTTP/1.1, and this request came in HTTP/%d.%d: "+
 			"a proxy in front of this server must speak HTTP/1.1 to it, and pass Upgrade and Connection on"+
 			" (nginx: proxy_http_version 1.1)", r.ProtoMajor, r.ProtoMinor))
 	}
 	return nil
 }
 
+// checkMethod refuses every method but GET: "The method of the request MUST be
+// GET" (RFC 6455, Section 4.1).
 func checkMethod(r *http.Request) error {
 	if r.Method != http.MethodGet {
-		return refusal(http.StatusMethodNotAllowed, "method is not GET, with which a WebSocket opens", "Allow", http.MethodGet)
+		return newRefusal(http.StatusMethodNotAllowed, "method is not GET, with which a WebSocket opens", "Allow", http.MethodGet)
 	}
 	return nil
 }
 
-// checkRequestTarget refuses "*", which is for OPTIONS alone, and URIs without
-// a path (RFC 9112, Section 3.2).
+// checkRequestTarget refuses "*", which is only for OPTIONS, and URIs without a
+// path (RFC 9112, Section 3.2).
 func checkRequestTarget(r *http.Request) error {
 	if r.RequestURI == "*" || r.URL != nil && r.URL.Opaque != "" {
-		return refusal(http.StatusBadRequest, "request target is not a path")
+		return newRefusal(http.StatusBadRequest, "request target is not a path")
 	}
 	return nil
 }
 
+// checkHostField refuses a request that names no host: "The request MUST
+// contain a |Host| header field" (RFC 6455, Section 4.1).
 func checkHostField(r *http.Request) error {
 	if r.Host == "" {
-		return refusal(http.StatusBadRequest, "Host is missing")
+		return newRefusal(http.StatusBadRequest, "Host is missing")
 	}
 	return nil
 }
 
-// passOn is the advice for who finds a field of a WebSocket client's request
-// missing, or changed.
-const passOn = ": a proxy in front of this server must pass Upgrade and Connection on" +
+// proxyAdvice ends the reason of a refusal that a WebSocket client gets because
+// a proxy removed or changed a field of its request.
+const proxyAdvice = ": a proxy in front of this server must pass Upgrade and Connection on" +
 	` (nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")`
 
-// checkUpgrade tells a visitor what this is, and a WebSocket client, which sends
-// a key, what became of its request.
+// checkUpgrade refuses a request whose Upgrade does not name websocket. A
+// client that sends a key speaks WebSocket, and is told what may have happened
+// to its request; any other is told what this address is for.
 func checkUpgrade(r *http.Request) error {
 	lines := r.Header["Upgrade"]
 	switch {
 	case len(lines) == 0 && len(r.Header[keyField]) == 0:
-		return refusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint: open it with a WebSocket client", upgradeFields...)
+		return newRefusal(http.StatusUpgradeRequired, "this is a WebSocket endpoint: open it with a WebSocket client", upgradeFields...)
 	case len(lines) == 0:
-		return refusal(http.StatusUpgradeRequired, "Upgrade is missing"+passOn, upgradeFields...)
+		return newRefusal(http.StatusUpgradeRequired, "Upgrade is missing"+proxyAdvice, upgradeFields...)
 	case !containsToken(lines, "websocket"):
-		return refusal(http.StatusBadRequest, "Upgrade does not name websocket"+passOn)
+		return newRefusal(http.StatusBadRequest, "Upgrade does not name websocket"+proxyAdvice)
 	default:
 		return nil
 	}
 }
 
-// upgradeFields belong in a 426 response (RFC 9110, Section 15.5.22; RFC 6455,
-// Section 4.4).
+// upgradeFields are the fields of a 426 response (RFC 9110, Section 15.5.22;
+// RFC 6455, Section 4.4).
 var upgradeFields = []string{"Upgrade", "websocket", "Connection", "Upgrade", versionField, "13"}
 
+// checkConnection refuses a request whose Connection does not name Upgrade.
 func checkConnection(r *http.Request) error {
 	if !containsToken(r.Header["Connection"], "upgrade") {
-		return refusal(http.StatusBadRequest, "Connection does not name Upgrade"+passOn)
+		return newRefusal(http.StatusBadRequest, "Connection does not name Upgrade"+proxyAdvice)
 	}
 	return nil
 }
 
-// checkVersion wants "13": "the value MUST be 13" (RFC 6455, Section 4.1).
+// checkVersion refuses a request for any version but 13: "The value of this
+// header field MUST be 13" (RFC 6455, Section 4.1).
 func checkVersion(r *http.Request) error {
 	lines := r.Header[versionField]
 	switch {
 	case len(lines) == 0:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
 	case len(lines) > 1:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
-	case trimSpace(lines[0]) != "13":
-		return refusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
+	case http1.TrimSpace(lines[0]) != "13":
+		return newRefusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
 	default:
 		return nil
 	}
 }
 
+// checkKey refuses a request without a valid Sec-WebSocket-Key.
 func checkKey(r *http.Request) error {
 	lines := r.Header[keyField]
 	switch {
 	case len(lines) == 0:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is missing")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key is missing")
 	case len(lines) > 1:
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key appears twice")
-	case !isKey(trimSpace(lines[0])):
-		return refusal(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 form of 16 bytes")
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key appears twice")
+	case !isKey(http1.TrimSpace(lines[0])):
+		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 form of 16 bytes")
 	default:
 		return nil
 	}
 }
 
-// isKey reports whether s is 16 bytes in base64. The bits of the last letter
-// that carry nothing may have any value: the example in RFC 6455, Section 4.1,
-// sets some.
+// isKey reports whether s is 16 bytes in base64. The unused bits of the last
+// letter may have any value: the example in RFC 6455, Section 4.1, sets some.
 func isKey(s string) bool {
 	if len(s) != 24 || s[22:] != "==" {
 		return false
 	}
 	for i := range len(s) - 2 {
-		if c := s[i]; c != '+' && c != '/' && !isAlphanumeric(c) {
+		if c := s[i]; c != '+' && c != '/' && !http1.IsAlphanumeric(c) {
 			return false
 		}
 	}
@@ -219,26 +177,27 @@ func isKey(s string) bool {
 }
 
 // checkNoBody refuses a request with a body, whose bytes would be taken for
-// frames. The rest of such a connection is of no use.
+// frames. Connection: close ends the connection, on which the body may follow.
 func checkNoBody(r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return refusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
+		return newRefusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
 	}
 	return nil
 }
 
 // offeredSubprotocols returns the subprotocols in the request, in the client's
-// order of preference (RFC 6455, Section 4.2.1).
+// order of preference (RFC 6455, Section 4.2.1), or the refusal of a malformed
+// list.
 func offeredSubprotocols(r *http.Request) ([]string, error) {
 	var offered []string
-	for element := range elements(r.Header[protocolField]) {
+	for element := range listElements(r.Header[protocolField]) {
 		switch {
-		case !isToken(element):
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol is malformed")
+		case !http1.IsToken(element):
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol is malformed")
 		case slices.Contains(offered, element):
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names a subprotocol twice")
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names a subprotocol twice")
 		case len(offered) == maxListed:
-			return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names too many subprotocols")
+			return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Protocol names too many subprotocols")
 		}
 		offered = append(offered, element)
 	}
@@ -257,76 +216,20 @@ func chooseSubprotocol(supported, offered []string) string {
 }
 
 // offeredExtensions returns the extensions in the request, in the client's
-// order of preference.
+// order of preference, or the refusal of a malformed list.
 func offeredExtensions(r *http.Request) ([]extension, error) {
 	offers, err := parseExtensions(r.Header[extensionsField])
 	if err != nil {
-		return nil, refusal(http.StatusBadRequest, "Sec-WebSocket-Extensions is malformed")
+		return nil, newRefusal(http.StatusBadRequest, "Sec-WebSocket-Extensions is malformed")
 	}
 	return offers, nil
 }
 
-// appendSwitchingProtocols appends the server's opening handshake (RFC 6455,
-// Section 4.2.2) up to the fields that the application adds. The blank line is
-// the caller's.
-func appendSwitchingProtocols(b []byte, key string, agreed agreement, answer []extension) []byte {
-	b = append(b, "HTTP/1.1 101 Switching Protocols\r\n"+
-		"Upgrade: websocket\r\n"+
-		"Connection: Upgrade\r\n"+
-		"Sec-WebSocket-Accept: "...)
-	b = appendAcceptKey(b, key)
-	b = append(b, "\r\n"...)
-	if agreed.subprotocol != "" {
-		b = appendField(b, "Sec-WebSocket-Protocol", agreed.subprotocol)
-	}
-	if len(answer) > 0 {
-		b = append(b, "Sec-WebSocket-Extensions: "...)
-		b = appendExtensions(b, answer)
-		b = append(b, "\r\n"...)
-	}
-	return b
-}
+// What a client sends (RFC 6455, Section 4.1).
 
-// appendRefusal appends the whole response that tells a client of e, for a
-// server that closes the connection after it.
-func appendRefusal(b []byte, e *HandshakeError) []byte {
-	body := e.Reason + "\n"
-	b = fmt.Appendf(b, "HTTP/1.1 %03d %s\r\n", e.Status, http.StatusText(e.Status))
-	if e.Response != nil {
-		b = appendFields(b, e.Response.Header, isFramingField)
-	}
-	b = appendConnection(b, e.Status)
-	b = appendField(b, "Content-Type", "text/plain; charset=utf-8")
-	b = appendField(b, "X-Content-Type-Options", "nosniff")
-	b = appendField(b, "Content-Length", strconv.Itoa(len(body)))
-	b = append(b, "\r\n"...)
-	return append(b, body...)
-}
-
-// appendConnection appends Upgrade, which only a 426 has, and Connection, which
-// says in any case that the connection ends.
-func appendConnection(b []byte, status int) []byte {
-	if status != http.StatusUpgradeRequired {
-		return appendField(b, "Connection", "close")
-	}
-	return append(b, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
-}
-
-// isFramingField reports whether name is one of the fields that this package
-// sets itself in a refusal.
-func isFramingField(name string) bool {
-	switch canonicalName(name) {
-	case "Connection", "Content-Length", "Content-Type", "Trailer", "Transfer-Encoding", "Upgrade", "X-Content-Type-Options":
-		return true
-	default:
-		return false
-	}
-}
-
-// Client: the request and the server's answer (RFC 6455, Section 4.1).
-
-// requestFields are the fields of our request in their order, with their
-// spelling on the wire.
+// requestFields are the fields that this package sets in a request, in the
+// order in which they are sent: the key in an http.Header and the name on the
+// wire.
 var requestFields = [...]struct{ key, name string }{
 	{"Upgrade", "Upgrade"},
 	{"Connection", "Connection"},
@@ -336,7 +239,7 @@ var requestFields = [...]struct{ key, name string }{
 	{extensionsField, "Sec-WebSocket-Extensions"},
 }
 
-// setRequestFields makes h the header of an opening handshake.
+// setRequestFields sets the fields of an opening handshake in h.
 func setRequestFields(h http.Header, key string, subprotocols []string, offers []extension) {
 	h.Set("Upgrade", "websocket")
 	h.Set("Connection", "Upgrade")
@@ -350,19 +253,19 @@ func setRequestFields(h http.Header, key string, subprotocols []string, offers [
 	}
 }
 
-// appendRequest appends the whole request with the given target, which was
-// checked, as were Host and Header.
-func appendRequest(b []byte, r *http.Request, resource string) []byte {
+// appendRequest appends the whole request for a resource name. The caller has
+// checked it, as well as Host and Header of r.
+func appendRequest(b []byte, r *http.Request, resourceName string) []byte {
 	b = append(b, "GET "...)
-	b = append(b, resource...)
+	b = append(b, resourceName...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	b = appendField(b, "Host", r.Host)
+	b = http1.AppendField(b, "Host", r.Host)
 	for _, f := range requestFields {
 		if v := r.Header[f.key]; len(v) > 0 {
-			b = appendField(b, f.name, v[0])
+			b = http1.AppendField(b, f.name, v[0])
 		}
 	}
-	b = appendFields(b, r.Header, isReservedField)
+	b = http1.AppendFields(b, r.Header, isReservedField)
 	return append(b, "\r\n"...)
 }
 
@@ -370,7 +273,7 @@ func appendRequest(b []byte, r *http.Request, resource string) []byte {
 // they must be tokens and "MUST all be unique strings" (RFC 6455, Section 4.1).
 func checkSubprotocols(list []string) error {
 	for i, s := range list {
-		if !isToken(s) {
+		if !http1.IsToken(s) {
 			return fmt.Errorf("subprotocol %q is not a token: write it without spaces and separators", s)
 		}
 		if slices.Contains(list[:i], s) {
@@ -381,18 +284,18 @@ func checkSubprotocols(list []string) error {
 }
 
 // checkFields returns an error if an application's header may not be added to
-// a request or response: a name that is reserved for the handshake, or a name
-// or value that would break the head. Values are never part of the error.
+// a request or response, because a name is reserved for the handshake, or
+// because a name or value would break the head. The error quotes no values.
 func checkFields(h http.Header) error {
 	for name, values := range h {
-		if !isToken(name) {
+		if !http1.IsToken(name) {
 			return fmt.Errorf("header name %q is not a token", name)
 		}
 		if isReservedField(name) {
 			return fmt.Errorf("header %s is set by this package alone", name)
 		}
 		for _, v := range values {
-			if !isFieldText(v) {
+			if !http1.IsFieldText(v) {
 				return fmt.Errorf("value of header %s has a control character", name)
 			}
 		}
@@ -401,168 +304,24 @@ func checkFields(h http.Header) error {
 }
 
 // isReservedField reports whether an application may not add the field name to
-// a handshake: the handshake's own, and those that frame a message or name its
-// host.
+// a handshake. These are the handshake's own fields, and those that frame a
+// message or name its host.
 func isReservedField(name string) bool {
-	switch name = canonicalName(name); name {
-	case "Connection", "Content-Length", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	default:
-		return strings.HasPrefix(name, "Sec-Websocket-")
-	}
+	name = http1.CanonicalName(name)
+	return http1.IsFraming(name) || strings.HasPrefix(name, "Sec-Websocket-")
 }
 
-// An offer is what a client asked for; the response is judged by it.
-type offer struct {
-	key                string
-	subprotocols       []string
-	requireSubprotocol bool // fail if the server picks none of them
-	compression        *Compression
-}
+// Lists in fields.
 
-// checkResponse returns what a server's opening handshake settled, or why it
-// fails. The checks stand in the order of RFC 6455, Section 4.1.
-func checkResponse(r *http.Response, o *offer) (agreed agreement, err error) {
-	for _, check := range responseChecks {
-		if err := check(r, o); err != nil {
-			return agreement{}, err
-		}
-	}
-	if agreed.deflate, err = checkExtensions(r, o.compression); err != nil {
-		return agreement{}, err
-	}
-	agreed.subprotocol, err = checkSubprotocol(r, o)
-	return agreed, err
-}
-
-var responseChecks = [...]func(*http.Response, *offer) error{
-	checkResponseVersion,
-	checkResponseUpgrade,
-	checkResponseConnection,
-	checkAccept,
-}
-
-// badResponse returns the error of a client that fails on a 101 response.
-func badResponse(reason string) error {
-	return &HandshakeError{Status: http.StatusSwitchingProtocols, Reason: reason}
-}
-
-func checkResponseVersion(r *http.Response, _ *offer) error {
-	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
-		return badResponse("response is not HTTP/1.1")
-	}
-	return nil
-}
-
-// checkResponseUpgrade wants one protocol, not a list that holds it.
-func checkResponseUpgrade(r *http.Response, _ *offer) error {
-	if lines := r.Header["Upgrade"]; len(lines) != 1 || !equalFold(lines[0], "websocket") {
-		return badResponse("Upgrade in the response is not websocket")
-	}
-	return nil
-}
-
-func checkResponseConnection(r *http.Response, _ *offer) error {
-	if !containsToken(r.Header["Connection"], "upgrade") {
-		return badResponse("Connection in the response does not name Upgrade")
-	}
-	return nil
-}
-
-func checkAccept(r *http.Response, o *offer) error {
-	lines := r.Header[acceptField]
-	if len(lines) != 1 || lines[0] != string(appendAcceptKey(nil, o.key)) {
-		return badResponse("Sec-WebSocket-Accept does not belong to our key")
-	}
-	return nil
-}
-
-// checkExtensions returns the parameters agreed on. "If the response includes
-// a |Sec-WebSocket-Extensions| header field and this header field indicates
-// the use of an extension that was not present in the client's handshake, the
-// client MUST Fail the WebSocket Connection" (RFC 6455, Section 4.1).
-func checkExtensions(r *http.Response, c *Compression) (*deflateAgreement, error) {
-	answer, err := parseExtensions(r.Header[extensionsField])
-	if err != nil {
-		return nil, badResponse("Sec-WebSocket-Extensions in the response is malformed")
-	}
-	agreed, err := checkDeflate(answer, c)
-	if err != nil {
-		return nil, badResponse(err.Error())
-	}
-	return agreed, nil
-}
-
-// checkSubprotocol returns the subprotocol in the response, "" if there is
-// none. It must be one of those offered, letter by letter.
-func checkSubprotocol(r *http.Response, o *offer) (string, error) {
-	lines := r.Header[protocolField]
-	switch {
-	case len(lines) == 0 && o.requireSubprotocol && len(o.subprotocols) > 0:
-		return "", badResponse("server picked none of our subprotocols")
-	case len(lines) == 0:
-		return "", nil
-	case len(lines) > 1:
-		return "", badResponse("Sec-WebSocket-Protocol appears twice in the response")
-	case !slices.Contains(o.subprotocols, lines[0]):
-		return "", badResponse("response uses a subprotocol that was not offered")
-	default:
-		return lines[0], nil
-	}
-}
-
-// maxQuoted bounds, in bytes, what an error quotes of a response.
-const maxQuoted = 200
-
-// saidBy returns what r and the beginning of its body say, to stand behind the
-// status.
-func saidBy(r *http.Response, body []byte) string {
-	s := ""
-	if u, err := url.Parse(r.Header.Get("Location")); err == nil && u.String() != "" {
-		s = ", Location " + excerpt(u.Redacted())
-	}
-	text := strings.Join(strings.Fields(string(body)), " ")
-	if text != "" && r.Header.Get("Content-Encoding") == "" {
-		s += ", body " + excerpt(text)
-	}
-	return s
-}
-
-// excerpt returns the beginning of s in quotes, on one line.
-func excerpt(s string) string {
-	if len(s) <= maxQuoted {
-		return strconv.Quote(s)
-	}
-	end := maxQuoted
-	for end > maxQuoted-utf8.UTFMax && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return strconv.Quote(s[:end] + "...")
-}
-
-// Both: keys and lists.
-
-// keyGUID is what a server joins to the client's key to show that it
-// understood the handshake (RFC 6455, Section 1.3).
-const keyGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-// appendAcceptKey appends the value of Sec-WebSocket-Accept for key. SHA-1
-// guards nothing here (RFC 6455, Section 10.8).
-func appendAcceptKey(b []byte, key string) []byte {
-	var joined [24 + len(keyGUID)]byte
-	sum := sha1.Sum(append(append(joined[:0], key...), keyGUID...))
-	return base64.StdEncoding.AppendEncode(b, sum[:])
-}
-
-// elements returns an iterator over the elements of a list field, over all of
-// its lines, without those that are empty (RFC 9110, Section 5.6.1).
-func elements(lines []string) iter.Seq[string] {
+// listElements returns an iterator over the elements of a list field, which may
+// have several lines. Empty elements are skipped (RFC 9110, Section 5.6.1).
+func listElements(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range lines {
 			for line != "" {
 				var element string
 				element, line, _ = strings.Cut(line, ",")
-				if element = trimSpace(element); element != "" && !yield(element) {
+				if element = http1.TrimSpace(element); element != "" && !yield(element) {
 					return
 				}
 			}
@@ -570,10 +329,11 @@ func elements(lines []string) iter.Seq[string] {
 	}
 }
 
-// containsToken reports whether the list field has the token, in any case.
+// containsToken reports whether the list field has the token. The case of
+// letters is ignored.
 func containsToken(lines []string, token string) bool {
-	for element := range elements(lines) {
-		if equalFold(element, token) {
+	for element := range listElements(lines) {
+		if http1.EqualFold(element, token) {
 			return true
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // The example of RFC 6455, Section 1.3.
@@ -50,7 +52,7 @@ func withChanges(lines, changes []string) string {
 			lines = slices.Delete(lines, at, at+1)
 		case strings.HasPrefix(c, "+"):
 			lines = append(lines, c[1:])
-		case !isToken(name):
+		case !http1.IsToken(name):
 			lines[0] = c
 		case at < 0:
 			lines = append(lines, c)
@@ -61,12 +63,26 @@ func withChanges(lines, changes []string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
+// headOf returns the head at the start of s, or "" if it is not whole or has a
+// bare LF.
+func headOf(s string) string {
+	n := strings.Index(s, "\r\n\r\n")
+	if n < 0 {
+		return ""
+	}
+	head := s[:n+4]
+	if strings.Count(head, "\n") != strings.Count(head, "\r\n") {
+		return ""
+	}
+	return head
+}
+
 // parsed returns the request with the given head.
 func parsed(t testing.TB, head string) *http.Request {
 	t.Helper()
-	r, err := parseRequest(context.Background(), head)
+	r, err := http1.ParseRequest(context.Background(), head)
 	if err != nil {
-		t.Fatalf("parseRequest: %v", err)
+		t.Fatalf("ParseRequest: %v", err)
 	}
 	return r
 }
@@ -78,18 +94,6 @@ func statusOf(err error) int {
 		return e.Status
 	}
 	return 0
-}
-
-func TestAcceptKey(t *testing.T) {
-	covers(t, "C24", "S06", "S21", "E10", "Q.J07")
-	for key, want := range map[string]string{
-		sampleKey:                  sampleAccept,
-		"AQIDBAUGBwgJCgsMDQ4PEC==": "OfS0wDaT5NoxF2gqm7Zj2YtetzM=",
-	} {
-		if got := string(appendAcceptKey(nil, key)); got != want {
-			t.Errorf("key %s: got %s, want %s", key, got, want)
-		}
-	}
 }
 
 func TestIsKey(t *testing.T) {
@@ -113,118 +117,6 @@ func TestIsKey(t *testing.T) {
 		if got := isKey(key); got != want {
 			t.Errorf("%.40q: got %v", key, got)
 		}
-	}
-}
-
-func TestSwitchingProtocols(t *testing.T) {
-	covers(t, "S18", "S19", "S20", "E03")
-	const head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + sampleAccept + "\r\n"
-	for _, c := range []struct {
-		subprotocol string
-		answer      []extension
-		want        string
-	}{
-		{"", nil, head},
-		{"chat", nil, head + "Sec-WebSocket-Protocol: chat\r\n"},
-		{"", []extension{{name: "a"}, {name: "b", params: []param{{"x", "10", true}, {name: "y"}}}},
-			head + "Sec-WebSocket-Extensions: a, b; x=10; y\r\n"},
-	} {
-		got := string(appendSwitchingProtocols(nil, sampleKey, agreement{subprotocol: c.subprotocol}, c.answer))
-		if got != c.want {
-			t.Errorf("got %q, want %q", got, c.want)
-		}
-	}
-}
-
-func TestAppendRefusal(t *testing.T) {
-	covers(t, "S09", "Q.J04")
-	for _, c := range []struct {
-		e    *HandshakeError
-		want string
-	}{
-		{refusal(400, "bad"), "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nbad\n"},
-		{refusal(426, "old", upgradeFields...), "HTTP/1.1 426 Upgrade Required\r\nSec-Websocket-Version: 13\r\n" +
-			"Upgrade: websocket\r\nConnection: Upgrade, close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nold\n"},
-		{refusal(401, "who", "WWW-Authenticate", "Basic", "Upgrade", "x", "X-Bad", "a\r\nb"), "HTTP/1.1 401 Unauthorized\r\n" +
-			"Www-Authenticate: Basic\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nwho\n"},
-	} {
-		if got := string(appendRefusal(nil, c.e)); got != c.want {
-			t.Errorf("got  %q\nwant %q", got, c.want)
-		}
-	}
-}
-
-func TestHandshakeErrorText(t *testing.T) {
-	cause := errors.New("websocket: why")
-	e := &HandshakeError{Status: 403, Reason: "origin is not allowed", Err: cause}
-	if got, want := e.Error(), "websocket: opening handshake: origin is not allowed (HTTP status 403): why"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if !errors.Is(e, cause) {
-		t.Error("cause is lost")
-	}
-}
-
-func TestCheckResponse(t *testing.T) {
-	covers(t, "C22", "C23", "C24", "C25", "C26", "C27", "C28", "C29",
-		"C30", "C31", "C32", "E01", "Q.B02", "Q.B05", "Q.B06")
-	const fails = "\x00"
-	for _, c := range []struct {
-		name        string
-		response    string
-		subprotocol string // agreed on, or fails
-	}{
-		{"good", response(), ""},
-		{"HTTP/1.0", response("HTTP/1.0 101 Switching Protocols"), fails},
-		{"Upgrade missing", response("-Upgrade"), fails},
-		{"Upgrade other", response("Upgrade: h2c"), fails},
-		{"Upgrade list", response("Upgrade: websocket, h2c"), fails},
-		{"Upgrade twice", response("+Upgrade: websocket"), fails},
-		{"Upgrade long s", response("Upgrade: web\u017focket"), fails},
-		{"Upgrade in other case", response("Upgrade: WebSocket"), ""},
-		{"Connection missing", response("-Connection"), fails},
-		{"Connection close", response("Connection: close"), fails},
-		{"Connection notupgrade", response("Connection: notupgrade"), fails},
-		{"Connection list", response("Connection: keep-alive, upgrade"), ""},
-		{"Connection lines", response("Connection: keep-alive", "+Connection: upgrade"), ""},
-		{"accept missing", response("-Sec-WebSocket-Accept"), fails},
-		{"accept of another key", response("Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM="), fails},
-		{"accept in lower case", response("Sec-WebSocket-Accept: " + strings.ToLower(sampleAccept)), fails},
-		{"accept without padding", response("Sec-WebSocket-Accept: " + strings.TrimSuffix(sampleAccept, "=")), fails},
-		{"accept with spaces", response("Sec-WebSocket-Accept: \t " + sampleAccept + " \t"), ""},
-		{"accept twice", response("+Sec-WebSocket-Accept: " + sampleAccept), fails},
-		{"accept right and wrong", response("+Sec-WebSocket-Accept: x"), fails},
-		{"accept wrong and right", response("Sec-WebSocket-Accept: x", "+Sec-WebSocket-Accept: "+sampleAccept), fails},
-		{"extension unknown", response("Sec-WebSocket-Extensions: x-foo"), fails},
-		{"extension not offered", response("Sec-WebSocket-Extensions: permessage-deflate"), fails},
-		{"extension lines", response("Sec-WebSocket-Extensions: permessage-deflate", "+Sec-WebSocket-Extensions: x-foo"), fails},
-		{"extension malformed", response("Sec-WebSocket-Extensions: permessage-deflate;"), fails},
-		{"parameter without name", response("Sec-WebSocket-Extensions: permessage-deflate; =1"), fails},
-		{"open quote", response(`Sec-WebSocket-Extensions: permessage-deflate; a="`), fails},
-		{"no name", response("Sec-WebSocket-Extensions: permessage-deflate,,,; x"), fails},
-		{"subprotocol", response("Sec-WebSocket-Protocol: chat"), "chat"},
-		{"subprotocol not offered", response("Sec-WebSocket-Protocol: evil"), fails},
-		{"subprotocol in other case", response("Sec-WebSocket-Protocol: CHAT"), fails},
-		{"subprotocol list", response("Sec-WebSocket-Protocol: chat, superchat"), fails},
-		{"subprotocol empty", response("Sec-WebSocket-Protocol:"), fails},
-		{"subprotocol twice", response("Sec-WebSocket-Protocol: chat", "+Sec-WebSocket-Protocol: chat"), fails},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r, err := parseResponse(c.response)
-			if err != nil {
-				t.Fatal(err)
-			}
-			agreed, err := checkResponse(r, &offer{key: sampleKey, subprotocols: []string{"superchat", "chat"}})
-			switch {
-			case c.subprotocol == fails && statusOf(err) != 101:
-				t.Errorf("got %v, want a HandshakeError", err)
-			case c.subprotocol != fails && (err != nil || agreed.subprotocol != c.subprotocol):
-				t.Errorf("got %q, %v", agreed.subprotocol, err)
-			}
-		})
 	}
 }
 
@@ -266,7 +158,7 @@ func TestContainsTokenIsLinear(t *testing.T) {
 	covers(t, "Q.A04")
 	const n = 10_000
 	seen := 0
-	for range elements([]string{strings.Repeat("x, ,", n), strings.Repeat(" ", n)}) {
+	for range listElements([]string{strings.Repeat("x, ,", n), strings.Repeat(" ", n)}) {
 		seen++
 	}
 	if seen != n {
@@ -322,31 +214,30 @@ func FuzzHandshakeRequest(f *testing.F) {
 	f.Add(request("POST / HTTP/1.1"))
 	f.Add(request("Connection: keep-alive, Upgrade", "Origin: http://server.example.com"))
 	f.Add(request("Content-Length: 11"))
-	a := settle(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
+	a := newAcceptor(&AcceptOptions{Config: Config{Subprotocols: []string{"superchat", "chat"}}})
 	f.Fuzz(func(t *testing.T, head string) {
-		n, err := headLength([]byte(head), 0)
-		if err != nil || n == 0 {
+		if head = headOf(head); head == "" {
 			return
 		}
-		r, err := parseRequest(context.Background(), head[:n])
+		r, err := http1.ParseRequest(context.Background(), head)
 		if err != nil {
 			return
 		}
-		ans, err := a.judge(r)
+		ans, err := a.acceptRequest(r)
 		if err != nil {
 			if s := statusOf(err); s < 400 || s > 599 {
 				t.Fatalf("refusal without status: %v", err)
 			}
 			return
 		}
-		mustObeyRequestRules(t, head[:n])
+		mustObeyRequestRules(t, head)
 		wire := send101(t, a, r, ans)
-		answered, err := parseResponse(wire)
+		answered, err := http1.ParseResponse(wire)
 		if err != nil {
 			t.Fatalf("our response: %v", err)
 		}
 		agreed, err := checkResponse(answered, &offer{
-			key:          trimSpace(r.Header[keyField][0]),
+			key:          http1.TrimSpace(r.Header[keyField][0]),
 			subprotocols: []string{"superchat", "chat"},
 		})
 		if err != nil || agreed.subprotocol != ans.agreed.subprotocol {
@@ -358,7 +249,7 @@ func FuzzHandshakeRequest(f *testing.F) {
 // send101 returns the response to r.
 func send101(t *testing.T, a *acceptor, r *http.Request, ans answer) string {
 	wire := string(a.appendResponse(nil, r, ans)) + "\r\n"
-	if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
+	if headOf(wire) != wire {
 		t.Fatalf("response is not one head: %q", wire)
 	}
 	return wire
@@ -394,39 +285,6 @@ func mustObeyRequestRules(t *testing.T, head string) {
 	}
 }
 
-// FuzzHandshakeResponse checks that no response is accepted but those that say
-// literally what they must, and that net/http reads the same fields in them.
-func FuzzHandshakeResponse(f *testing.F) {
-	covers(f, "C31", "Q.B05", "Q.B06")
-	f.Add(response())
-	f.Add(response("Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: permessage-deflate"))
-	f.Add(response("HTTP/1.1 103 Early Hints"))
-	f.Add(response("Connection: keep-alive", "+Connection: upgrade", "Set-Cookie: a=b"))
-	f.Fuzz(func(t *testing.T, head string) {
-		n, err := headLength([]byte(head), 0)
-		if err != nil || n == 0 {
-			return
-		}
-		r, err := parseResponse(head[:n])
-		if err != nil {
-			return
-		}
-		if r.StatusCode < 100 || r.StatusCode > 999 {
-			t.Fatalf("status %d", r.StatusCode)
-		}
-		agreed, err := checkResponse(r, &offer{key: sampleKey, subprotocols: []string{"chat"}})
-		if err != nil {
-			if statusOf(err) != 101 {
-				t.Fatalf("got %v", err)
-			}
-			return
-		}
-		if strings.Count(head[:n], sampleAccept) == 0 || agreed.subprotocol != "" && agreed.subprotocol != "chat" || agreed.deflate != nil {
-			t.Fatalf("accepted %q", head[:n])
-		}
-	})
-}
-
 func TestAppendRequest(t *testing.T) {
 	covers(t, "C08", "C11", "C13", "C14", "C16", "C17")
 	d, err := newDialer("ws://example.com/chat?a=b", &DialOptions{
@@ -440,7 +298,7 @@ func TestAppendRequest(t *testing.T) {
 	want := "GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + sampleKey + "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, superchat\r\n" +
 		"Cookie: a=b\r\nX-B: 2\r\nX-B: 3\r\n\r\n"
-	if got := appendRequest(nil, d.request, d.target.resource); !bytes.Equal(got, []byte(want)) {
+	if got := appendRequest(nil, d.request, d.uri.resourceName); !bytes.Equal(got, []byte(want)) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

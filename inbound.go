@@ -11,6 +11,37 @@ import (
 	"github.com/fullduplex-go/websocket/internal/utf8stream"
 )
 
+// This file receives messages: it takes frames from the frameReader, handles
+// control frames, and waits for the peer. What becomes of the payload is in
+// read.go (whole messages) and stream.go (MessageReader).
+//
+//	read.lock     beginRead, or awaitMessage ───────────────► unlockReading
+//	  held by     Read, ReadInto, Messages, MessageReader, the background
+//	  one of      reader, or Close, which discards
+//
+//	                   beginMessage
+//	betweenMessages ──────────────────► inReadBuffer, inParts or inReader
+//	       ▲                                      │  nextFragment
+//	       └──────────────────────────────────────┘
+//	                    endMessage
+//
+//	nextDataFrame ──► nextFrame ──► data frame: taken up by beginMessage, nextFragment
+//	      ▲              │ └──────► control frame: handleControl
+//	      │              ▼              Ping: addControl(Pong) · Pong: pings.answer
+//	      └───────── awaitInput         Close: handleClose, then conclude
+//	           beforeWait, fill, afterWait
+//
+// Everything that can be interrupted leaves the state as it is: the next call,
+// from whatever goroutine and of whatever kind, continues from there. When
+// read.lock is released,
+//
+//	phase == betweenMessages  ⇒  frame.remaining == 0 or frame.ready,
+//	                             and partial is nil or lent
+//	phase == inReadBuffer     ⇒  frame.fin(), and frame.remaining is the whole payload
+//
+// Reading never waits for writing: what it causes to be sent leaves by flushNow
+// (TestReadingCannotWaitForWriting).
+
 // inbound is the message that is being received. It belongs to the connection and
 // not to a call: so a read that was interrupted can go on.
 type inbound struct {
@@ -24,12 +55,8 @@ type inbound struct {
 	size       int64  // bytes after inflation
 	usualSize  int    // the largest of recent messages had so many bytes
 
-	partial     *buffer // what an interrupted call left behind, or what is borrowed
-	partialLent bool    // it is borrowed
-	loan        loan
-
-	pongPending bool // a Pong waits to be flushed
-	yieldFirst  bool // messages were returned since the last wait
+	partial *buffer // what an interrupted call left behind, or what is lent
+	loan    loan
 }
 
 // A phase is how far the message has been received.
@@ -54,26 +81,27 @@ const nobody borrower = 0
 
 // A loan is what is known of the message, or piece, that was lent last.
 type loan struct {
-	to    borrower // or nobody
-	count borrower // of borrowers so far
+	to        borrower // or nobody
+	count     borrower // of borrowers so far
+	ofPartial bool     // it is inbound.partial
 }
 
 // dropPartial frees partial.
 func (m *inbound) dropPartial() {
 	m.partial.free()
-	m.partial, m.partialLent = nil, false
+	m.partial, m.loan.ofPartial = nil, false
 }
 
 // disown leaves partial to its borrower, if it has one.
 func (m *inbound) disown() {
-	if m.partialLent {
-		m.partial, m.partialLent = nil, false
+	if m.loan.ofPartial {
+		m.partial, m.loan.ofPartial = nil, false
 	}
 }
 
 // takeBack frees partial if it was lent.
 func (m *inbound) takeBack() {
-	if m.partialLent {
+	if m.loan.ofPartial {
 		m.dropPartial()
 	}
 }
@@ -81,21 +109,20 @@ func (m *inbound) takeBack() {
 // A caller says on whose behalf the connection is read.
 type caller struct {
 	ctx      context.Context
-	internal bool // our own: makes room for the application, ignores its deadline
+	internal bool // the connection's: makes way for the application, ignores its deadline
 }
 
-// beginRead takes the reading turn for who, a part of the application, and ends
-// the lending of the last message. After it returned nil, endRead must be
-// called.
-func (c *Conn) beginRead(ctx context.Context, who borrower) error {
+// beginRead locks reading for reader, a part of the application, and ends the
+// loan of the last message. After it has returned nil, unlockReading must be called.
+func (c *Conn) beginRead(ctx context.Context, reader borrower) error {
 	err := c.lockReading(ctx)
 	if err == nil && c.msg.loan.to != nobody {
-		c.endLoan(who)
+		c.endLoan(reader)
 	}
 	return err
 }
 
-// takeReading takes the reading turn for the application.
+// lockReading takes read.lock for the application.
 func (c *Conn) lockReading(ctx context.Context) error {
 	if ctx.Done() != nil {
 		if err := c.contextError(ctx); err != nil {
@@ -118,8 +145,7 @@ func (c *Conn) lockReading(ctx context.Context) error {
 	return nil
 }
 
-// awaitReading waits for the reading turn. A reader of our own is asked to
-// leave it. Should the caller give up, another one takes its place.
+// awaitReadLock waits for read.lock. An internal reader is asked to leave it.
 func (c *Conn) awaitReadLock(ctx context.Context) error {
 	g := c.readDeadlines()
 	if err := c.terminal(); err != nil {
@@ -138,8 +164,8 @@ func (c *Conn) awaitReadLock(ctx context.Context) error {
 	return err
 }
 
-// leaveReading is called by those who waited for the reading turn and gave up.
-// They may have had it for a moment.
+// giveUpReading is called after waiting for read.lock in vain. The caller may
+// have held it for a moment, so it does what unlockReading would.
 func (c *Conn) giveUpReading() {
 	if c.life.closingTransport.Load() {
 		c.releaseReading()
@@ -148,15 +174,15 @@ func (c *Conn) giveUpReading() {
 	c.ensureReading(atOnce)
 }
 
-// guardReads returns the guard of what is read.
+// readDeadlines returns the deadlines of reads.
 func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(&c.nc, forReading) }
 
-// readerWaits reports whether the application wants to read.
+// readerWaits reports whether the application waits for read.lock.
 func (c *Conn) readerWaits() bool { return c.read.waiting.Load() > 0 }
 
-// endRead gives the reading turn on, after a call that ended with err. It is the
-// only way to do that while the connection lives: whoever has had the turn sees
-// to it that somebody reads on.
+// unlockReading releases read.lock after a call that ended with err. While the
+// connection lives it is the only way to do so: its holder makes sure that
+// somebody reads on.
 func (c *Conn) unlockReading(err error) {
 	c.read.lock.unlock()
 	switch {
@@ -169,14 +195,14 @@ func (c *Conn) unlockReading(err error) {
 	}
 }
 
-// endReadAfter is endRead to be deferred.
+// unlockReadingAfter is unlockReading, to be deferred.
 func (c *Conn) unlockReadingAfter(err *error) { c.unlockReading(*err) }
 
-// endLending ends the lending of the last message, now that who reads. Its
-// memory is used again if who borrowed it; otherwise it is left to the borrower,
-// who may still look at it.
-func (c *Conn) endLoan(who borrower) {
-	if c.msg.loan.to == who {
+// endLoan ends the loan of the last message, now that reader reads. Its memory is
+// used again if reader borrowed it; otherwise it is left to the borrower, which
+// may still use it.
+func (c *Conn) endLoan(reader borrower) {
+	if c.msg.loan.to == reader {
 		c.in.unpin()
 		c.msg.takeBack()
 	} else {
@@ -186,10 +212,10 @@ func (c *Conn) endLoan(who borrower) {
 	c.msg.loan.to = nobody
 }
 
-// nextData reads until the header of a data frame is current and nobody has
-// taken it up. Control frames on the way are handled. It is the one place
-// where reading causes writing. Once our Close frame is queued, data is
-// discarded until the peer's arrives.
+// nextDataFrame reads until the header of a data frame is here. Control frames
+// on the way are handled; this is the one place where reading causes writing.
+// Once Close was called, data is discarded until the peer's Close frame
+// arrives.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
 		h, payload, ok, v := c.in.nextFrame()
@@ -219,19 +245,19 @@ func (c *Conn) nextDataFrame(by caller) error {
 
 // flushPong lets Pongs leave before a data frame is looked at.
 func (c *Conn) flushPong() {
-	if c.msg.pongPending {
-		c.msg.pongPending = false
+	if c.read.pongPending {
+		c.read.pongPending = false
 		c.out.flushNow()
 	}
 }
 
-// handleControl does what a control frame asks for. It returns the terminal
-// error after a Close frame.
+// handleControl does what a control frame asks for. After a Close frame it
+// returns what handleClose does.
 func (c *Conn) handleControl(op opcode, payload []byte) error {
 	switch op {
 	case opPing:
 		if err := c.out.addControl(opPong, payload); err == nil {
-			c.msg.pongPending = true
+			c.read.pongPending = true
 		}
 	case opPong:
 		c.keepalive.pings.Load().answer(payload, c.cfg.Trace)
@@ -241,7 +267,7 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// discardFrame drops the payload of the current frame.
+// discardFrame reads and drops the payload of the current frame.
 func (c *Conn) discardFrame(by caller) error {
 	for c.in.frame.remaining > 0 {
 		if len(c.in.takePayload()) > 0 {
@@ -255,7 +281,7 @@ func (c *Conn) discardFrame(by caller) error {
 	return nil
 }
 
-// begin takes up the next message. It needs the last one to be over.
+// beginMessage takes up the next message. There must be none.
 func (c *Conn) beginMessage(by caller) error {
 	if err := c.nextDataFrame(by); err != nil {
 		return err
@@ -280,16 +306,16 @@ func (c *Conn) nextFragment(by caller) error {
 	return nil
 }
 
-// finish ends the message that was received and decides whether its reply may
-// be held: only if the next message waits. Should its end be missing, receive
-// looks for that before it waits.
+// endMessage ends the message that was received, and decides whether its reply
+// is corked: only if the next message is here. If the end of that is missing,
+// awaitInput looks for it before it waits.
 func (c *Conn) endMessage() error {
 	m := &c.msg
 	if m.checked && !m.text.Complete() {
 		return c.failProtocol(textNotUTF8)
 	}
 	m.phase = betweenMessages
-	m.yieldFirst = true
+	c.read.yieldFirst = true
 	c.read.counters.messagesIn.Add(1)
 	c.noteMessage()
 	if more := c.in.startsWithMessage(); more != c.out.cork.on.Load() {
@@ -298,10 +324,11 @@ func (c *Conn) endMessage() error {
 	return nil
 }
 
-// receive waits for bytes from the network, into target or, if that is nil,
-// into the read buffer. It is the only place where a connection waits for its
-// peer to send, and before it does, all that is held leaves. Errors that leave
-// the connection alive are those of the context and os.ErrDeadlineExceeded.
+// awaitInput waits for bytes from the network, into target or, if that is nil,
+// into the read buffer. It is the one place where a connection waits for its
+// peer to send (awaitMessage is its twin); before it does, everything that is
+// corked leaves. Errors that leave the connection open are those of the context
+// and os.ErrDeadlineExceeded.
 func (c *Conn) awaitInput(by caller, target []byte) (int, error) {
 	if c.out.cork.on.Load() {
 		if n, ok, err := c.pollInput(by, target); ok {
@@ -319,8 +346,8 @@ func (c *Conn) awaitInput(by caller, target []byte) (int, error) {
 	return n, c.afterWait(by, err)
 }
 
-// receiveNow is receive when replies are held because more may be here. ok is
-// false if nothing is: then receive goes on.
+// pollInput is awaitInput while replies are corked because more input may be
+// here. ok is false if there is none: then awaitInput goes on.
 func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
 	if by.internal || by.ctx.Done() != nil && by.ctx.Err() != nil {
 		return 0, false, nil
@@ -328,11 +355,11 @@ func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
 	return c.in.tryFill(target)
 }
 
-// beginMessage is beginRead for who wants a message. On a raw socket it also
-// waits until the first bytes are here. That is receive on little stack: a
-// goroutine whose stack has grown keeps it while its connection is idle.
-func (c *Conn) awaitMessage(ctx context.Context, who borrower) error {
-	if err := c.beginRead(ctx, who); err != nil {
+// awaitMessage is beginRead for a caller that wants a message. On a raw socket
+// it also waits until the first bytes are here. That is awaitInput on a small
+// stack (see Stack budget in docs/design.md).
+func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
+	if err := c.beginRead(ctx, reader); err != nil {
 		return err
 	}
 	if c.nc.raw == nil || c.in.err != nil || !c.in.isIdle() {
@@ -349,12 +376,12 @@ func (c *Conn) awaitMessage(ctx context.Context, who borrower) error {
 	return err
 }
 
-// beforeWait lets what is held leave and arms the guard. If it returns nil,
-// afterWait must be called.
+// beforeWait lets what is corked leave and arms the deadlines. If it returns
+// nil, afterWait must be called.
 func (c *Conn) beforeWait(by caller) error {
 	c.out.flushCorked()
-	if c.msg.yieldFirst {
-		c.msg.yieldFirst = false
+	if c.read.yieldFirst {
+		c.read.yieldFirst = false
 		runtime.Gosched()
 	}
 	var yield func() bool
@@ -374,7 +401,7 @@ func (c *Conn) beforeWait(by caller) error {
 	return c.readError(err)
 }
 
-// afterWait disarms the guard and returns what a read ends with when fill
+// afterWait disarms the deadlines. It returns what a read ends with when fill
 // returned err.
 func (c *Conn) afterWait(by caller, err error) error {
 	interrupted := false
@@ -398,7 +425,7 @@ func (c *Conn) afterWait(by caller, err error) error {
 	return c.readError(err)
 }
 
-// readFailed returns the error that a read ends with when fill returned err.
+// readError returns what a read ends with when fill returned err.
 func (c *Conn) readError(err error) error {
 	if err == nil {
 		return nil
@@ -412,8 +439,8 @@ func (c *Conn) readError(err error) error {
 	return c.fail(err)
 }
 
-// closeReading gives back the memory that reading needs, unless somebody reads:
-// that call does it when it ends.
+// releaseReading frees the memory of reading once the net.Conn is closed,
+// unless somebody reads: then that call does it when it ends.
 func (c *Conn) releaseReading() {
 	if !c.read.lock.tryLock() {
 		return

@@ -6,12 +6,13 @@ import (
 )
 
 // keepalive finds peers that are gone, connections that nobody uses, and those
-// that nobody reads. It is guarded by Conn.mu, but for lastMessage.
+// that nobody reads. One timer calls tick for all of that. Conn.life.mu guards
+// the fields without an atomic type.
 type keepalive struct {
 	probing          atomic.Bool           // a Ping waits for a sign of life
 	pings            atomic.Pointer[pings] // nil until the first Ping
 	timer            *time.Timer
-	backgroundReadAt instant // when to look whether a stand-in is needed; 0: never
+	backgroundReadAt instant // when to look whether the background reader is needed; 0: never
 	progress         uint64  // Conn.progress when that was decided
 	pongAt           instant // when the next sign of life is due; 0: never
 	received         uint64  // bytes received at the last look
@@ -19,7 +20,7 @@ type keepalive struct {
 	lastMessage      atomic.Int64
 }
 
-// startKeepalive starts the timer, and sees to it that somebody reads.
+// startKeepalive starts the timer, and makes sure that somebody reads.
 func (c *Conn) startKeepalive() {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -39,9 +40,9 @@ func (c *Conn) startKeepalive() {
 	go c.readInBackground()
 }
 
-// rearmLocked makes the timer call tick when the next thing is due. The caller
-// holds c.mu. A reader that leaves meanwhile resets the timer itself, without
-// the lock: what it wants is looked at before and behind.
+// rearmLocked sets the timer to when the next thing is due. The caller holds
+// life.mu. A reader that leaves meanwhile sets the timer itself, without the
+// lock: what it wants is looked at before and after.
 func (c *Conn) rearmLocked() {
 	k := &c.keepalive
 	for again := true; again; again = c.background.state.Load() == backgroundReadDue && k.backgroundReadAt == 0 {
@@ -54,7 +55,8 @@ func (c *Conn) rearmLocked() {
 	}
 }
 
-// nextLocked returns when something is due; 0 is never. The caller holds c.mu.
+// nextLocked returns when the next thing is due; 0 is never. The caller holds
+// life.mu.
 func (c *Conn) nextLocked() instant {
 	k := &c.keepalive
 	next := earliest(k.backgroundReadAt, k.pongAt)
@@ -67,7 +69,7 @@ func (c *Conn) nextLocked() instant {
 	return next
 }
 
-// earliest returns the earlier of two instants of which 0 means never.
+// earliest returns the earlier of two instants, of which 0 means never.
 func earliest(a, b instant) instant {
 	if a == 0 || b != 0 && b < a {
 		return b
@@ -75,7 +77,7 @@ func earliest(a, b instant) instant {
 	return a
 }
 
-// stop ends the watch. The caller holds Conn.mu.
+// stop stops the timer. The caller holds life.mu.
 func (k *keepalive) stop() {
 	if k.timer != nil {
 		k.timer.Stop()
@@ -111,8 +113,8 @@ func (c *Conn) tick() {
 	}
 }
 
-// beatLocked reports whether a sign of life is due: an unsolicited Pong (RFC
-// 6455, Section 5.5.3). The caller holds c.mu.
+// pongDueLocked reports whether an unsolicited Pong is due (RFC 6455, Section
+// 5.5.3). The caller holds life.mu.
 func (c *Conn) pongDueLocked(at instant) bool {
 	k := &c.keepalive
 	if k.pongAt == 0 || k.pongAt > at {
@@ -125,21 +127,22 @@ func (c *Conn) pongDueLocked(at instant) bool {
 	return k.pongAt != 0
 }
 
-// beatInterval returns how often a sign of life is due, so that a peer with the
-// same settings never takes us for gone.
+// pongInterval returns how often an unsolicited Pong is sent, so that a peer
+// with the same settings never finds this side gone.
 func (c *Conn) pongInterval() time.Duration {
 	return max(min(c.cfg.PingInterval, c.cfg.PongTimeout)/3, time.Millisecond)
 }
 
-// idleAt returns when the connection will have been without data for too long.
+// idleAt returns when the connection will have been without a data message for
+// too long.
 func (c *Conn) idleAt() instant {
 	return instant(c.keepalive.lastMessage.Load()).add(c.cfg.IdleTimeout)
 }
 
 // silentLocked reports whether the peer has been silent for so long that it is
 // sent a Ping. The reader leaves no time stamps while bytes keep coming: they
-// are counted, and the moment since when it waits is when the peer was last
-// heard. The caller holds c.mu.
+// are counted, and if the reader waits, the peer was last heard when that wait
+// began. The caller holds life.mu.
 func (c *Conn) silentLocked(at instant) bool {
 	if c.cfg.PingInterval <= 0 {
 		return false
@@ -155,7 +158,7 @@ func (c *Conn) silentLocked(at instant) bool {
 	return k.heardAt.add(c.cfg.PingInterval) <= at
 }
 
-// probe sends a Ping and ends the connection if the peer gives no sign of life.
+// probe sends a Ping and ends the connection if the peer shows no sign of life.
 func (c *Conn) probe() {
 	if !c.awaitSignOfLife() {
 		c.fail(ErrPongTimeout)
@@ -170,12 +173,14 @@ func (c *Conn) probe() {
 	}
 }
 
-// awaitSign sends a Ping and reports whether the peer gave a sign of life within
-// PongTimeout: any byte is one. While other bytes leave, before which the Ping
-// cannot, the time begins anew. That nobody waits for bytes, because the
-// application does not read and no more fits in our buffer, or that no Ping can
-// be sent, says nothing about the peer; nor does it that somebody began to wait
-// only now, who may not have looked yet for what is here.
+// awaitSignOfLife sends a Ping and reports whether the peer showed a sign of
+// life within PongTimeout: any byte is one.
+//
+// While other bytes leave, before which the Ping cannot, the time begins anew.
+// Three things say nothing about the peer: that nobody waits for bytes, because
+// the application does not read and no more fits in the buffer; that no Ping
+// can be sent; and that somebody began to wait only just now, who may not have
+// seen what is here.
 func (c *Conn) awaitSignOfLife() bool {
 	received, left := c.in.received.Load(), c.out.written()
 	p, err := c.sendPing()
@@ -210,7 +215,7 @@ func (c *Conn) awaitSignOfLife() bool {
 	}
 }
 
-// messageHeard notes that data came.
+// noteMessage records that data came.
 func (c *Conn) noteMessage() {
 	if c.cfg.IdleTimeout > 0 {
 		c.keepalive.lastMessage.Store(int64(now()))

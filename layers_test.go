@@ -20,12 +20,15 @@ var floors = [][]string{
 	{"frame_rules.go"},
 	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "fifo_lock.go", "deadlines.go", "socket.go", "socket_unix.go", "socket_other.go"},
 	{"read_buffer.go", "frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
-	{"handshake.go", "extension.go", "head.go", "uri.go", "compress.go"},
+	{"handshake.go", "handshake_response.go", "handshake_error.go", "extension.go", "uri.go", "compress.go"},
 	{
 		"conn.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
 		"ping.go", "background_read.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
 	},
-	{"server.go", "handler.go", "client.go", "opening.go", "origin.go", "proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go"},
+	{
+		"server.go", "accept_conn.go", "hijack.go", "handler.go", "client.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",
+		"proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go",
+	},
 }
 
 // strangers are files of one floor that must not know each other.
@@ -274,9 +277,8 @@ func isStranger(a, b string) bool {
 // that these need.
 var suites = []string{
 	"alloc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go",
-	"guides_test.go", "hooks_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
-	"negotiation_test.go", "panic_test.go", "requirements_test.go", "target_test.go", "tls_test.go", "twins_test.go",
-	"twoends_test.go", "wire_test.go",
+	"guides_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
+	"panic_test.go", "requirements_test.go", "tls_test.go", "twins_test.go", "twoends_test.go", "wire_test.go",
 
 	"conversation_test.go", "endpoint_test.go", "helpers_test.go", "model_inflate_test.go", "model_test.go", "rawpeer_test.go",
 }

@@ -20,7 +20,7 @@ type lifetime struct {
 	refusal          atomic.Pointer[CloseError] // what writers are told once Close was called
 	ending           atomic.Pointer[CloseError] // what will be the end: nothing is read any more
 	terminal         atomic.Pointer[CloseError] // the terminal error
-	audience         *audience                  // who waits for the end; nil until somebody does
+	audience         *audience                  // nil until somebody waits for the end
 }
 
 // fail ends the connection because the network failed with err, and returns the
@@ -39,7 +39,7 @@ func (c *Conn) fail(err error) error {
 }
 
 // breakOff makes end the terminal error, unless there is one, and closes the
-// net.Conn without waiting: first, what was reported as written leaves as far
+// net.Conn without waiting. What was reported as written leaves first, as far
 // as the network takes it.
 func (c *Conn) breakOff(end *CloseError) {
 	leaves := c.out.flushLast()
@@ -65,9 +65,9 @@ func (c *Conn) breakOff(end *CloseError) {
 // written before leave, where that cannot be done without waiting.
 const maxLeaving = 100 * time.Millisecond
 
-// failProtocol ends the connection because of the peer's violation: the peer
-// is told, and nothing more of what it sends is looked at (RFC 6455,
-// Section 7.1.7). It returns what conclude does. The caller has the reading turn.
+// failProtocol ends the connection because of the peer's violation: the peer is
+// told, and nothing more of what it sends is looked at (RFC 6455, Section
+// 7.1.7). It returns what conclude does. The caller holds read.lock.
 func (c *Conn) failProtocol(v violation) error {
 	breach := v.err()
 	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach})
@@ -113,8 +113,8 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 	return true
 }
 
-// report tells the trace and the logger of the end. What the peer gave as its
-// reason is quoted (RFC 6455, Section 5.5.1).
+// report tells the Trace and the Logger of the end. The peer's reason is quoted
+// (RFC 6455, Section 5.5.1).
 func (c *Conn) report(end *CloseError) {
 	if t := c.cfg.Trace; t != nil && t.Closed != nil {
 		t.Closed(end)
@@ -133,8 +133,8 @@ func (c *Conn) terminal() error {
 	return nil
 }
 
-// over returns the error of ctx if it has ended, or the terminal error if the
-// connection has: the connection's own context ends with it.
+// contextError returns the error of ctx if it has ended, or the terminal error
+// if the connection has: the connection's own context ends with it.
 func (c *Conn) contextError(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
@@ -154,7 +154,7 @@ func (c *Conn) closeTransport() {
 		return
 	}
 	if !c.read.deadlines.load().hasClosedTransport() && !c.out.deadlines.load().hasClosedTransport() {
-		c.nc.closeNow()
+		closeNow(c.nc.Conn)
 	}
 	c.out.freeBuffers()
 	c.releaseReading()
@@ -175,15 +175,16 @@ func (c *Conn) closeTransport() {
 	}
 }
 
-// A watcher keeps connections and lets go of them as they end. It is called
-// without locks of the connection, and calls watch and unwatch under its own.
+// A watcher keeps connections, and lets go of them as they end. It is called
+// without locks of the connection, and calls watch and unwatch under its own
+// lock.
 type watcher interface {
 	ended(c *Conn) // c has its terminal error
 	gone(c *Conn)  // and its net.Conn is closed
 }
 
-// watch makes w hear of the end. It reports false, and w hears nothing, if
-// the connection has ended.
+// watch registers w for the end. It reports false, and w hears nothing, if the
+// connection has ended.
 func (c *Conn) watch(w watcher) bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -206,8 +207,8 @@ func (c *Conn) unwatch(w watcher) {
 	}
 }
 
-// An audience is all who wait for the end of a connection. It is guarded by
-// Conn.mu.
+// An audience is everyone that waits for the end of a connection. Conn.life.mu
+// guards it.
 type audience struct {
 	ended           event // Conn.end is set
 	transportClosed event // the net.Conn is closed
@@ -216,8 +217,8 @@ type audience struct {
 	watchers        []watcher // nil once the net.Conn is closed
 }
 
-// audienceLocked returns the audience, which exists from now on. The caller
-// holds c.mu.
+// audienceLocked returns the audience, creating it if there is none. The caller
+// holds life.mu.
 func (c *Conn) audienceLocked() *audience {
 	if c.life.audience == nil {
 		c.life.audience = new(audience)
@@ -231,8 +232,8 @@ func (c *Conn) audienceLocked() *audience {
 	return c.life.audience
 }
 
-// An event happens once. Its channel exists only if somebody waits. It is
-// guarded by Conn.mu.
+// An event happens once. Its channel exists only if somebody waits.
+// Conn.life.mu guards it.
 type event struct {
 	happened bool
 	ch       chan struct{}
@@ -264,14 +265,14 @@ func (c *Conn) endedChan() <-chan struct{} {
 	return c.audienceLocked().ended.channel()
 }
 
-// isGone reports whether the net.Conn is closed.
+// isTransportClosed reports whether the net.Conn is closed.
 func (c *Conn) isTransportClosed() bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	return c.life.transportClosed
 }
 
-// goneChan returns a channel that is closed once the net.Conn is.
+// transportClosedChan returns a channel that is closed once the net.Conn is.
 func (c *Conn) transportClosedChan() <-chan struct{} {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -300,8 +301,9 @@ type ownContext struct {
 	c *Conn
 }
 
-// bounding returns ctx, or, if that is the connection's own, one without an
-// end: all calls end with the connection, and to watch the context costs memory.
+// callContext returns ctx or, if that is the connection's own, a context
+// without an end: all calls end with the connection, and to follow the context
+// costs memory.
 func (c *Conn) callContext(ctx context.Context) context.Context {
 	if own, ok := ctx.(*ownContext); ok && own.c == c {
 		return context.Background()

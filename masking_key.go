@@ -8,13 +8,14 @@ import (
 	"sync"
 )
 
-// A keySource hands out masking keys from blocks of strong random bytes: no
-// key can be told from those before it (RFC 6455, Section 5.3).
+// A keySource hands out masking keys from blocks of strong random bytes: no key
+// can be predicted from those before it (RFC 6455, Section 5.3).
 type keySource struct {
 	unread []byte // a part of block
 	block  [1024]byte
 }
 
+// keySources are the sources not in use.
 var keySources = sync.Pool{New: func() any { return new(keySource) }}
 
 // newKey returns a fresh masking key.
@@ -24,8 +25,8 @@ func newKey() (uint32, error) {
 	return s.next(rand.Reader)
 }
 
-// next returns the next key, reading another block from entropy when the
-// last one is used up.
+// next returns the next key. It reads another block from entropy when the last
+// one is used up.
 func (s *keySource) next(entropy io.Reader) (uint32, error) {
 	if len(s.unread) < 4 {
 		if _, err := io.ReadFull(entropy, s.block[:]); err != nil {

@@ -309,7 +309,7 @@ func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 // connection, at any byte of its request leaves no goroutine behind.
 func TestUpgradeAborted(t *testing.T) {
 	covers(t, "Q.I02", "Q.A16", "Q.I01")
-	h := quiet(HandlerFunc(nil, echo))
+	h := newQuietServer(HandlerFunc(nil, echo))
 	h.Start()
 	wire := request() + maskedHello
 	before := runtime.NumGoroutine()
@@ -362,7 +362,7 @@ func TestRebinding(t *testing.T) {
 		{own, "attacker.example", 403},
 		{own, "server.example.com", 101},
 	} {
-		r, _ := throughAccept(t, &AcceptOptions{Origin: c.policy}, request("Host: "+c.host, "Origin: http://"+c.host))
+		r, _ := viaAccept(t, &AcceptOptions{Origin: c.policy}, request("Host: "+c.host, "Origin: http://"+c.host))
 		require.Equal(t, c.status, r.StatusCode, c.host)
 	}
 }

@@ -13,25 +13,26 @@ import (
 // AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
 // Where messages begin and end has no meaning in it.
 //
-// Read returns the content of messages of type t as it arrives; small messages
+// Read returns the content of messages of type t as it arrives. Small messages
 // are delivered whole. A message of the other type ends the connection with
 // CloseUnsupportedData. Read returns io.EOF once the peer has closed with
 // CloseNormal, CloseGoingAway or without a code; if the connection ends in
 // another way, it returns the [*CloseError].
 //
-// Write sends messages of type t of up to 32 KiB, so that no limit of the peer
-// stands in the way of a long p. For Text each p must be valid UTF-8 by itself.
-// What Write counts will arrive if the connection lives, also when a deadline
-// ends the call.
+// Write sends messages of type t of up to 32 KiB, so that a long p does not
+// exceed the peer's limit on messages. For Text each p must be valid UTF-8 by
+// itself. The bytes that Write counts will arrive if the connection lives, even
+// if a deadline ended the call.
 //
-// A deadline interrupts calls and not the connection: later calls go on.
-// Close makes calls under way return and begins the closing handshake with
-// CloseNormal. Like that of a TCP connection it does not wait for the peer: it
-// returns when the Close frame has left, behind all that was written, or when
-// the write deadline has passed. The rest is done in the background, within
-// Config.CloseTimeout.
+// A deadline interrupts calls and does not end the connection: later calls
+// work. Close makes calls under way return and begins the closing handshake
+// with CloseNormal. Like that of a TCP connection, it does not wait for the
+// peer: it returns when the Close frame has been written, behind all other
+// data, or when the write deadline has passed. The rest is done in the
+// background, within Config.CloseTimeout.
 //
-// The Conn must not be read directly meanwhile, and it has the same deadlines.
+// The stream shares the deadlines of c, and c must not be read directly while
+// the stream is in use.
 func AsNetConn(c *Conn, t MessageType) net.Conn {
 	c.out.delegateFlushes()
 	n := &netConn{c: c, typ: t}
@@ -40,7 +41,7 @@ func AsNetConn(c *Conn, t MessageType) net.Conn {
 }
 
 // maxNetConnMessage is the size in bytes of the largest message that a netConn
-// sends: what peers with a small limit accept.
+// sends: peers with a small limit still accept it.
 const maxNetConnMessage = 32 << 10
 
 // A netConn is what AsNetConn returns.
@@ -50,54 +51,56 @@ type netConn struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	reading fifoLock      // who may use the next three
-	open    bool          // message is not at its end
-	message MessageReader // the current one
-	readErr error         // permanent
+	readLock  fifoLock      // guards the next three
+	inMessage bool          // message is not at its end
+	message   MessageReader // the current one
+	readErr   error         // permanent
 
-	writing fifoLock // who may use the next
-	behind  bool     // what the last Write counted may not be on the network
+	writeLock fifoLock // guards the next
+	unsent    bool     // bytes that the last Write counted may not be written yet
 }
 
-// Read reads into p what the peer sent, waiting for at least one byte.
+// Read reads into p what the peer sent. It waits for at least one byte.
 func (n *netConn) Read(p []byte) (int, error) {
-	if err := n.begin(&n.reading, n.c.readDeadlines()); err != nil {
-		return 0, n.failure(err)
+	if err := n.beginCall(&n.readLock, n.c.readDeadlines()); err != nil {
+		return 0, n.asReadError(err)
 	}
-	defer n.reading.unlock()
+	defer n.readLock.unlock()
 	if len(p) == 0 || n.readErr != nil {
 		return 0, n.readErr
 	}
 	for {
 		if err := n.nextMessage(); err != nil {
-			return 0, n.failure(err)
+			return 0, n.asReadError(err)
 		}
 		read, err := n.message.Read(p)
 		if err == io.EOF {
-			n.open = false
+			n.inMessage = false
 			continue
 		}
-		return read, n.failure(err)
+		return read, n.asReadError(err)
 	}
 }
 
-// begin takes a turn for a call, unless its deadline has passed.
-func (n *netConn) begin(t *fifoLock, g *deadlines) error {
+// beginCall takes l for a call of Read or Write. It returns an error if the
+// stream is closed, or if the deadline of the call has passed.
+func (n *netConn) beginCall(l *fifoLock, d *deadlines) error {
 	if err := n.ctx.Err(); err != nil {
 		return err
 	}
-	if g.expired() {
+	if d.expired() {
 		return os.ErrDeadlineExceeded
 	}
-	if t.tryLock() {
+	if l.tryLock() {
 		return nil
 	}
-	return n.c.awaitLock(n.ctx, t, g)
+	return n.c.awaitLock(n.ctx, l, d)
 }
 
-// nextMessage makes the next message the current one, if there is none.
+// nextMessage makes the next message the current one, unless the last one is
+// not at its end.
 func (n *netConn) nextMessage() error {
-	if n.open {
+	if n.inMessage {
 		return nil
 	}
 	t, r, err := n.c.openReader(n.ctx, startAtWhole)
@@ -109,12 +112,12 @@ func (n *netConn) nextMessage() error {
 		go n.c.close(CloseUnsupportedData, "", n.readErr)
 		return n.readErr
 	}
-	n.open, n.message = true, r
+	n.inMessage, n.message = true, r
 	return nil
 }
 
-// failure returns what a call says of err.
-func (n *netConn) failure(err error) error {
+// asReadError returns the error of Read for one of the Conn, which may be nil.
+func (n *netConn) asReadError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -127,42 +130,44 @@ func (n *netConn) failure(err error) error {
 	}
 }
 
-// Write sends p. The count is of bytes that the connection has taken over.
+// Write sends p and returns the number of bytes that the connection has taken
+// over.
 func (n *netConn) Write(p []byte) (written int, err error) {
 	if err := n.c.checkOutgoing(n.typ, p); err != nil {
 		return 0, err
 	}
-	if err := n.begin(&n.writing, n.c.out.writeDeadlines()); err != nil {
-		return 0, n.writeFailure(err)
+	if err := n.beginCall(&n.writeLock, n.c.out.writeDeadlines()); err != nil {
+		return 0, n.asWriteError(err)
 	}
-	defer n.writing.unlock()
+	defer n.writeLock.unlock()
 	for written < len(p) {
-		if err := n.catchUp(); err != nil {
-			return written, n.writeFailure(err)
+		if err := n.flushUnsent(); err != nil {
+			return written, n.asWriteError(err)
 		}
-		size := n.cut(p[written:])
+		size := n.chunkSize(p[written:])
 		if err := n.send(p[written : written+size]); err != nil {
-			return written, n.writeFailure(err)
+			return written, n.asWriteError(err)
 		}
 		written += size
 	}
 	return written, nil
 }
 
-// catchUp waits for what the last call left behind.
-func (n *netConn) catchUp() error {
-	if !n.behind {
+// flushUnsent waits until what the last call left unsent is written.
+func (n *netConn) flushUnsent() error {
+	if !n.unsent {
 		return nil
 	}
 	if err := n.c.out.flushAll(n.ctx); err != nil {
 		return n.c.writeError(n.ctx, err)
 	}
-	n.behind = false
+	n.unsent = false
 	return nil
 }
 
-// cut returns how much of p, which is valid if it is text, is sent next.
-func (n *netConn) cut(p []byte) int {
+// chunkSize returns how many bytes of p go into the next message. It does not
+// cut through a character of a text, which is valid UTF-8.
+func (n *netConn) chunkSize(p []byte) int {
 	if len(p) <= maxNetConnMessage {
 		return len(p)
 	}
@@ -173,8 +178,8 @@ func (n *netConn) cut(p []byte) int {
 	return size
 }
 
-// send sends p as a message. If it is interrupted, the message is left to be
-// finished in the background.
+// send sends p as a message. If it is interrupted, the connection writes the
+// rest in the background, and send returns nil.
 func (n *netConn) send(p []byte) error {
 	c := n.c
 	e, ticket, err := c.appendMessage(n.ctx, outgoing{typ: n.typ, payload: p})
@@ -184,34 +189,34 @@ func (n *netConn) send(p []byte) error {
 	}
 	_, err = c.out.flush(n.ctx, ticket, orLeave)
 	err = c.writeError(n.ctx, err)
-	if err != nil && c.writeRefusal() == nil {
-		n.behind = true
+	if err != nil && c.refusalError() == nil {
+		n.unsent = true
 		return nil
 	}
 	return err
 }
 
-// writeFailure returns what Write says of err.
-func (n *netConn) writeFailure(err error) error {
+// asWriteError returns the error of Write for one of the Conn.
+func (n *netConn) asWriteError(err error) error {
 	if n.ctx.Err() != nil {
 		return net.ErrClosed
 	}
 	return err
 }
 
-// Close ends the connection.
+// Close makes calls under way return and begins the closing handshake.
 func (n *netConn) Close() error {
 	n.cancel()
 	return n.c.closeInBackground()
 }
 
-// LocalAddr returns that of the Conn.
+// LocalAddr returns the LocalAddr of the Conn.
 func (n *netConn) LocalAddr() net.Addr { return n.c.LocalAddr() }
 
-// RemoteAddr returns that of the Conn.
+// RemoteAddr returns the RemoteAddr of the Conn.
 func (n *netConn) RemoteAddr() net.Addr { return n.c.RemoteAddr() }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets the deadlines of Read and Write.
 func (n *netConn) SetDeadline(t time.Time) error {
 	if err := n.c.SetReadDeadline(t); err != nil {
 		return err
@@ -219,8 +224,8 @@ func (n *netConn) SetDeadline(t time.Time) error {
 	return n.c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline sets when calls of Read that wait give up.
+// SetReadDeadline sets when a Read that waits returns os.ErrDeadlineExceeded.
 func (n *netConn) SetReadDeadline(t time.Time) error { return n.c.SetReadDeadline(t) }
 
-// SetWriteDeadline sets when calls of Write that wait give up.
+// SetWriteDeadline sets when a Write that waits returns os.ErrDeadlineExceeded.
 func (n *netConn) SetWriteDeadline(t time.Time) error { return n.c.SetWriteDeadline(t) }

@@ -5,45 +5,50 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// An OriginPolicy decides whether a browser's page may open a connection: nil
-// lets it. The request is refused with 403, or with what a [*HandshakeError]
-// says. A policy guards users whose browser is led to a foreign page (RFC 6455,
-// Section 10.2). It is no authentication: whoever is no browser sends any
-// Origin, or none.
+// An OriginPolicy decides whether a browser's page may open a connection. Nil
+// allows it; an error refuses the request, with 403 or with what a
+// [*HandshakeError] says. A policy protects users from pages of other sites
+// that their browsers visit (RFC 6455, Section 10.2). It is not authentication:
+// a client that is not a browser can send any Origin, or none.
 type OriginPolicy func(r *http.Request) error
 
 // SameOrigin returns the policy that lets a page connect to the host it came
 // from. The scheme of Origin must be http or https; host and port must be those
-// of the Host field, where a missing port is the default of Origin's scheme.
-// If the request came over TLS, so must have the page. A request without
-// Origin does not come from a browser's page and passes. X-Forwarded-Host and
-// its like are not looked at: anyone can send them. A server that trusts its
-// network, such as one on localhost, must also check that Host is one of its
-// own names: a page can give its own name a foreign address.
-func SameOrigin() OriginPolicy { return sameOrigin }
+// of the Host field, where a missing port is the default of Origin's scheme. If
+// the request came over TLS, the page must have come over TLS as well. A
+// request without Origin does not come from a browser's page and is allowed.
+// X-Forwarded-Host and similar fields are ignored: anyone can send them. A
+// server that trusts its network, such as one on localhost, must also check
+// that Host is one of its own names: the owner of a page can have the page's
+// name resolve to the server's address.
+func SameOrigin() OriginPolicy { return checkSameOrigin }
 
 // AllowOrigins returns the policy that lets the pages of the given origins
-// connect, and no others: name the server's own among them if it has pages. A
-// request without Origin passes. The patterns are:
+// connect, and no others: list the server's own origin if it has pages. A
+// request without Origin is allowed. The patterns are:
 //
-//	https://example.com       an origin; one slash may end it
-//	https://example.com:8443  on another port than the scheme's own
+//	https://example.com       an origin; a slash may follow
+//	https://example.com:8443  on a port that is not the scheme's default
 //	https://example.com:*     on any port
-//	https://*.example.com     any name below example.com, not that name itself
-//	example.com               a host alone, with or without "*." and a port: by https
-//	localhost:3000            by http too: so for localhost, *.localhost, 127.0.0.0/8 and [::1]
-//	app://localhost           the shell of an app: also capacitor, tauri, ionic, moz-extension ...
-//	vscode-webview://*        any origin of a scheme that is not of the Web
-//	file://                   a scheme that has no hosts
-//	null                      a page without an origin; any page can make itself one, in a sandboxed frame
+//	https://*.example.com     any name below example.com, but not example.com itself
+//	example.com               a host alone, with or without "*." and a port: https only
+//	localhost:3000            http as well, as for localhost, *.localhost, 127.0.0.0/8 and [::1]
+//	app://localhost           the shell of an app; also capacitor, tauri, ionic, moz-extension ...
+//	vscode-webview://*        any origin of a scheme other than http and https
+//	file://                   a scheme without hosts
+//	null                      a page without an origin; any page can become one, in a sandboxed frame
 //
-// The case of ASCII letters is ignored. Nothing else is: a name with a dot at
-// its end is another name, and one that is not ASCII is written in its ASCII
-// form, as browsers send it. AllowOrigins panics at any other pattern and says
-// what to write instead.
+// Only the case of ASCII letters is ignored: a name with a dot at its end is
+// another name, and a name that is not ASCII is written in its ASCII form, as
+// browsers send it. AllowOrigins panics if a pattern has none of these forms,
+// and the panic says what to write instead.
 func AllowOrigins(patterns ...string) OriginPolicy {
 	var allowed []origin
 	for _, p := range patterns {
@@ -54,31 +59,28 @@ func AllowOrigins(patterns ...string) OriginPolicy {
 		allowed = append(allowed, origins...)
 	}
 	return func(r *http.Request) error {
-		return judgeOrigin(r, func(o origin) bool {
-			for _, a := range allowed {
-				if a.matches(o) {
-					return true
-				}
-			}
-			return false
+		return checkOrigin(r, func(o origin) bool {
+			return slices.ContainsFunc(allowed, func(pattern origin) bool { return o.matches(pattern) })
 		})
 	}
 }
 
 // InsecureAnyOrigin returns the policy that lets every page of the World Wide
-// Web connect with the cookies of the user who looks at it. It fits only where
-// no right depends on cookies, client certificates or the network's reach.
+// Web connect, with the cookies of the user who visits it. Use it only where
+// access depends neither on cookies nor on client certificates nor on who can
+// reach the network.
 func InsecureAnyOrigin() OriginPolicy {
 	return func(*http.Request) error { return nil }
 }
 
-func sameOrigin(r *http.Request) error {
-	return judgeOrigin(r, func(o origin) bool { return o.sameAs(r) })
+// checkSameOrigin is the policy that SameOrigin returns.
+func checkSameOrigin(r *http.Request) error {
+	return checkOrigin(r, func(o origin) bool { return o.isOriginOf(r) })
 }
 
-// judgeOrigin lets a request without Origin pass, and one with a single,
-// well-formed Origin that allow accepts.
-func judgeOrigin(r *http.Request, allow func(origin) bool) error {
+// checkOrigin returns nil for a request without Origin, and for one with a
+// single, well-formed Origin that allow accepts.
+func checkOrigin(r *http.Request, allow func(origin) bool) error {
 	lines := r.Header["Origin"]
 	if len(lines) == 0 {
 		return nil
@@ -91,13 +93,14 @@ func judgeOrigin(r *http.Request, allow func(origin) bool) error {
 	return fmt.Errorf("websocket: page of origin %.100q may not connect to %.100q", strings.Join(lines, ", "), r.Host)
 }
 
-// An origin is scheme, host and port of a page (RFC 6454). Some schemes of the
-// shells of apps have an empty host; the opaque origin has a host alone. In a
-// pattern, the host may be "*" or begin with "*.", and the port may be "*".
+// An origin is scheme, host and port of a page (RFC 6454, Section 4). Origins
+// of some app shells have an empty host; the opaque origin has nothing but a
+// host. In a pattern, the host may be "*" or begin with "*.", and the port may
+// be "*".
 type origin struct{ scheme, host, port string }
 
-// opaqueOrigin is the value of Origin, and the host of the origin, of pages that
-// have none.
+// opaqueOrigin is the value of Origin of pages that have no origin, and the
+// host of the origin that stands for it.
 const opaqueOrigin = "null"
 
 // parseOrigin reads the value of an Origin field.
@@ -111,9 +114,9 @@ func parseOrigin(s string) (o origin, ok bool) {
 	}
 	o.scheme = scheme
 	if authority == "" {
-		return o, !o.ofWeb()
+		return o, !o.isWeb()
 	}
-	if o.host, o.port, ok = splitHostPort(authority); !ok {
+	if o.host, o.port, ok = hostport.Split(authority); !ok {
 		return o, false
 	}
 	if o.port == "" {
@@ -122,8 +125,9 @@ func parseOrigin(s string) (o origin, ok bool) {
 	return o, true
 }
 
-// parseOriginPattern reads a pattern of AllowOrigins, which may stand for two
-// origins. Its error continues "pattern X", and says what to write instead.
+// parseOriginPattern reads a pattern of AllowOrigins and returns the one or two
+// origins it stands for. The text of its error continues "pattern X" and says
+// what to write instead.
 func parseOriginPattern(s string) ([]origin, error) {
 	scheme, authority, whole := strings.Cut(s, "://")
 	if !whole {
@@ -139,19 +143,19 @@ func parseOriginPattern(s string) ([]origin, error) {
 		return nil, errors.New("has a wildcard for its scheme: give an origin for each, such as https://example.com and http://example.com")
 	case whole && !isScheme(scheme):
 		return nil, errors.New("has a scheme with characters that do not belong there")
-	case equalFold(scheme, "ws"), equalFold(scheme, "wss"):
+	case http1.EqualFold(scheme, "ws"), http1.EqualFold(scheme, "wss"):
 		return nil, errors.New("has the scheme of a connection: write that of the page, http or https")
 	}
 	o := origin{scheme: scheme}
-	if err := o.setPattern(authority); err != nil {
+	if err := o.setAuthority(authority); err != nil {
 		return nil, err
 	}
-	return o.spread(), nil
+	return o.expand(), nil
 }
 
-// spread returns the origins that a pattern stands for: a host without a
-// scheme is meant by https, and by http too if that is as safe.
-func (o origin) spread() []origin {
+// expand returns the origins that a pattern stands for: a host without a scheme
+// stands for https and, where that is as safe, for http.
+func (o origin) expand() []origin {
 	schemes := []string{o.scheme}
 	if o.scheme == "" {
 		schemes = []string{"https"}
@@ -169,37 +173,38 @@ func (o origin) spread() []origin {
 	return origins
 }
 
-// setPattern takes host and port from what follows the scheme of a pattern.
-func (o *origin) setPattern(authority string) error {
+// setAuthority sets host and port from what follows the scheme of a pattern.
+func (o *origin) setAuthority(authority string) error {
 	bare, anyPort := strings.CutSuffix(authority, ":*")
 	bare, below := strings.CutPrefix(bare, "*.")
 	switch {
-	case authority == "" && o.ofWeb():
+	case authority == "" && o.isWeb():
 		return errors.New("has no host: write an origin such as https://example.com")
 	case authority == "":
 		return nil
-	case bare == "*" && !below && o.ofWeb():
+	case bare == "*" && !below && o.isWeb():
 		return errors.New("is every origin of its scheme: name the hosts, or use InsecureAnyOrigin")
 	case bare == "*" && !below:
 		o.host, o.port = "*", "*"
 		return nil
 	}
-	host, port, ok := splitHostPort(bare)
+	host, port, ok := hostport.Split(bare)
 	if !ok || anyPort && port != "" {
-		return whyNoAuthority(bare)
+		return authorityError(bare)
 	}
 	if anyPort {
 		port = "*"
 	}
 	o.host, o.port = host, port
-	return o.checkPatternHost(below)
+	return o.normalizeHost(below)
 }
 
-// checkPatternHost returns an error if no browser sends the host of a pattern,
-// or names below it if that is what the pattern stands for.
-func (o *origin) checkPatternHost(below bool) error {
-	if !o.ofWeb() && !below {
-		return nil // these need not be names
+// normalizeHost puts the host of a pattern into the form in which browsers send
+// it, with "*." before it if below is set: the pattern then stands for the
+// names below the host. A host that no browser sends is an error.
+func (o *origin) normalizeHost(below bool) error {
+	if !o.isWeb() && !below {
+		return nil // other schemes need no host names
 	}
 	ip, err := netip.ParseAddr(strings.Trim(o.host, "[]"))
 	switch {
@@ -223,8 +228,8 @@ func (o *origin) checkPatternHost(below bool) error {
 	return nil
 }
 
-// whyNoAuthority returns what is wrong with a host and port that are none.
-func whyNoAuthority(s string) error {
+// authorityError returns what is wrong with s, which is not a host and port.
+func authorityError(s string) error {
 	switch i := strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 || strings.ContainsRune("/?#@*, ", r) }); {
 	case i < 0 && strings.Count(s, ":") > 1 && s[0] != '[':
 		return errors.New("has an address without brackets: write it as in [::1]")
@@ -243,8 +248,8 @@ func whyNoAuthority(s string) error {
 	}
 }
 
-// endsInNumber reports whether a browser takes host for an IPv4 address: the
-// last of its labels is a number.
+// endsInNumber reports whether the last label of host is a number: browsers
+// take such a host for an IPv4 address.
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]
@@ -252,53 +257,53 @@ func endsInNumber(host string) bool {
 }
 
 // isLoopback reports whether host is a name or address of the machine itself,
-// which browsers trust without TLS as well.
+// which browsers trust even without TLS.
 func isLoopback(host string) bool {
-	if equalFold(host, "localhost") || len(host) > 10 && equalFold(host[len(host)-10:], ".localhost") {
+	if http1.EqualFold(host, "localhost") || len(host) > 10 && http1.EqualFold(host[len(host)-10:], ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.IsLoopback()
 }
 
-// matches reports whether the pattern a stands for o.
-func (a origin) matches(o origin) bool {
-	if !equalFold(a.scheme, o.scheme) || a.port != "*" && a.port != o.port {
+// matches reports whether o matches pattern.
+func (o origin) matches(pattern origin) bool {
+	if !http1.EqualFold(pattern.scheme, o.scheme) || pattern.port != "*" && pattern.port != o.port {
 		return false
 	}
-	domain, wild := strings.CutPrefix(a.host, "*")
+	domain, wild := strings.CutPrefix(pattern.host, "*")
 	if !wild {
-		return equalFold(a.host, o.host)
+		return http1.EqualFold(pattern.host, o.host)
 	}
 	cut := len(o.host) - len(domain)
-	return cut > 0 && equalFold(o.host[cut:], domain)
+	return cut > 0 && http1.EqualFold(o.host[cut:], domain)
 }
 
-// sameAs reports whether o is where r was sent to.
-func (o origin) sameAs(r *http.Request) bool {
-	if !equalFold(o.scheme, "https") && (!equalFold(o.scheme, "http") || r.TLS != nil) {
+// isOriginOf reports whether o is the origin that r was sent to.
+func (o origin) isOriginOf(r *http.Request) bool {
+	if !http1.EqualFold(o.scheme, "https") && (!http1.EqualFold(o.scheme, "http") || r.TLS != nil) {
 		return false
 	}
-	host, port, ok := splitHostPort(r.Host)
+	host, port, ok := hostport.Split(r.Host)
 	if port == "" {
 		port = o.defaultPort()
 	}
-	return ok && equalFold(o.host, host) && o.port == port
+	return ok && http1.EqualFold(o.host, host) && o.port == port
 }
 
-// ofWeb reports whether the scheme of o, which is empty in a pattern that has
-// none, is one of the World Wide Web, where hosts are names that have owners.
-func (o origin) ofWeb() bool {
-	return o.scheme == "" || equalFold(o.scheme, "http") || equalFold(o.scheme, "https")
+// isWeb reports whether the scheme of o is one of the World Wide Web, where
+// hosts are names that have owners. A pattern without a scheme is of the Web.
+func (o origin) isWeb() bool {
+	return o.scheme == "" || http1.EqualFold(o.scheme, "http") || http1.EqualFold(o.scheme, "https")
 }
 
-// defaultPort returns the port of an origin that names none, "" if its scheme
-// has no ports.
+// defaultPort returns the port of an origin that names none, or "" if its
+// scheme has no ports.
 func (o origin) defaultPort() string {
 	switch {
-	case equalFold(o.scheme, "https"):
+	case http1.EqualFold(o.scheme, "https"):
 		return "443"
-	case equalFold(o.scheme, "http"):
+	case http1.EqualFold(o.scheme, "http"):
 		return "80"
 	default:
 		return ""
@@ -308,7 +313,7 @@ func (o origin) defaultPort() string {
 // isScheme reports whether s is the scheme of a URI (RFC 3986, Section 3.1).
 func isScheme(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '+' && c != '-' && c != '.' {
+		if c := s[i]; !http1.IsAlphanumeric(c) && c != '+' && c != '-' && c != '.' {
 			return false
 		}
 	}

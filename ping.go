@@ -27,7 +27,7 @@ type ping struct {
 	wake     chan struct{} // closed when it is answered
 }
 
-// add enters a new Ping.
+// add adds a new Ping.
 func (s *pings) add() *ping {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,8 +48,8 @@ func (s *pings) remove(p *ping) {
 	}
 }
 
-// answer enters the payload of a Pong. It answers the Ping with that payload
-// and all before it; one that answers none is ignored (RFC 6455,
+// answer is called with the payload of a Pong. It answers the Ping with that
+// payload and all before it; a Pong that answers none is ignored (RFC 6455,
 // Section 5.5.3). s may be nil.
 func (s *pings) answer(payload []byte, trace *Trace) {
 	if len(payload) != 8 || s == nil || s.pending.Load() == 0 {
@@ -73,13 +73,13 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 	}
 }
 
-// waits reports whether a Ping waits for its Pong. s may be nil.
+// hasPending reports whether a Ping waits for its Pong. s may be nil.
 func (s *pings) hasPending() bool { return s != nil && s.pending.Load() > 0 }
 
-// Ping sends a Ping and returns how long the Pong took. It works with nobody
-// reading: the stand-in reads then, up to the header of the next data frame,
-// and leaves that to the application. A Pong behind data that nobody reads is
-// not seen until somebody does.
+// Ping sends a Ping and returns how long the Pong took. It works without a
+// reader: the connection reads by itself then, up to the header of the next
+// data frame, which it leaves to the application. A Pong behind data that
+// nobody reads is not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	ctx = c.callContext(ctx)
 	if ctx.Done() != nil {
@@ -105,7 +105,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 }
 
-// sendPing sends a Ping, which must be removed from c.pings, and sees to it
+// sendPing sends a Ping, which must be removed from the pings, and makes sure
 // that somebody reads the Pong.
 func (c *Conn) sendPing() (*ping, error) {
 	c.keepalive.pings.CompareAndSwap(nil, new(pings))

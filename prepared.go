@@ -12,11 +12,10 @@ import (
 // A Prepared is a message made ready once, to be sent to many connections. It
 // does not change, and may be sent by any number of goroutines at once.
 //
-// All connections share its memory, while it waits in their queues as well. It
-// is compressed once for all connections with the same agreed window. A
-// server's connection sends it as it is. A client's masks it anew each time:
-// two frames with one key would tell what both contain (RFC 6455,
-// Section 5.3).
+// All connections share its memory, also while it waits in their queues. It is
+// compressed once for all connections with the same agreed window. A server's
+// connection sends it as it is. A client's masks it anew each time: two frames
+// with one key would reveal what both contain (RFC 6455, Section 5.3).
 type Prepared struct {
 	typ     MessageType
 	payload []byte
@@ -46,9 +45,9 @@ func (m *Prepared) deflated(d *deflation) ([]byte, bool) {
 	return form.payload, form.payload != nil
 }
 
-// Prepare makes a copy of p ready to be sent as a message of type t. What is
-// wrong with the message, such as text that is not UTF-8, is the error of
-// every call that sends it.
+// Prepare makes a copy of p ready to be sent as a message of type t. If the
+// message must not be sent, such as text that is not UTF-8, every call that
+// sends it returns the error.
 func Prepare(t MessageType, p []byte) *Prepared {
 	m := &Prepared{typ: t, payload: append([]byte(nil), p...)}
 	switch {
@@ -92,10 +91,10 @@ func (c *Conn) SendPrepared(m *Prepared) error {
 	return err
 }
 
-// postPrepared is SendPrepared under a policy, and without the flush, which must
-// follow unless the message is held: because it waits for others, or is in the
-// queue. That is the way of a large one, which leaves from there without being
-// copied.
+// postPrepared is SendPrepared under a policy and without the flush, which must
+// follow unless held is true: then the message waits for others, or is in the
+// queue. A large message takes the way through the queue, from which it is sent
+// without being copied.
 func (c *Conn) postPrepared(m *Prepared, policy SlowPolicy) (held bool, err error) {
 	if err := c.checkPrepared(m); err != nil {
 		return false, err

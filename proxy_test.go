@@ -20,10 +20,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// through returns options for a proxy that is at the far end of a pipe.
-func through(proxyURL string, near net.Conn) *DialOptions {
+// viaProxy returns options for a proxy that is at the far end of a pipe.
+func viaProxy(proxyURL string, near net.Conn) *DialOptions {
 	u, err := url.Parse(proxyURL)
 	return &DialOptions{
 		Proxy:   func(*http.Request) (*url.URL, error) { return u, err },
@@ -63,14 +65,14 @@ func TestConnect(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
-			opts := through(c.proxy, near)
+			opts := viaProxy(c.proxy, near)
 			opts.ProxyHeader = c.header
 			asked := make(chan string, 1)
 			target := make(chan *http.Request, 1)
 			go func() {
-				head := newHeadReader(far, "")
-				text, _ := head.next()
-				asked <- text
+				reader := http1.NewRequestReader(far)
+				head, _ := reader.Next()
+				asked <- head
 				io.WriteString(far, c.answer)
 				r, err := http.ReadRequest(bufio.NewReader(far))
 				if err != nil {
@@ -97,12 +99,12 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestGluedToConnect has the server speak before the client, in one segment
+// TestServerSpeaksFirst has the server speak before the client, in one segment
 // with the proxy's response.
-func TestGluedToConnect(t *testing.T) {
+func TestServerSpeaksFirst(t *testing.T) {
 	covers(t, "C03", "Q.B09")
 	near, far := net.Pipe()
-	opts := through("http://proxy", near)
+	opts := viaProxy("http://proxy", near)
 	go func() {
 		http.ReadRequest(bufio.NewReader(far))
 		io.WriteString(far, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 103 Early Hints\r\n")
@@ -140,7 +142,7 @@ func TestProxyRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
-			opts := through("http://user:secret@proxy", near)
+			opts := viaProxy("http://user:secret@proxy", near)
 			opts.Redirects = 1
 			go func() {
 				http.ReadRequest(bufio.NewReader(far))
@@ -174,7 +176,7 @@ func TestProxyThatStaysSilent(t *testing.T) {
 				defer far.Close()
 				go io.Copy(io.Discard, far)
 				began := time.Now()
-				opts := through(scheme+"://proxy", near)
+				opts := viaProxy(scheme+"://proxy", near)
 				opts.HandshakeTimeout = time.Second
 				_, _, err := Dial(t.Context(), "ws://192.0.2.1/", opts)
 				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
@@ -205,7 +207,7 @@ func TestSOCKS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := net.Pipe()
 			go playSOCKS(t, far, c.steps)
-			conn, _, err := Dial(t.Context(), c.target, through(c.proxy, near))
+			conn, _, err := Dial(t.Context(), c.target, viaProxy(c.proxy, near))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +269,7 @@ func TestSOCKSRefuses(t *testing.T) {
 				far.Write(answers)
 				far.Close()
 			}()
-			_, _, err := Dial(t.Context(), "ws://ab.c", through("socks5h://user:secret@proxy", near))
+			_, _, err := Dial(t.Context(), "ws://ab.c", viaProxy("socks5h://user:secret@proxy", near))
 			if statusOf(err) != 0 || err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -288,7 +290,7 @@ func TestSOCKSPasswordUnasked(t *testing.T) {
 		io.WriteString(far, "\x05\x02"+"\x01\x00")
 		far.Close()
 	}()
-	_, _, err := Dial(t.Context(), "ws://ab.c", through("socks5h://proxy", near))
+	_, _, err := Dial(t.Context(), "ws://ab.c", viaProxy("socks5h://proxy", near))
 	if err == nil || !strings.Contains(err.Error(), "none of our authentication methods") {
 		t.Errorf("got %v", err)
 	}
@@ -308,37 +310,12 @@ func TestProxyIsVerified(t *testing.T) {
 			}
 			far.Close()
 		}()
-		opts := through("https://"+proxyName, near)
+		opts := viaProxy("https://"+proxyName, near)
 		opts.TLS = trust(secure)
 		opts.TLS.ServerName = serverName
 		_, _, err := Dial(t.Context(), "wss://192.0.2.1", opts)
 		if verified := statusOf(err) == 407; verified != (proxyName == "example.com") {
 			t.Errorf("proxy %s, ServerName %s: got %v", proxyName, serverName, err)
-		}
-	}
-}
-
-func TestParseProxy(t *testing.T) {
-	covers(t, "C03", "Q.J06")
-	for uri, want := range map[string]string{
-		"http://p": "p:80", "https://p": "p:443", "socks5://p": "p:1080", "socks5h://p": "p:1080",
-		"http://p:3128": "p:3128", "http://[::1]": "[::1]:80", "socks5://u:p@p:1": "p:1",
-	} {
-		u, _ := url.Parse(uri)
-		if p, err := parseProxy(u); err != nil || p.addr != want {
-			t.Errorf("%s: got %+v, %v", uri, p, err)
-		}
-	}
-	for _, uri := range []string{
-		"ftp://u:secret@p", "socks4://p", "p:80", "http://", "http://u:secret@:80", "http://u:secret@pröxy", "http://p:0", "http://p:70000",
-		"socks5://u@p", "socks5://:secret@p", "socks5://u:" + strings.Repeat("x", 256) + "@p",
-	} {
-		u, err := url.Parse(uri)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parseProxy(u); err == nil || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %v", uri, err)
 		}
 	}
 }
@@ -518,7 +495,7 @@ func dialRealProxy(t *testing.T, u *url.URL, s *httptest.Server, isTLS bool) {
 func TestHTTPSProxy(t *testing.T) {
 	covers(t, "C03", "Q.B08")
 	_, secure := echoServer(t)
-	proxy := quiet(http.HandlerFunc(relay))
+	proxy := newQuietServer(http.HandlerFunc(relay))
 	proxy.StartTLS()
 	defer proxy.Close()
 	u, _ := url.Parse(proxy.URL)
@@ -555,44 +532,4 @@ func relay(w http.ResponseWriter, r *http.Request) {
 		to.Close()
 	}()
 	io.Copy(from, to)
-}
-
-// FuzzProxyReply feeds a proxy's answers to the dialer: whatever comes, it
-// returns, with a typed error or with the bytes behind the answer untouched.
-func FuzzProxyReply(f *testing.F) {
-	covers(f, "C04", "Q.B09")
-	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
-	f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false)
-	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true)
-	f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true)
-	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
-		scheme := "http"
-		if socks {
-			scheme = "socks5h"
-		}
-		near, far := net.Pipe()
-		go io.Copy(io.Discard, far)
-		go func() {
-			far.Write(append(answer, "tail"...))
-			far.Close()
-		}()
-		opts := through(scheme+"://user:secret@proxy", near)
-		d, err := newDialer("ws://example.com/", opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc, err := d.connect(t.Context())
-		if err != nil {
-			if strings.Contains(err.Error(), "secret") {
-				t.Errorf("password is shown: %v", err)
-			}
-			near.Close()
-			return
-		}
-		rest, err := io.ReadAll(nc)
-		if !strings.HasSuffix(string(answer)+"tail", string(rest)) || !strings.HasSuffix(string(rest), "tail") && len(rest) >= 4 {
-			t.Errorf("tunnel carries %q, %v", rest, err)
-		}
-		near.Close()
-	})
 }

@@ -13,7 +13,7 @@ type Message struct {
 	Data []byte
 }
 
-// Clone returns a copy of m that stays valid.
+// Clone returns a copy of m that remains valid.
 func (m Message) Clone() Message {
 	return Message{Type: m.Type, Data: append([]byte(nil), m.Data...)}
 }
@@ -23,11 +23,11 @@ type placement uint8
 
 const (
 	placeNew    placement = iota // into a new slice
-	placeAppend                  // behind what the caller's slice holds
+	placeAppend                  // appended to the caller's slice
 	placeLend                    // where it is, until the next read
 )
 
-// readMessage returns a whole message. The caller has the reading turn.
+// readMessage returns a whole message. The caller holds read.lock.
 func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	if err := c.dropUnread(by); err != nil {
 		return 0, nil, err
@@ -45,7 +45,7 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 			return 0, nil, err
 		}
 		if c.msg.compressed {
-			return c.inflateWhole(where, dst)
+			return c.takeInflated(where, dst)
 		}
 		return c.takeWhole(where, dst)
 	}
@@ -55,27 +55,27 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 	return c.assemble(by, where, dst)
 }
 
-// settleOpen drops what a MessageReader left of a message. While the connection
+// dropUnread drops what a MessageReader left of a message. While the connection
 // is closing it drops everything, and returns when that fails.
 func (c *Conn) dropUnread(by caller) error {
 	if c.isClosing() {
 		return c.discardAll(by)
 	}
 	if c.msg.phase == inReader {
-		c.msg.number++ // should skip be interrupted, nobody may go on behind the gap
+		c.msg.number++ // if skip is interrupted, its reader must not go on behind the gap
 		return c.skip(by)
 	}
 	return nil
 }
 
 // fitsInPlace reports whether the message that was begun is to be received in
-// the read buffer: it has one frame, and is there or fits.
+// the read buffer: it has one frame, which is there or fits.
 func (c *Conn) fitsInPlace() bool {
 	return c.in.frame.fin() &&
 		c.in.frame.remaining <= int64(max(len(c.in.unread()), c.in.bufferSize()))
 }
 
-// awaitWhole waits until all of a message lies in the read buffer. Text is
+// awaitWhole waits until the whole message lies in the read buffer. Text is
 // checked as it comes.
 func (c *Conn) awaitWhole(by caller) error {
 	for int64(len(c.in.unread())) < c.in.frame.remaining {
@@ -119,13 +119,13 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	return c.msg.typ, p, nil
 }
 
-// inflateWhole returns what a compressed message that lies in the read buffer
-// inflates to.
-func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, error) {
+// takeInflated inflates a compressed message that lies in the read buffer, and
+// returns it.
+func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, error) {
 	p := c.in.takePayload()
 	var scratch *buffer
 	if where != placeAppend {
-		scratch = acquireBuffer(max(c.deflate.expectedSize(len(p), c.cfg.MaxMessageSize), minBorrowed))
+		scratch = acquireBuffer(max(c.deflate.expectedSize(len(p), c.cfg.MaxMessageSize), firstBuffer))
 		dst = scratch.b
 	}
 	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
@@ -146,7 +146,7 @@ func (c *Conn) inflateWhole(where placement, dst []byte) (MessageType, []byte, e
 // to go.
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
-		c.msg.partial, c.msg.partialLent = scratch, true
+		c.msg.partial, c.msg.loan.ofPartial = scratch, true
 		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
 	p := append(dst, scratch.b...)
@@ -154,8 +154,8 @@ func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	return p
 }
 
-// inflateParts returns what a compressed message that comes in pieces inflates
-// to. If it is interrupted, what came is kept for the next call.
+// inflateParts inflates a compressed message as its parts come, and returns it.
+// If it is interrupted, what has come is kept for the next call.
 func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	m := &c.msg
 	for m.inflation != inflationDone {
@@ -171,12 +171,13 @@ func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType
 	return m.typ, c.place(scratch, where, dst), nil
 }
 
-// inflateSome appends up to room bytes of what a compressed message inflates to
-// to what is held, waiting if nothing is here. It sets inflated at the end.
+// inflateSome appends to partial up to room bytes of what a compressed message
+// inflates to, waiting if no input is here. At the end it sets inflation to
+// inflationDone.
 func (c *Conn) inflateSome(by caller, room int64) error {
 	m := &c.msg
 	if m.partial == nil {
-		m.partial = acquireBuffer(minBorrowed)
+		m.partial = acquireBuffer(firstBuffer)
 	}
 	room = min(room, c.cfg.MaxMessageSize-m.size)
 	before := len(m.partial.b)
@@ -199,8 +200,8 @@ func (c *Conn) inflateSome(by caller, room int64) error {
 	return nil
 }
 
-// inflateStep inflates what is in the read buffer of the current frame, or goes
-// on to the next, or ends the message.
+// inflateStep inflates what the read buffer has of the current frame, or goes
+// on to the next frame, or ends the message.
 func (c *Conn) inflateStep(by caller, room int64) (v violation, err error) {
 	m := &c.msg
 	hungry := m.inflation == inflationHungry
@@ -228,8 +229,8 @@ func (c *Conn) inflateStep(by caller, room int64) (v violation, err error) {
 	return v, nil
 }
 
-// assemble returns a message that comes in pieces. If it is interrupted, what
-// came is kept for the next call.
+// assemble receives a message in parts and returns it. If it is interrupted,
+// what has come is kept for the next call.
 func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	m := &c.msg
 	a := assembly{conn: c, by: by}
@@ -244,7 +245,7 @@ func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []
 		err = c.endMessage()
 	}
 	if err != nil {
-		m.partial = a.keep()
+		m.partial = a.rest()
 		return 0, nil, err
 	}
 	if a.scratch == nil {
@@ -254,8 +255,8 @@ func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []
 	return m.typ, c.place(a.scratch, where, dst), nil
 }
 
-// An assembly puts the pieces of a message together: in the caller's slice as
-// long as they fit there, otherwise in borrowed memory, which grows with what
+// An assembly puts the parts of a message together: in the caller's slice as
+// long as they fit there, otherwise in a buffer, which grows with what has
 // arrived and not with what was announced.
 type assembly struct {
 	conn    *Conn
@@ -279,13 +280,13 @@ func (a *assembly) run() error {
 	}
 }
 
-// frame receives what is left of the current frame.
+// readFrame receives what is left of the current frame.
 func (a *assembly) readFrame() error {
 	c := a.conn
 	for c.in.frame.remaining > 0 {
 		room := a.room()
 		n, err := c.readPayload(a.by, room)
-		a.noteRead(n)
+		a.extend(n)
 		if err != nil {
 			return err
 		}
@@ -297,7 +298,7 @@ func (a *assembly) readFrame() error {
 func (a *assembly) room() []byte {
 	left := a.conn.in.frame.remaining
 	if a.scratch == nil {
-		if free := cap(a.direct) - len(a.direct); free > 0 && int64(free) >= min(left, minBorrowed) {
+		if free := cap(a.direct) - len(a.direct); free > 0 && int64(free) >= min(left, firstBuffer) {
 			return a.direct[len(a.direct):cap(a.direct)]
 		}
 		a.scratch = acquireBuffer(len(a.direct) + a.growBy(left))
@@ -309,14 +310,14 @@ func (a *assembly) room() []byte {
 	return a.scratch.b[len(a.scratch.b):cap(a.scratch.b)]
 }
 
-// minBorrowed and maxLeap bound what is borrowed before bytes arrived: never
-// more than maxLeap.
+// Sizes in bytes of what is acquired before bytes have arrived for it: at least
+// firstBuffer, never more than maxLeap.
 const (
-	minBorrowed = 4 << 10
+	firstBuffer = 4 << 10
 	maxLeap     = 64 << 10
 )
 
-// step returns by how much the memory grows: by as much as has arrived, but
+// growBy returns by how much the memory grows: by as much as has arrived, but
 // after a good start at once to the size that messages of this connection
 // usually have.
 func (a *assembly) growBy(left int64) int {
@@ -324,8 +325,8 @@ func (a *assembly) growBy(left int64) int {
 	if a.scratch != nil {
 		arrived = len(a.scratch.b)
 	}
-	step := max(arrived, minBorrowed)
-	if usual := a.conn.msg.usualSize; usual > minBorrowed {
+	step := max(arrived, firstBuffer)
+	if usual := a.conn.msg.usualSize; usual > firstBuffer {
 		step = max(step, min(usual, maxLeap))
 		if arrived >= maxLeap {
 			step = max(step, usual-arrived)
@@ -334,8 +335,8 @@ func (a *assembly) growBy(left int64) int {
 	return int(min(int64(step), left))
 }
 
-// add enters n bytes that were read into room.
-func (a *assembly) noteRead(n int) {
+// extend records n bytes that were read into room.
+func (a *assembly) extend(n int) {
 	if a.scratch == nil {
 		a.direct = a.direct[:len(a.direct)+n]
 	} else {
@@ -343,8 +344,9 @@ func (a *assembly) noteRead(n int) {
 	}
 }
 
-// kept returns what has arrived in memory of our own, for another call.
-func (a *assembly) keep() *buffer {
+// rest returns what has arrived, in memory that is not the caller's, for
+// another call.
+func (a *assembly) rest() *buffer {
 	if a.scratch == nil && len(a.direct) > 0 {
 		a.scratch = acquireBuffer(len(a.direct))
 		a.scratch.b = append(a.scratch.b, a.direct...)
@@ -352,9 +354,9 @@ func (a *assembly) keep() *buffer {
 	return a.scratch
 }
 
-// readPayload moves payload of the current frame to p, waiting if none is
-// here, and checks it if it is text. What a buffer holds takes the way through
-// the buffer, because what follows may come with it.
+// readPayload moves payload of the current frame to p, waiting if none is here,
+// and checks it if it is text. A p smaller than a buffer is filled by way of
+// the buffer, because what follows the payload may come with it.
 func (c *Conn) readPayload(by caller, p []byte) (int, error) {
 	p = p[:min(int64(len(p)), c.in.frame.remaining)]
 	if len(c.in.unread()) == 0 && len(p) < c.in.bufferSize() {
@@ -396,7 +398,8 @@ func (c *Conn) skip(by caller) error {
 	}
 }
 
-// skipInflated is skip for a compressed message: later ones may refer to it.
+// skipInflated is skip for a compressed message, which is inflated because
+// later ones may refer to it.
 func (c *Conn) skipInflated(by caller) error {
 	defer c.msg.dropPartial()
 	for c.msg.inflation != inflationDone {
@@ -408,8 +411,8 @@ func (c *Conn) skipInflated(by caller) error {
 	return c.endMessage()
 }
 
-// inflateChunk is the number of bytes to which a streamed message inflates at
-// a time.
+// inflateChunk is the number of bytes to which a streamed message is inflated
+// at a time.
 const inflateChunk = 16 << 10
 
 // readPiece returns the payload of the current frame that is in the read
@@ -446,11 +449,12 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	return c.takeMessage(ctx, placeAppend, buf[:0])
 }
 
-// Messages returns the messages as they come. They are lent: a message is the
-// loop's until it asks for the next, whoever else reads meanwhile. The loop
-// ends quietly when the peer closed with CloseNormal, CloseGoingAway or without
-// a code; otherwise the last iteration yields the error. If that is the
-// context's or os.ErrDeadlineExceeded, another loop can go on.
+// Messages returns an iterator over the messages as they come. They are lent: a
+// message belongs to the loop until it asks for the next one, even if others
+// read meanwhile. The loop ends quietly when the peer closed with CloseNormal,
+// CloseGoingAway or without a code; otherwise the last iteration yields the
+// error. If that is the context's or os.ErrDeadlineExceeded, another loop can
+// continue.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	ctx = c.callContext(ctx)
 	return func(yield func(Message, error) bool) {
@@ -471,26 +475,27 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	}
 }
 
-// borrowMessage returns the next message, lent to who.
-func (c *Conn) borrowMessage(ctx context.Context, who *borrower) (MessageType, []byte, error) {
-	if err := c.awaitMessage(ctx, *who); err != nil {
+// borrowMessage returns the next message, lent to a borrower.
+func (c *Conn) borrowMessage(ctx context.Context, to *borrower) (MessageType, []byte, error) {
+	if err := c.awaitMessage(ctx, *to); err != nil {
 		return 0, nil, err
 	}
-	c.lendTo(who)
+	c.lendTo(to)
 	return c.takeMessage(ctx, placeLend, nil)
 }
 
-// lendTo makes who the borrower of what is lent next. The caller has the
-// reading turn.
-func (c *Conn) lendTo(who *borrower) {
-	if *who == nobody {
+// lendTo makes to the borrower of what is lent next. The caller holds
+// read.lock.
+func (c *Conn) lendTo(to *borrower) {
+	if *to == nobody {
 		c.msg.loan.count++
-		*who = c.msg.loan.count
+		*to = c.msg.loan.count
 	}
-	c.msg.loan.to = *who
+	c.msg.loan.to = *to
 }
 
-// takeMessage ends what beginMessage began with the message.
+// takeMessage returns the message that awaitMessage waited for, and unlocks
+// reading.
 func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t MessageType, p []byte, err error) {
 	defer c.unlockReadingAfter(&err)
 	t, p, err = c.readMessage(caller{ctx: ctx}, where, dst)

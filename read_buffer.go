@@ -24,11 +24,11 @@ type readBuffer struct {
 	baseSize int32   // bytes of an ordinary buffer
 }
 
-// busyBufferSizes are the sizes of the buffers borrowed after reads that filled
-// an ordinary one, and after others that filled the first of these.
+// busyBufferSizes are the sizes of buffers after reads that filled an ordinary
+// one, and after others that filled the first of these.
 var busyBufferSizes = [...]int{64 << 10, 256 << 10}
 
-// largeReads is how many small reads in a row a larger buffer outlives.
+// shrinkAfter is how many small reads in a row a larger buffer outlives.
 const shrinkAfter = 8
 
 // unread returns the bytes that were received and not taken.
@@ -39,14 +39,14 @@ func (b *readBuffer) unread() []byte {
 	return b.buf.b[b.start:]
 }
 
-// take marks n unread bytes as taken. A buffer without unread bytes stays
-// until fill or settle, because the last bytes taken may still be in use.
+// discard takes n unread bytes. A buffer without unread bytes stays until fill
+// or releaseIfEmpty, because the bytes taken last may still be in use.
 func (b *readBuffer) discard(n int) { b.start += n }
 
-// bufferSize returns the size of the buffer that room borrows.
+// bufferSize returns the size in bytes of the buffer that room acquires.
 func (b *readBuffer) bufferSize() int { return b.sizeAt(b.sizeStep) }
 
-// sizeAt returns the size of the buffer after so many steps.
+// sizeAt returns the size in bytes of a buffer after so many steps.
 func (b *readBuffer) sizeAt(step uint8) int {
 	if step == 0 {
 		return int(b.baseSize)
@@ -54,18 +54,18 @@ func (b *readBuffer) sizeAt(step uint8) int {
 	return max(int(b.baseSize), busyBufferSizes[step-1])
 }
 
-// pin keeps the bytes that piece returned valid until unpin.
+// pin keeps the bytes taken last valid until unpin.
 func (b *readBuffer) pin() { b.pinned = true }
 
-// unpin ends what pin began.
+// unpin ends what pin began, when the borrower is done.
 func (b *readBuffer) unpin() {
 	b.pinned = false
 	b.borrowed.free()
 	b.borrowed = nil
 }
 
-// forsake ends what pin began while the borrower may still look at the bytes:
-// their memory is left to it.
+// disown ends what pin began while the borrower may still use the bytes: their
+// memory is left to it and not used again.
 func (b *readBuffer) disown() {
 	if b.pinned {
 		old := b.unread()
@@ -78,7 +78,7 @@ func (b *readBuffer) disown() {
 	b.borrowed = nil
 }
 
-// settle gives the buffer back if it has no unread bytes.
+// releaseIfEmpty frees the buffer if it has no unread bytes.
 func (b *readBuffer) releaseIfEmpty() {
 	if b.buf == nil || b.start < len(b.buf.b) {
 		return
@@ -86,8 +86,8 @@ func (b *readBuffer) releaseIfEmpty() {
 	b.detachBuffer()
 }
 
-// retire parts with the buffer: it goes back to the pool, or to lent while it
-// is pinned.
+// detachBuffer parts with the buffer: it is freed or, if pinned, becomes
+// borrowed.
 func (b *readBuffer) detachBuffer() {
 	if b.pinned {
 		b.borrowed.free()
@@ -98,7 +98,8 @@ func (b *readBuffer) detachBuffer() {
 	b.buf, b.start = nil, 0
 }
 
-// room returns the free part of the buffer, borrowing or moving as needed.
+// room returns the free part of the buffer, acquiring one or making room as
+// needed.
 func (b *readBuffer) room() []byte {
 	if b.buf == nil {
 		b.buf = acquireBuffer(b.bufferSize())
@@ -110,8 +111,8 @@ func (b *readBuffer) room() []byte {
 	return b.buf.b[len(b.buf.b):cap(b.buf.b)]
 }
 
-// compact moves the unread bytes, if any, to the start of the buffer, or of
-// another one if this one is pinned or full of them.
+// compact moves the unread bytes, if any, to the start of the buffer, or of a
+// new one if this one is pinned, too small, or full of them.
 func (b *readBuffer) compact() {
 	old := b.unread()
 	if !b.pinned && b.start > 0 && cap(b.buf.b) >= b.bufferSize() {
@@ -125,8 +126,9 @@ func (b *readBuffer) compact() {
 	b.buf = fresh
 }
 
-// filled enters n bytes that were read into room. Reads that fill the buffer
-// ask for a larger one, reads that would have fitted a smaller one end that.
+// noteFilled records n bytes that were read into room. Reads that fill the
+// buffer ask for a larger one; shrinkAfter reads in a row that would have
+// fitted a smaller one take that back.
 func (b *readBuffer) noteFilled(n int) {
 	b.buf.b = b.buf.b[:len(b.buf.b)+n]
 	switch {

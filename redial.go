@@ -12,25 +12,24 @@ import (
 	"time"
 )
 
-// A Backoff says how [Redial] waits between attempts. The wait is random,
-// between nothing and a bound that doubles with each failure in a row
-// (RFC 6455, Section 7.2.3): the clients of a server that went away do not
-// come back all at once.
+// A Backoff says how long [Redial] waits between attempts: a random time up to
+// a bound that doubles with each failure in a row, so that the clients of a
+// server that went away do not come back all at once (RFC 6455, Section 7.2.3).
 type Backoff struct {
 	// Min is the first bound. 0: 1 s.
 	Min time.Duration
-	// Max is the bound that no wait exceeds but one that the server asks for
-	// by Retry-After, up to ten minutes. 0: 30 s.
+	// Max caps the wait, unless the server's Retry-After asks for longer (at
+	// most ten minutes). 0: 30 s.
 	Max time.Duration
 	// Attempts is the number of failures in a row after which Redial gives
 	// up. 0: no limit.
 	Attempts int
 }
 
-// maxRetryAfter bounds the wait that a server can ask for.
+// maxRetryAfter caps the wait that a server can ask for.
 const maxRetryAfter = 10 * time.Minute
 
-// bound returns the upper bound of the wait after failures failures in a row.
+// bound returns the upper bound of the wait after that many failures in a row.
 func (b Backoff) bound(failures int) time.Duration {
 	low, high := orDefault(b.Min, time.Second, time.Second), b.max()
 	for range failures - 1 {
@@ -42,6 +41,7 @@ func (b Backoff) bound(failures int) time.Duration {
 	return min(low, high)
 }
 
+// max returns Max or its default.
 func (b Backoff) max() time.Duration { return orDefault(b.Max, 30*time.Second, 30*time.Second) }
 
 // A RedialError is a failed attempt of [Redial].
@@ -52,14 +52,14 @@ type RedialError struct {
 	// Wait is how long Redial waits before the next attempt.
 	Wait time.Duration
 	// Final is set if there is no next attempt: the context has ended, the
-	// number of attempts is reached, or the next one would fail like this
+	// limit of attempts is reached, or the next attempt would fail like this
 	// one.
 	Final bool
 	// Closed is the end of the last connection, nil if there was none.
 	Closed *CloseError
-	// Err is what went wrong: a [*HandshakeError], the [*CloseError] of a
-	// connection that a new one would share, or, whatever else there was, the
-	// context's error, which also wraps the context's cause.
+	// Err is what went wrong: a [*HandshakeError], or a [*CloseError] with
+	// which the next connection would end too. If the context has ended, it is
+	// the context's error, which also wraps the context's cause.
 	Err error
 }
 
@@ -85,23 +85,24 @@ func (e *RedialError) Unwrap() error { return e.Err }
 //		use(c) // until it ends
 //	}
 //
-// The body uses a connection until it ends, and goes on. Redial then closes
-// it, if need be, waits as b says, and dials again. Failures are of type
-// [*RedialError]; after a passing one the loop goes on too. After a final one
-// it ends: an invalid request, a refusal by a status that does not pass (4xx
-// but 408, 425 and 429; 501 and 505; redirects), a connection that the peer
-// ended because of what we sent (1002, 1003, 1007, 1008, 1009, 1010), the end
-// of ctx. A connection that the peer ended with 1000 ends the loop without an
-// error.
+// The body uses a connection until it ends and then continues the loop. Redial
+// closes the connection, if need be, waits as b says, and dials again. Failures
+// are of type [*RedialError]; after a temporary failure the loop continues. It
+// ends after a final one: an invalid request, a refusal with a status that does
+// not go away (4xx except 408, 425 and 429; 501 and 505; redirects), a
+// connection that the peer closed because of what this side sent (1002, 1003,
+// 1007, 1008, 1009, 1010), the end of ctx. A connection that the peer closed
+// with 1000 ends the loop without an error.
 //
-// What this side ended passes, whatever the code: a limit or a time of Config,
-// a breach of the protocol by the peer, a Close by the body, whatever the peer
-// answers. A body that wants no more connections leaves the loop.
+// It is a temporary failure, whatever the code, if this side closed the
+// connection: because of a limit or a timeout of Config, because the peer broke
+// the protocol, or because the body called Close, whatever the peer answers. A
+// body that wants no more connections leaves the loop.
 //
-// ctx bounds everything but the life of a connection. If it has ended when the
-// body goes on, that is the final failure, however the connection ended. A body
-// that leaves the loop keeps its connection. How one ended is the cause of its
-// context.
+// ctx bounds everything but the life of a connection. If ctx has ended when the
+// body continues the loop, that is the final failure, however the connection
+// ended. A body that leaves the loop keeps its connection. How a connection
+// ended is the cause of its context.
 func Redial(ctx context.Context, url string, opts *DialOptions, b Backoff) iter.Seq2[*Conn, error] {
 	return func(yield func(*Conn, error) bool) {
 		r := redialer{ctx: ctx, backoff: b, yield: yield}
@@ -113,10 +114,11 @@ func Redial(ctx context.Context, url string, opts *DialOptions, b Backoff) iter.
 // A nextStep is what Redial does when an attempt is over.
 type nextStep uint8
 
+// The steps.
 const (
 	dialAgain nextStep = iota
-	endQuietly
-	giveUp // with an error
+	endLoop            // without an error
+	giveUp             // with an error
 )
 
 // A redialer is one run of Redial's loop.
@@ -124,16 +126,16 @@ type redialer struct {
 	ctx      context.Context
 	backoff  Backoff
 	yield    func(*Conn, error) bool
-	failures int // in a row
-	closed   *CloseError
+	failures int         // in a row
+	closed   *CloseError // the end of the last connection, nil if there was none
 }
 
-// attempt dials, and yields the connection until it ends. It reports whether to
-// go on.
+// attempt dials, yields the connection, and waits before the next attempt. It
+// reports whether there is one.
 func (r *redialer) attempt(url string, opts *DialOptions) bool {
 	c, _, err := Dial(r.ctx, url, opts)
 	if err != nil {
-		return r.failed(err, nextAfterFailure(err))
+		return r.backOff(err, nextAfterFailure(err))
 	}
 	began := time.Now()
 	if !r.yield(c, nil) {
@@ -144,19 +146,19 @@ func (r *redialer) attempt(url string, opts *DialOptions) bool {
 	if time.Since(began) >= r.backoff.max() {
 		r.failures = 0
 	}
-	return r.failed(r.closed, nextAfterEnd(r.closed, c.isClosing()))
+	return r.backOff(r.closed, nextAfterEnd(r.closed, c.isClosing()))
 }
 
-// nextAfterEnd returns what is next after a connection that ended with end. ours
-// is set if this side closed it: then a Close frame of the peer's is taken for
-// the answer, whatever it says. If it was more than that, the peer says it
-// again.
-func nextAfterEnd(end *CloseError, ours bool) nextStep {
+// nextAfterEnd returns what to do after a connection that ended with end.
+// closedHere is set if this side closed it: a Close frame from the peer is then
+// taken for the answer, whatever it says. If it was more, the peer will send it
+// again on the next connection.
+func nextAfterEnd(end *CloseError, closedHere bool) nextStep {
 	switch {
-	case ours || !end.Received || end.Err != nil:
+	case closedHere || !end.Received || end.Err != nil:
 		return dialAgain
 	case end.Code == CloseNormal:
-		return endQuietly
+		return endLoop
 	case isFinalCode(end.Code):
 		return giveUp
 	default:
@@ -164,7 +166,7 @@ func nextAfterEnd(end *CloseError, ours bool) nextStep {
 	}
 }
 
-// nextAfterFailure returns what is next after Dial returned err.
+// nextAfterFailure returns what to do after Dial returned err.
 func nextAfterFailure(err error) nextStep {
 	var e *HandshakeError
 	if errors.As(err, &e) && (e.invalid || isFinalStatus(e.Status)) {
@@ -173,15 +175,15 @@ func nextAfterFailure(err error) nextStep {
 	return dialAgain
 }
 
-// failed yields the failure err, if there is something to tell, and waits. It
-// reports whether to go on. The body knows of a connection that ended, and is
-// told only if that is final.
-func (r *redialer) failed(err error, next nextStep) bool {
+// backOff yields the failure err and waits, and reports whether to dial again.
+// The end of a connection, which the body has seen, is yielded only if it is
+// final.
+func (r *redialer) backOff(err error, next nextStep) bool {
 	if r.ctx.Err() != nil {
 		r.failures++
-		return r.over()
+		return r.yieldContextError()
 	}
-	if next == endQuietly {
+	if next == endLoop {
 		return false
 	}
 	r.failures++
@@ -189,7 +191,7 @@ func (r *redialer) failed(err error, next nextStep) bool {
 	if e.Final = next == giveUp || r.failures == r.backoff.Attempts; !e.Final {
 		e.Wait = max(randomBelow(r.backoff.bound(r.failures)), retryAfter(err))
 	}
-	if _, known := err.(*CloseError); !known || e.Final {
+	if _, seen := err.(*CloseError); !seen || e.Final {
 		if !r.yield(nil, e) || e.Final {
 			return false
 		}
@@ -197,8 +199,9 @@ func (r *redialer) failed(err error, next nextStep) bool {
 	return r.wait(e.Wait)
 }
 
-// over yields the end of the context, which is final, and returns false.
-func (r *redialer) over() bool {
+// yieldContextError yields the end of the context, which is the final failure.
+// It returns false.
+func (r *redialer) yieldContextError() bool {
 	err := r.ctx.Err()
 	if cause := context.Cause(r.ctx); cause != err {
 		err = fmt.Errorf("%w: %w", err, cause)
@@ -214,7 +217,8 @@ func randomBelow(d time.Duration) time.Duration {
 	return time.Duration(binary.LittleEndian.Uint64(b[:]) % uint64(d))
 }
 
-// wait waits for d. If the context ends first, that is the final failure.
+// wait waits for d and returns true, or yields the end of the context and
+// returns false.
 func (r *redialer) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -222,11 +226,12 @@ func (r *redialer) wait(d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-r.ctx.Done():
-		return r.over()
+		return r.yieldContextError()
 	}
 }
 
-// isFinalStatus reports whether a server that answers status will do so again.
+// isFinalStatus reports whether a server that refuses with status will do so
+// again.
 func isFinalStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -238,8 +243,8 @@ func isFinalStatus(status int) bool {
 	}
 }
 
-// isFinalCode reports whether a connection ended with code because of
-// something that the next one would have in common with it.
+// isFinalCode reports whether the peer closes with code because of something
+// that this side would do again on the next connection.
 func isFinalCode(code CloseCode) bool {
 	switch code {
 	case CloseProtocolError, CloseUnsupportedData, CloseInvalidPayload,
@@ -250,8 +255,9 @@ func isFinalCode(code CloseCode) bool {
 	}
 }
 
-// retryAfter returns the wait, in whole seconds, that a server asked for
-// (RFC 9110, Section 10.2.3).
+// retryAfter returns the wait that a server asked for with a number of seconds
+// in Retry-After (RFC 9110, Section 10.2.3), at most maxRetryAfter. 0: it did
+// not.
 func retryAfter(err error) time.Duration {
 	var e *HandshakeError
 	if !errors.As(err, &e) || e.Response == nil {

@@ -4,13 +4,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// credentialFields are the fields of a request that do not follow it to
-// another origin.
+// credentialFields are the fields of a request that are not sent to another
+// origin.
 var credentialFields = []string{"Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "Www-Authenticate"}
 
-// isRedirect reports whether the response r asks to go elsewhere.
+// isRedirect reports whether the response r, which may be nil, asks the client
+// to go elsewhere.
 func isRedirect(r *http.Response) bool {
 	if r == nil || r.Header.Get("Location") == "" {
 		return false
@@ -24,59 +27,62 @@ func isRedirect(r *http.Response) bool {
 	}
 }
 
-// follow returns the handshake that r, a redirect, asks for. It goes from ws to
-// wss, never back. On another origin it does without the credentials of this
-// one: user name and password, the fields in credentialFields, the client's
-// certificate. What was left behind does not come back on the way.
-func (d *dialer) follow(r *http.Response) (*dialer, error) {
-	t, err := d.redirectTarget(r)
+// followRedirect returns the handshake that r, a redirect, asks for. It goes
+// from ws to wss, never back. A handshake with another origin is made without
+// the credentials for this one: user name and password, the fields in
+// credentialFields, the client's certificate. They do not come back when a
+// later redirect leads here again.
+func (d *dialer) followRedirect(r *http.Response) (*dialer, error) {
+	u, err := d.redirectURI(r)
 	if err != nil {
-		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err, said: saidBy(r, nil)}
+		return nil, &HandshakeError{Status: r.StatusCode, Reason: "redirect is not followed", Response: r, Err: err, quoted: quotedFrom(r, nil)}
 	}
 	opts := d.opts
-	if t.sameOrigin(d.target) {
-		t.user = d.target.user
+	if u.sharesOrigin(d.uri) {
+		u.user = d.uri.user
 	} else {
 		opts = withoutCredentials(opts)
 	}
-	return prepare(t, opts)
+	return newDialerTo(u, opts)
 }
 
-// redirectTarget returns where r leads.
-func (d *dialer) redirectTarget(r *http.Response) (*target, error) {
-	if d.target.network != "tcp" {
+// redirectURI returns where r leads, or why Dial does not go there.
+func (d *dialer) redirectURI(r *http.Response) (*wsURI, error) {
+	if d.uri.network != "tcp" {
 		return nil, errors.New("server is on a Unix socket")
 	}
-	u, err := d.target.url().Parse(r.Header.Get("Location"))
+	location, err := d.uri.url().Parse(r.Header.Get("Location"))
 	if err != nil {
 		return nil, errors.New("redirect target is malformed")
 	}
-	u.User, u.Fragment, u.RawFragment = nil, "", ""
-	t, err := parseTarget(u.String())
+	location.User, location.Fragment, location.RawFragment = nil, "", ""
+	u, err := parseURI(location.String())
 	switch {
 	case err != nil:
 		return nil, err
-	case t.network != "tcp":
+	case u.network != "tcp":
 		return nil, errors.New("redirect target is a Unix socket")
-	case d.target.secure && !t.secure:
+	case d.uri.secure && !u.secure:
 		return nil, errors.New("redirect target is not wss")
 	default:
-		return t, nil
+		return u, nil
 	}
 }
 
-// sameOrigin reports whether t and u have scheme, host and port in common.
-func (t *target) sameOrigin(u *target) bool {
-	return t.secure == u.secure && equalFold(t.name, u.name) && t.port == u.port
+// sharesOrigin reports whether u and v have scheme, host and port in common.
+func (u *wsURI) sharesOrigin(v *wsURI) bool {
+	return u.secure == v.secure && http1.EqualFold(u.host, v.host) && u.port == v.port
 }
 
-// withoutCredentials returns what of o may be used on another origin.
+// withoutCredentials returns a copy of o without what must not be used on
+// another origin.
 func withoutCredentials(o *DialOptions) *DialOptions {
 	other := *o
 	other.Host = ""
 	other.Header = make(http.Header, len(o.Header))
 	for name, values := range o.Header {
-		other.Header[canonicalName(name)] = append(other.Header[canonicalName(name)], values...)
+		key := http1.CanonicalName(name)
+		other.Header[key] = append(other.Header[key], values...)
 	}
 	for _, name := range credentialFields {
 		delete(other.Header, name)

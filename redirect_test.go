@@ -21,7 +21,7 @@ type site struct {
 
 func newSite(t *testing.T, start func(*httptest.Server)) *site {
 	s := new(site)
-	s.Server = quiet(http.HandlerFunc(s.serve))
+	s.Server = newQuietServer(http.HandlerFunc(s.serve))
 	start(s.Server)
 	t.Cleanup(s.Close)
 	return s
@@ -232,35 +232,13 @@ func TestJar(t *testing.T) {
 	}
 }
 
-func TestRequireSubprotocol(t *testing.T) {
-	covers(t, "W03", "C29")
-	for _, c := range []struct {
-		offered []string
-		answer  string
-		ok      bool
-	}{
-		{[]string{"chat"}, response("Sec-WebSocket-Protocol: chat"), true},
-		{[]string{"chat"}, response(), false},
-		{nil, response(), true},
-	} {
-		opts := &DialOptions{RequireSubprotocol: true, Config: Config{Subprotocols: c.offered}}
-		conn, r, err := dialScript(t, reply(c.answer), opts)
-		if (err == nil) != c.ok || r == nil {
-			t.Errorf("offered %q: %v", c.offered, err)
-		}
-		if conn != nil {
-			conn.CloseNow()
-		}
-	}
-}
-
 func TestUnixSocketRedirectsAreNotFollowed(t *testing.T) {
 	covers(t, "C20")
 	d, err := newDialer("ws+unix:///run/a", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.follow(&http.Response{StatusCode: 302, Header: http.Header{"Location": {"/b"}}})
+	_, err = d.followRedirect(&http.Response{StatusCode: 302, Header: http.Header{"Location": {"/b"}}})
 	if statusOf(err) != 302 {
 		t.Errorf("got %v", err)
 	}

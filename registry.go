@@ -11,43 +11,43 @@ import (
 	"time"
 )
 
-// A Registry knows the connections that servers have accepted, and closes them
-// when the servers stop: net/http forgets a connection that became a
-// WebSocket. The zero value is empty and ready; AcceptOptions.Registry puts
-// connections into it. All its methods may be called by several goroutines at
-// once.
+// A Registry holds the connections that servers have accepted, and closes them
+// when the servers stop: net/http forgets a connection once it is a WebSocket.
+// The zero value is empty and ready; AcceptOptions.Registry adds connections.
+// All its methods may be called by several goroutines at once.
 //
-// A connection leaves by itself once its net.Conn is closed. A Registry must
-// not be copied.
+// A connection is removed when its net.Conn is closed. A Registry must not be
+// copied.
 //
 // # Stopping a server
 //
-// [http.Server.Shutdown] does not wait for what is registered to be called,
-// and does not hand its context on. So stopping takes two calls with one
+// [http.Server.Shutdown] neither waits for the functions registered with it nor
+// passes its context to them. So stopping a server takes two calls with one
 // context: the first lets no more requests in and answers those under way, the
 // second closes the WebSockets, with its code and reason, and waits for them.
 //
 //	err := srv.Shutdown(ctx)
 //	err = errors.Join(err, registry.Shutdown(ctx, websocket.CloseServiceRestart, "deploy"))
 //
-// Attach is for programs whose code that stops the server does not know of the
-// Registry. With it the first call begins to close the WebSockets of srv, and
-// with CloseGoingAway: how the connections of a server end is decided once, by
-// whoever stops it first, and all of them are told the same. A program that
-// attaches a server and has something else to say calls the Registry's
+// Attach is for programs in which the code that stops the server does not know
+// the Registry. After Attach, the first of the two calls already begins to
+// close the WebSockets of srv, with CloseGoingAway. All connections of a server
+// are closed with the same code and reason, those of the call that came first:
+// a program that attaches a server and wants another code calls the Registry's
 // Shutdown first.
 type Registry struct {
 	mu      sync.Mutex
-	conns   map[*Conn]*http.Server       // whose net.Conn is open, with the server that accepted each
-	stopped map[*http.Server]*CloseError // how connections end, of servers that accept no more
-	closing *CloseError                  // how those of all others end, which accept no more either; nil before Shutdown
-	left    []farewell                   // still to be said, by whoever is first
-	busy    int                          // connections and places
-	quiet   chan struct{}                // closed when busy falls to 0; nil if nobody waits
+	conns   map[*Conn]*http.Server       // those whose net.Conn is open, and the server that accepted each
+	stopped map[*http.Server]*CloseError // servers that were stopped alone, and what their connections are closed with
+	closing *CloseError                  // what those of all other servers are closed with; nil before Shutdown
+	pending []pendingClose               // closings that have yet to begin
+	busy    int                          // number of connections and reservations
+	idle    chan struct{}                // closed when busy falls to 0; nil if no call waits
 }
 
-// A farewell is a connection that is to be closed, and with what.
-type farewell struct {
+// A pendingClose is a connection that is to be closed with the code and reason
+// of end.
+type pendingClose struct {
 	c   *Conn
 	end *CloseError
 }
@@ -55,66 +55,66 @@ type farewell struct {
 // Attach makes srv.Shutdown begin to close the WebSockets that srv accepted,
 // with CloseGoingAway and no reason, and refuse others with 503 Service
 // Unavailable. Those of other servers stay. srv.Shutdown does not wait for
-// them: Shutdown of the Registry does, whose code and reason are not theirs
-// any more. If Shutdown was called before, srv.Shutdown changes nothing.
-// srv.Close does nothing to them.
+// them: Shutdown of the Registry does, but its code and reason no longer apply
+// to them. If Shutdown was called before, srv.Shutdown changes nothing.
+// srv.Close does not close WebSockets.
 func (r *Registry) Attach(srv *http.Server) {
 	srv.RegisterOnShutdown(func() {
-		r.stop(srv, &CloseError{Code: CloseGoingAway})
-		r.closeLeft(context.Background())
+		r.stopServer(srv, &CloseError{Code: CloseGoingAway})
+		r.closePending(context.Background())
 	})
 }
 
 // Shutdown closes every connection with a closing handshake, as Conn.Close
-// does, and refuses others with 503 Service Unavailable from now on, whatever
-// server they come by. A handshake that is under way is completed, and its
-// connection closed like the rest. They are not closed all at once, lest all
-// clients come back at once: there is a millisecond between two, or less, so
-// that it takes five seconds at most, or half of the time that ctx has left.
+// does, and refuses new ones on all servers with 503 Service Unavailable from
+// now on. A handshake that is under way is completed, and its connection closed
+// like the rest. So that not all clients come back at once, the closings begin
+// one after another, a millisecond apart, or less so that the last begins after
+// five seconds or half of the time that ctx has left.
 //
-// Shutdown returns nil when the last of them is closed, and functions given to
-// Handler have returned, those that have yet to begin included. When ctx ends
-// first, connections that are left are closed without a handshake, and an error
-// that wraps that of ctx says how many they were. A code or reason that
-// Conn.Close would refuse is an error, and nothing happens.
+// Shutdown returns nil when the last connection is closed and the functions
+// that Handler runs have returned, including those that have yet to begin. If
+// ctx ends first, the connections that are left are closed without a handshake,
+// and the error, which wraps that of ctx, says how many they were. A code or
+// reason that Conn.Close would refuse is an error, and nothing is closed.
 //
-// Shutdown may be called again, also while another call is under way. The first
-// decides what connections are told; see Attach for those of a server that was
-// stopped before.
+// Shutdown may be called again, also while another call is under way. The code
+// and reason of the first call apply; see Attach for connections of a server
+// that was stopped before.
 func (r *Registry) Shutdown(ctx context.Context, code CloseCode, reason string) error {
 	if err := checkClose(code); err != nil {
 		return err
 	}
-	quiet := r.stopAll(&CloseError{Code: code, Reason: reason})
-	r.closeLeft(ctx)
+	idle := r.stopAll(&CloseError{Code: code, Reason: reason})
+	r.closePending(ctx)
 	select {
-	case <-quiet:
+	case <-idle:
 		return nil
 	default:
 	}
 	select {
-	case <-quiet:
+	case <-idle:
 		return nil
 	case <-ctx.Done():
-		return r.drop(ctx.Err())
+		return r.dropAll(ctx.Err())
 	}
 }
 
-// verdictLocked returns how the connections of srv end, or nil while it accepts
-// them. The caller holds r.mu.
-func (r *Registry) verdictLocked(srv *http.Server) *CloseError {
+// closeErrorLocked returns what the connections of srv are closed with, or nil
+// while srv accepts connections. The caller holds r.mu.
+func (r *Registry) closeErrorLocked(srv *http.Server) *CloseError {
 	if end := r.stopped[srv]; end != nil {
 		return end
 	}
 	return r.closing
 }
 
-// stop makes the connections of srv those that are to be closed with end,
-// unless that is decided.
-func (r *Registry) stop(srv *http.Server, end *CloseError) {
+// stopServer stops accepting connections of srv and marks those that it has for
+// closing with end, unless they have been marked before.
+func (r *Registry) stopServer(srv *http.Server, end *CloseError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verdictLocked(srv) != nil {
+	if r.closeErrorLocked(srv) != nil {
 		return
 	}
 	if r.stopped == nil {
@@ -123,49 +123,52 @@ func (r *Registry) stop(srv *http.Server, end *CloseError) {
 	r.stopped[srv] = end
 	for c, by := range r.conns {
 		if by == srv {
-			r.left = append(r.left, farewell{c, end})
+			r.pending = append(r.pending, pendingClose{c, end})
 		}
 	}
 }
 
-// stopAll makes all connections those that are to be closed with end, unless
-// that is decided, and returns a channel that is closed when nothing is left.
-func (r *Registry) stopAll(end *CloseError) (quiet <-chan struct{}) {
+// stopAll stops accepting connections and marks all for closing with end,
+// except those that have been marked before. It returns a channel that is
+// closed when nothing is left.
+func (r *Registry) stopAll(end *CloseError) (idle <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closing == nil {
 		r.closing = end
 		for c, by := range r.conns {
 			if r.stopped[by] == nil {
-				r.left = append(r.left, farewell{c, end})
+				r.pending = append(r.pending, pendingClose{c, end})
 			}
 		}
 	}
-	if r.quiet == nil {
-		r.quiet = make(chan struct{})
+	if r.idle == nil {
+		r.idle = make(chan struct{})
 	}
-	quiet = r.quiet
-	r.settleLocked()
-	return quiet
+	idle = r.idle
+	r.signalIfIdleLocked()
+	return idle
 }
 
-// lessBusyLocked takes note that something ended. The caller holds r.mu.
-func (r *Registry) lessBusyLocked() {
+// releaseLocked counts one connection or reservation less. The caller holds
+// r.mu.
+func (r *Registry) releaseLocked() {
 	r.busy--
-	r.settleLocked()
+	r.signalIfIdleLocked()
 }
 
-// settleLocked tells those who wait if nothing is left. The caller holds r.mu.
-func (r *Registry) settleLocked() {
-	if r.busy == 0 && r.quiet != nil {
-		close(r.quiet)
-		r.quiet = nil
+// signalIfIdleLocked wakes the calls of Shutdown that wait, if nothing is left.
+// The caller holds r.mu.
+func (r *Registry) signalIfIdleLocked() {
+	if r.busy == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
 	}
 }
 
-// closeLeft begins to close what is to be closed, one after the other. Several
-// calls share the work. It returns when all have begun, or ctx ends.
-func (r *Registry) closeLeft(ctx context.Context) {
+// closePending begins to close the pending connections, one after another.
+// Several calls share the work. It returns when none is pending, or ctx ends.
+func (r *Registry) closePending(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	began := time.Now()
@@ -179,7 +182,7 @@ func (r *Registry) closeLeft(ctx context.Context) {
 				return
 			}
 		}
-		last, ok := r.next()
+		last, ok := r.takePending()
 		if !ok {
 			return
 		}
@@ -187,33 +190,38 @@ func (r *Registry) closeLeft(ctx context.Context) {
 	}
 }
 
-// stagger returns the time between the closings of two connections.
+// maxStagger bounds the time in which all closings begin.
+const maxStagger = 5 * time.Second
+
+// stagger returns the time between the beginnings of two closings.
 func (r *Registry) stagger(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	span := 5 * time.Second
+	span := maxStagger
 	if deadline, ok := ctx.Deadline(); ok {
 		span = max(0, min(span, time.Until(deadline)/2))
 	}
-	return min(time.Millisecond, span/time.Duration(len(r.left)+1))
+	return min(time.Millisecond, span/time.Duration(len(r.pending)+1))
 }
 
-// next returns one of the connections that are to be closed.
-func (r *Registry) next() (last farewell, ok bool) {
+// takePending removes and returns a pending connection. ok is false if there is
+// none.
+func (r *Registry) takePending() (last pendingClose, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := len(r.left)
+	n := len(r.pending)
 	if n == 0 {
-		return farewell{}, false
+		return pendingClose{}, false
 	}
-	last = r.left[n-1]
-	r.left[n-1] = farewell{}
-	r.left = r.left[:n-1]
+	last = r.pending[n-1]
+	r.pending[n-1] = pendingClose{}
+	r.pending = r.pending[:n-1]
 	return last, true
 }
 
-// drop closes all that is left without waiting, because of err.
-func (r *Registry) drop(err error) error {
+// dropAll closes all connections without a handshake, and returns an error that
+// wraps err and says how many they were.
+func (r *Registry) dropAll(err error) error {
 	n := 0
 	for c := range r.Conns() {
 		c.CloseNow()
@@ -222,32 +230,34 @@ func (r *Registry) drop(err error) error {
 	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
 }
 
-// A place is held by a handshake that is about to be completed and, behind
-// Handler, by the function that serves the connection. The zero value is none.
-type place struct {
-	in  *Registry
-	srv *http.Server // that accepts the connection, or nil
+// A reservation makes Shutdown wait. It is held by a handshake that is about to
+// be completed and, behind Handler, by the function that serves the connection.
+// The zero value reserves nothing.
+type reservation struct {
+	registry *Registry
+	srv      *http.Server // the server of the handshake, or nil
 }
 
-// admit holds a place for a handshake, or refuses it. The place must be left.
-// A nil Registry has no places and refuses nobody.
-func (r *Registry) admit(srv *http.Server) (place, error) {
+// reserve returns a reservation for a handshake with srv, which must be
+// released, or refuses the handshake. A nil Registry refuses nothing, and
+// reserves nothing.
+func (r *Registry) reserve(srv *http.Server) (reservation, error) {
 	if r == nil {
-		return place{}, nil
+		return reservation{}, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.verdictLocked(srv) != nil {
-		return place{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
+	if r.closeErrorLocked(srv) != nil {
+		return reservation{}, &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "server is shutting down"}
 	}
 	r.busy++
-	return place{r, srv}, nil
+	return reservation{r, srv}, nil
 }
 
-// enter enters c, which leaves by itself. If the server has been stopped
-// meanwhile, c is closed.
-func (p place) enter(c *Conn) {
-	r := p.in
+// add adds c, which is removed when its net.Conn is closed. If the server has
+// been stopped since the reservation, add has c closed. The reservation stays.
+func (v reservation) add(c *Conn) {
+	r := v.registry
 	if r == nil {
 		return
 	}
@@ -260,46 +270,46 @@ func (p place) enter(c *Conn) {
 	if r.conns == nil {
 		r.conns = make(map[*Conn]*http.Server)
 	}
-	r.conns[c] = p.srv
-	if end := r.verdictLocked(p.srv); end != nil {
+	r.conns[c] = v.srv
+	if end := r.closeErrorLocked(v.srv); end != nil {
 		go c.Close(end.Code, end.Reason)
 	}
 }
 
-// leave gives the place up.
-func (p place) leave() { p.in.leave() }
+// release gives the reservation up.
+func (v reservation) release() { v.registry.release() }
 
-// fill enters c, unless it is nil, and gives the place up.
-func (p place) fill(c *Conn) {
+// commit adds c, unless it is nil, and gives the reservation up.
+func (v reservation) commit(c *Conn) {
 	if c != nil {
-		p.enter(c)
+		v.add(c)
 	}
-	p.leave()
+	v.release()
 }
 
-// ended waits for gone.
+// ended does nothing: a connection stays until gone.
 func (r *Registry) ended(*Conn) {}
 
-// gone lets go of c.
+// gone removes c.
 func (r *Registry) gone(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, c)
-	r.lessBusyLocked()
+	r.releaseLocked()
 }
 
-// leave takes note that a place was left. A nil Registry does not.
-func (r *Registry) leave() {
+// release gives a reservation up. A nil Registry has none.
+func (r *Registry) release() {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lessBusyLocked()
+	r.releaseLocked()
 }
 
-// Conns returns the connections as they are when the loop begins, in any
-// order. Those that are closing are among them.
+// Conns returns an iterator over the connections that there are when the loop
+// begins, in any order, including those that are closing.
 func (r *Registry) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		r.mu.Lock()
@@ -313,7 +323,7 @@ func (r *Registry) Conns() iter.Seq[*Conn] {
 	}
 }
 
-// Len returns the number of connections. Those that are closing count.
+// Len returns the number of connections, including those that are closing.
 func (r *Registry) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -94,15 +94,15 @@ func TestNewcomersOfAStoppedServerGet503(t *testing.T) {
 	covers(t, "Q.A20")
 	var r Registry
 	var stopped http.Server
-	r.stop(&stopped, &CloseError{Code: CloseGoingAway})
-	r.stop(&stopped, &CloseError{Code: CloseServiceRestart})
+	r.stopServer(&stopped, &CloseError{Code: CloseGoingAway})
+	r.stopServer(&stopped, &CloseError{Code: CloseServiceRestart})
 	req := httptest.NewRequest("GET", "/", nil)
 	req = req.WithContext(context.WithValue(req.Context(), http.ServerContextKey, &stopped))
-	_, err := r.admit(serverOf(req))
+	_, err := r.reserve(serverOf(req))
 	require.ErrorContains(t, err, "503")
-	p, err := r.admit(nil)
+	p, err := r.reserve(nil)
 	require.NoError(t, err)
-	p.fill(nil)
+	p.commit(nil)
 	require.Zero(t, r.busy)
 }
 
@@ -114,23 +114,23 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		do   func(r *Registry, srv *http.Server) <-chan struct{}
 	}{
 		{CloseGoingAway, func(r *Registry, srv *http.Server) <-chan struct{} {
-			r.stop(srv, &CloseError{Code: CloseGoingAway})
+			r.stopServer(srv, &CloseError{Code: CloseGoingAway})
 			return nil
 		}},
 		{4000, func(r *Registry, _ *http.Server) <-chan struct{} { return r.stopAll(&CloseError{Code: 4000}) }},
 	} {
 		var r Registry
 		var srv http.Server
-		first, err := r.admit(&srv)
+		first, err := r.reserve(&srv)
 		require.NoError(t, err)
-		second, err := r.admit(&srv)
+		second, err := r.reserve(&srv)
 		require.NoError(t, err)
 		quiet := stop.do(&r, &srv)
 		c, s := connPair(t, nil)
-		first.fill(s)
+		first.commit(s)
 		require.ErrorIs(t, readToEnd(c), stop.code)
 		<-s.transportClosedChan()
-		second.fill(s) // which has ended
+		second.commit(s) // which has ended
 		if quiet != nil {
 			<-quiet
 		}
@@ -196,7 +196,7 @@ func TestOneVerdictForAServer(t *testing.T) {
 			return errors.Join(srv.Shutdown(t.Context()), deploy(r))
 		}, []string{"1001 ", "1012 deploy"}},
 		{"server has begun", func(r *Registry, srv *http.Server) error {
-			r.stop(srv, &CloseError{Code: CloseGoingAway})
+			r.stopServer(srv, &CloseError{Code: CloseGoingAway})
 			return errors.Join(deploy(r), srv.Shutdown(t.Context()))
 		}, []string{"1001 "}},
 		{"Registry, then server", func(r *Registry, srv *http.Server) error {
@@ -236,7 +236,7 @@ func TestOtherServersHaveTheirVerdict(t *testing.T) {
 	var r Registry
 	one, other := registeredServer(t, &r), registeredServer(t, &r)
 	onesEnds, othersEnds := farewells(t, one, 20), farewells(t, other, 20)
-	r.stop(one.Config, &CloseError{Code: CloseGoingAway})
+	r.stopServer(one.Config, &CloseError{Code: CloseGoingAway})
 	require.NoError(t, r.Shutdown(t.Context(), CloseServiceRestart, "deploy"))
 	require.Equal(t, map[string]int{"1001 ": 20}, onesEnds())
 	require.Equal(t, map[string]int{"1012 deploy": 20}, othersEnds())
@@ -346,10 +346,10 @@ func TestShutdownDropsWhoDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r Registry
 		for range 10 {
-			p, err := r.admit(nil)
+			p, err := r.reserve(nil)
 			require.NoError(t, err)
 			s, _ := memoryConn(server, &Config{CloseTimeout: time.Hour})
-			p.fill(s)
+			p.commit(s)
 		}
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -390,10 +390,10 @@ func TestShutdownIsStaggered(t *testing.T) {
 				c.cfg = new(Config)
 				c.terminate(ended, dropUnsent)
 				c.life.transportClosed = true
-				r.left = append(r.left, farewell{c, ended})
+				r.pending = append(r.pending, pendingClose{c, ended})
 			}
 			began := time.Now()
-			r.closeLeft(ctx)
+			r.closePending(ctx)
 			require.Equal(t, test.want, time.Since(began))
 		})
 	}
@@ -403,7 +403,7 @@ func TestShutdownRefusesBadCodes(t *testing.T) {
 	covers(t, "R02")
 	var r Registry
 	require.Error(t, r.Shutdown(t.Context(), CloseAbnormal, ""))
-	_, err := r.admit(nil)
+	_, err := r.reserve(nil)
 	require.NoError(t, err)
 }
 
@@ -426,7 +426,7 @@ func TestRegistryForgets(t *testing.T) {
 	}
 	require.NoError(t, r.Shutdown(t.Context(), CloseGoingAway, ""))
 	require.Empty(t, r.conns)
-	require.Empty(t, r.left)
+	require.Empty(t, r.pending)
 	require.Zero(t, r.busy)
 }
 

@@ -8,13 +8,13 @@ import (
 )
 
 // maxBatch is about how many payload bytes leave the queue at once. Control
-// frames can overtake what is left behind.
+// frames can overtake those left behind.
 const maxBatch = 64 << 10
 
 // Send queues a copy of p as one message and returns at once, unless the queue
-// is full and Config.SlowConsumer is Block. An error of the network shows in later
-// calls and in Context. Messages of Send and Write leave in the order of the
-// calls.
+// is full and Config.SlowConsumer is Block. An error of the network shows in
+// later calls and in Context. Messages of Send and Write leave in the order of
+// the calls.
 func (c *Conn) Send(t MessageType, p []byte) error {
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
@@ -31,7 +31,7 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	return nil
 }
 
-// sendNow sends m without the queue, if nothing is before it and nobody writes.
+// sendNow sends m without the queue, if nothing is queued and nobody writes.
 func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 	done, held, err := c.postNow(m)
 	if done && !held {
@@ -43,7 +43,7 @@ func (c *Conn) sendNow(m outgoing) (done bool, err error) {
 // postNow is sendNow without the flush, which must follow unless the message is
 // held.
 func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
-	if err := c.writeRefusal(); err != nil {
+	if err := c.refusalError(); err != nil {
 		return false, false, err
 	}
 	if c.send.queue.Load().hasMessages() || !c.send.lock.tryLock() {
@@ -59,7 +59,7 @@ func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
 	return err == nil, held, c.writeError(context.Background(), err)
 }
 
-// enqueue adds m to the queue as policy says and starts the pump.
+// enqueue adds m to the queue under a policy and starts the pump.
 func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	for {
 		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
@@ -82,7 +82,7 @@ func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	}
 }
 
-// startPump starts the goroutine that empties the queue, unless it runs.
+// startPump starts the pump unless it runs.
 func (c *Conn) startPump() {
 	q := c.send.queue.Load()
 	q.mu.Lock()
@@ -122,7 +122,7 @@ func (c *Conn) pumpOnce() bool {
 
 // moveQueued moves messages to the network and waits until they are out: a
 // large one alone, from where it is, or several that are copied into one write.
-// It has the sending turn, and gives it on.
+// The caller holds send.lock, which moveQueued releases.
 func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
 	m, large := c.send.queue.Load().takeOldest(inPlaceFrom, math.MaxInt)
 	if !large {
@@ -144,9 +144,8 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 	return 1, len(m.payload()), err
 }
 
-// appendQueued appends queued messages of up to limit bytes to what the writer
-// has pending, copied. The caller has the sending turn, and enters them with
-// sendQueue.left once they are out.
+// appendQueued adds frames for queued messages of up to limit bytes, copied.
+// The caller holds send.lock, and calls sendQueue.noteSent once they are out.
 func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 	for {
 		m, ok := c.send.queue.Load().takeOldest(0, limit-bytes)
@@ -167,13 +166,13 @@ func (c *Conn) appendQueued(limit int) (messages, bytes int) {
 // with queues that share their messages.
 const maxAtOnce = 256 << 10
 
-// emptyQueue waits until all that is queued can be appended to what the writer
-// has pending, and does that.
+// emptyQueue waits until everything queued can be added to what the frameWriter
+// has pending, and adds it.
 //
-// A MessageWriter that nobody closes keeps the turn, and a peer may not read:
-// when nothing has come or gone for half of CloseTimeout, and an eighth of it
-// before it is over, what is queued is given up, so that the Close frame can
-// still leave.
+// A MessageWriter that nobody closes keeps send.lock, and a peer may not read.
+// When nothing has come or gone for half of CloseTimeout, and at the latest an
+// eighth of it before it is over, what is queued is given up, so that the Close
+// frame can still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
 	if c.send.queue.Load().roomChan() == nil {
 		return nil
@@ -206,8 +205,8 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 	}
 }
 
-// whileMoving calls f once no byte has come or gone for so long: a peer that
-// sends may read later. stop prevents that.
+// whenStalled calls f once no byte has come or gone for the time limit: a peer
+// that sends may read later. stop prevents the call.
 func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
 	moved := func() uint64 { return c.out.written() + c.in.received.Load() }
 	var mu sync.Mutex // until the timer is known
@@ -228,7 +227,7 @@ func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
 	return timer.Stop
 }
 
-// awaitQueued waits until messages that appendQueued appended are out.
+// awaitQueued waits until messages that appendQueued added are out.
 func (c *Conn) awaitQueued(messages, bytes int) {
 	err := c.out.flushAllInternal(context.Background())
 	q := c.send.queue.Load()
@@ -239,7 +238,7 @@ func (c *Conn) awaitQueued(messages, bytes int) {
 	c.writeError(context.Background(), err)
 }
 
-// tooSlow is the reason that the peer is told by closeSlow.
+// tooSlow is the reason that closeSlow gives to the peer.
 const tooSlow = "reads too slowly"
 
 // closeSlow ends a connection whose queue was full.
@@ -247,8 +246,8 @@ func (c *Conn) closeSlow() {
 	c.close(ClosePolicyViolation, tooSlow, ErrSlowConsumer)
 }
 
-// Queued returns how many messages that Send took are not on the network, and
-// their payload bytes.
+// Queued returns how many messages that Send accepted are not on the network,
+// and their payload bytes.
 func (c *Conn) Queued() (messages, bytes int) {
 	q := c.send.queue.Load()
 	if q == nil {
@@ -259,7 +258,8 @@ func (c *Conn) Queued() (messages, bytes int) {
 	return len(q.entries) + q.moving, q.bytes + q.movingBy
 }
 
-// Drain waits until all that Send took is on the network, or ctx ends.
+// Drain waits until everything that Send accepted is on the network, or ctx
+// ends.
 func (c *Conn) Drain(ctx context.Context) error {
 	ctx = c.callContext(ctx)
 	for {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// sendQueue holds the messages that Send took and that are not on the network.
-// A goroutine moves them on while there are any; none waits otherwise.
+// A sendQueue holds the messages that Send has accepted and that are not on the
+// network. A goroutine, the pump, moves them on while there are any.
 type sendQueue struct {
 	mu       sync.Mutex
 	entries  []queued // waiting, in order
@@ -22,30 +22,30 @@ type sendQueue struct {
 	lostBy   int
 }
 
-// sendQueue returns the queue, which exists from now on.
+// sendQueue returns the queue, creating it if there is none.
 func (c *Conn) sendQueue() *sendQueue {
 	if q := c.send.queue.Load(); q != nil {
 		return q
 	}
 	c.send.queue.CompareAndSwap(nil, new(sendQueue))
 	q := c.send.queue.Load()
-	// Who ended the connection may have come before the queue.
+	// The connection may have ended before the queue existed.
 	if err := c.terminal(); err != nil {
 		q.end(err)
-	} else if err := c.writeRefusal(); err != nil {
+	} else if err := c.refusalError(); err != nil {
 		q.dropAll(err)
 	}
 	return q
 }
 
-// A queued message owns its payload, or shares a prepared message.
+// A queued message owns its payload, or shares that of a Prepared.
 type queued struct {
 	typ    MessageType
 	owned  *buffer   // the payload, unless there is shared
 	shared *Prepared // or nil
 }
 
-// payload returns the payload, which is not to be changed.
+// payload returns the payload, which must not be changed.
 func (m queued) payload() []byte {
 	if m.shared != nil {
 		return m.shared.payload
@@ -53,24 +53,24 @@ func (m queued) payload() []byte {
 	return m.owned.b
 }
 
-// outgoing returns the message to be encoded.
+// outgoing returns the message to encode.
 func (m queued) outgoing() outgoing {
 	return outgoing{typ: m.typ, payload: m.payload(), shared: m.shared}
 }
 
-// free gives the memory back that m owns.
+// free frees the memory that m owns.
 func (m queued) free() { m.owned.free() }
 
-// A queue takes so many messages however small its limit is, and beyond that
-// one for so many bytes of the limit: messages without payload cost memory as
-// well.
+// A queue takes minQueued messages however small its limit is, and beyond that
+// one for each bytesPerMessage bytes of the limit: messages without payload use
+// memory as well.
 const (
 	minQueued       = 64
 	bytesPerMessage = 64
 )
 
-// add appends m to the queue, or says what else there is to do: to wait for
-// room, or to close a slow connection.
+// add appends m to the queue, or says what else must be done: wait for room, or
+// close a slow connection.
 func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan struct{}, slow bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -99,8 +99,8 @@ func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan str
 	return nil, false, nil
 }
 
-// fits reports whether m has room. A message larger than the whole queue fits
-// when nothing else is there. The caller holds q.mu.
+// fits reports whether there is room for m. A message larger than the whole
+// queue fits if nothing else is there. The caller holds q.mu.
 func (q *sendQueue) fits(m queued, limit int) bool {
 	waiting := len(q.entries) + q.moving
 	if waiting == 0 {
@@ -130,7 +130,7 @@ func (q *sendQueue) pop() queued {
 	return m
 }
 
-// waits reports whether messages are queued. In a nil queue there are none.
+// hasMessages reports whether messages are queued. q may be nil.
 func (q *sendQueue) hasMessages() bool {
 	if q == nil {
 		return false
@@ -140,8 +140,8 @@ func (q *sendQueue) hasMessages() bool {
 	return len(q.entries) > 0
 }
 
-// take moves the oldest message, whose payload must be at least and at most so
-// many bytes, out of the queue.
+// takeOldest takes the oldest message out of the queue, as moving, if its
+// payload has at least and at most so many bytes.
 func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -157,8 +157,8 @@ func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	return q.pop(), true
 }
 
-// left enters that messages are on the network, or lost, and tells those who
-// wait for room.
+// noteSent records that moving messages are on the network, or lost, and wakes
+// those that wait for room.
 func (q *sendQueue) noteSent(messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -170,7 +170,7 @@ func (q *sendQueue) noteSent(messages, bytes int) {
 	}
 }
 
-// refuse refuses messages with err from now on. Those that it has leave. q may
+// refuse refuses further messages with err. Those that are queued leave. q may
 // be nil.
 func (q *sendQueue) refuse(err error) {
 	if q == nil {
@@ -187,7 +187,7 @@ func (q *sendQueue) refuse(err error) {
 	}
 }
 
-// lose enters messages that were given up. q may be nil.
+// noteLost records messages that were given up.
 func (q *sendQueue) noteLost(messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -195,8 +195,8 @@ func (q *sendQueue) noteLost(messages, bytes int) {
 	q.lostBy += bytes
 }
 
-// givenUp returns an error that says what was given up of the queue, or nil. If
-// the end was clean, what is on its way has arrived. q may be nil.
+// givenUp returns an error that says how many messages were given up, or nil.
+// If the end was clean, those that were moving have arrived. q may be nil.
 func (q *sendQueue) givenUp(clean bool) error {
 	if q == nil {
 		return nil
@@ -214,7 +214,8 @@ func (q *sendQueue) givenUp(clean bool) error {
 	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost, bytes)
 }
 
-// end is fail with the terminal error, which no other replaces. q may be nil.
+// end is dropAll with the terminal error, which no other replaces. q may be
+// nil.
 func (q *sendQueue) end(err error) {
 	if q == nil {
 		return
@@ -225,7 +226,7 @@ func (q *sendQueue) end(err error) {
 	q.err, q.ended = err, true
 }
 
-// fail drops all messages and refuses others with err. q may be nil.
+// dropAll drops all messages and refuses further ones with err. q may be nil.
 func (q *sendQueue) dropAll(err error) {
 	if q == nil {
 		return
@@ -247,8 +248,8 @@ func (q *sendQueue) dropAll(err error) {
 	}
 }
 
-// awaitRoom returns a channel that is closed when something leaves the queue,
-// or nil if it is empty. q may be nil.
+// roomChan returns a channel that is closed when something leaves the queue, or
+// nil if the queue is empty. q may be nil.
 func (q *sendQueue) roomChan() <-chan struct{} {
 	if q == nil {
 		return nil

@@ -1,19 +1,15 @@
 package websocket
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // AcceptOptions set a server's side of a connection. The zero value, and nil,
@@ -29,75 +25,66 @@ type AcceptOptions struct {
 	// the request, with 400 or with what a [*HandshakeError] says.
 	SelectSubprotocol func(r *http.Request, offered []string) (string, error)
 
-	// RefuseCompression reports whether a client must not be answered with
-	// compression, such as one known to get it wrong. Nil: none.
+	// RefuseCompression reports whether no compression is agreed on with the
+	// client that sent r, such as one known to get it wrong. Nil: for none.
 	RefuseCompression func(r *http.Request) bool
 
-	// Header is added to the response. Fields of the handshake itself, or
-	// control characters, refuse every request with 500.
+	// Header is added to the response. If it has fields of the handshake
+	// itself, or control characters, every request is refused with 500.
 	Header http.Header
 
 	// Registry keeps the connections until they end, and closes them when
-	// the server stops. Requests that come later get 503. Nil: none does.
+	// the server stops. Requests that come later are refused with 503. Nil:
+	// the connections are in no Registry.
 	Registry *Registry
 }
 
 // Accept answers the opening handshake in r and returns the connection. If it
-// returns an error, which is always a [*HandshakeError], the response is
-// written too: 400, 403, 405, 426, 500, 501, 503, 505 or what a policy said. A
-// handler has nothing left to do then but return.
+// returns an error, which is always a [*HandshakeError], it has written the
+// response too: 400, 403, 405, 426, 500, 501, 503, 505 or what a policy said. A
+// handler then has nothing left to do but return.
 //
-// 501 is for a ResponseWriter that hides the connection: the error names the
-// type, of a middleware most often, which needs the method Unwrap()
-// http.ResponseWriter (see [http.ResponseController]), or Hijack. Where the
-// connection has been taken over before, in another call of Accept for example,
+// 501 is for a ResponseWriter that hides the connection: the error names its
+// type, most often that of a middleware, which needs the method Unwrap()
+// http.ResponseWriter (see [http.ResponseController]), or Hijack. If the
+// connection has been taken over before, for example in another call of Accept,
 // the error wraps [http.ErrHijacked], and nothing is written.
 //
-// Header fields that w has already, such as Set-Cookie, go out with the
+// Header fields that w has already, such as Set-Cookie, are sent with the
 // response. The connection outlives the handler and keeps nothing of r or its
-// context. Whoever calls Accept closes the connection: defer c.CloseNow().
+// context. The caller of Accept closes the connection: defer c.CloseNow().
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
-	defer func() { ans.place.leave() }()
-	return newAcceptor(opts).accept(w, r, &ans, nil)
+	defer func() { ans.reservation.release() }()
+	return acceptorFor(opts).accept(w, r, &ans, nil)
 }
 
-// AcceptConn reads an opening handshake from nc, without net/http's server,
-// and returns the connection and the request. It takes nc over: if it returns
-// an error, which is always a [*HandshakeError], the client has been told and
-// nc is closed. The handshake is bounded by ctx, by HandshakeTimeout, and by 64
-// KiB of header; ctx means nothing once AcceptConn has returned. A *[tls.Conn]
-// may have its TLS handshake before it.
-func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
-	a := newAcceptor(opts)
-	return a.acceptConn(ctx, nc)
-}
-
-// An acceptor is AcceptOptions made ready: settled once, used for many
-// requests at a time.
+// An acceptor accepts connections as AcceptOptions say. It does not change, and
+// serves any number of requests at once.
 type acceptor struct {
-	cfg               *Config
+	cfg               *Config // a result of withDefaults
 	origin            OriginPolicy
 	selectSubprotocol func(r *http.Request, offered []string) (string, error)
 	refuseCompression func(r *http.Request) bool
 	fields            []byte // the lines of AcceptOptions.Header
 	registry          *Registry
-	err               error // what is wrong with the options
+	optionsErr        error // what is wrong with the options, nil if nothing is
 }
 
-var (
-	defaultOptions  AcceptOptions
-	defaultAcceptor = settle(&defaultOptions)
-)
+// defaultAcceptor is the acceptor for nil options.
+var defaultAcceptor = newAcceptor(new(AcceptOptions))
 
-func newAcceptor(opts *AcceptOptions) *acceptor {
+// acceptorFor returns an acceptor for opts, which may be nil.
+func acceptorFor(opts *AcceptOptions) *acceptor {
 	if opts == nil {
 		return defaultAcceptor
 	}
-	return settle(opts)
+	return newAcceptor(opts)
 }
 
-func settle(opts *AcceptOptions) *acceptor {
+// newAcceptor returns an acceptor for opts, which it checks: if they are
+// invalid, the acceptor refuses every request.
+func newAcceptor(opts *AcceptOptions) *acceptor {
 	a := &acceptor{
 		cfg:               opts.Config.withDefaults(),
 		origin:            opts.Origin,
@@ -106,16 +93,16 @@ func settle(opts *AcceptOptions) *acceptor {
 		registry:          opts.Registry,
 	}
 	if a.origin == nil {
-		a.origin = sameOrigin
+		a.origin = checkSameOrigin
 	}
-	if a.err = checkAcceptOptions(opts); a.err == nil {
-		a.fields = appendFields(nil, opts.Header, isReservedField)
+	if a.optionsErr = checkAcceptOptions(opts); a.optionsErr == nil {
+		a.fields = http1.AppendFields(nil, opts.Header, isReservedField)
 	}
 	return a
 }
 
-// checkAcceptOptions returns an error if o has a value that means nothing, or a
-// response cannot say what it wants.
+// checkAcceptOptions returns an error if a value in o means nothing or cannot
+// stand in a response.
 func checkAcceptOptions(o *AcceptOptions) error {
 	if err := o.Config.check(); err != nil {
 		return err
@@ -128,19 +115,20 @@ func checkAcceptOptions(o *AcceptOptions) error {
 
 // An answer is the server's part of the opening handshake.
 type answer struct {
-	agreed     agreement
-	extensions []extension
-	place      place // in the Registry
+	agreed      agreement
+	extensions  []extension
+	reservation reservation // in the Registry
 }
 
-// accept is Accept. Everything is judged before the connection is taken from
-// net/http, so that every refusal is an ordinary response; at the end, and with
-// a place in the Registry, by admit, if that is not nil. The caller leaves
-// ans.place, whatever happens.
+// accept is Accept. Everything is checked before the connection is taken from
+// net/http, so that every refusal is an ordinary response. If admit is not nil,
+// it is called last, when the connection is reserved in the Registry; its error
+// refuses the request. The caller releases ans.reservation, also after an
+// error.
 func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
-	if *ans, err = a.judge(r); err == nil {
-		ans.place, err = a.registry.admit(serverOf(r))
+	if *ans, err = a.acceptRequest(r); err == nil {
+		ans.reservation, err = a.registry.reserve(serverOf(r))
 	}
 	if err == nil && admit != nil {
 		err = admit()
@@ -148,176 +136,48 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 	if err == nil {
 		c, err = a.upgrade(w, r, ans)
 	}
-	if e := refused(err); e != nil {
+	if e := refusalIn(err); e != nil {
 		writeRefusal(w, e)
 	}
 	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
 	return c, err
 }
 
-// upgrade takes the connection from net/http and opens it.
+// upgrade takes the connection from net/http, sends the response and returns
+// the connection, which it adds to the Registry.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
 	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
-	response = appendFields(response, w.Header(), isContentOrReservedField)
+	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
 	nc, early, err := hijack(w)
 	if err != nil {
 		return nil, err
 	}
-	f := lightFuse(nc, a.cfg.HandshakeTimeout)
-	if err = f.finish(send(nc, response)); err != nil {
-		abandon(nc)
+	timer := startTimer(nc, a.cfg.HandshakeTimeout)
+	if err = timer.finish(writeResponse(nc, response)); err != nil {
+		closeNow(nc)
 		return nil, err
 	}
 	c := newConn(nc, server, a.cfg, ans.agreed, early)
-	ans.place.enter(c)
+	ans.reservation.add(c)
 	return c, nil
 }
 
-// serverOf returns the server that r came by, or nil.
+// serverOf returns the server that received r, or nil.
 func serverOf(r *http.Request) *http.Server {
 	srv, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	return srv
 }
 
-// acceptConn is AcceptConn. A handshake needs a large stack, which it leaves
-// behind with a goroutine of its own: the caller may be the goroutine that
-// serves the connection for all of its life, and a stack that has grown stays.
-func (a *acceptor) acceptConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
-	h := handshaking{acceptor: a, nc: nc, done: make(chan struct{})}
-	go h.run(ctx)
-	<-h.done
-	switch {
-	case h.panicked != nil:
-		panic(h.panicked)
-	case h.exited:
-		runtime.Goexit()
-	}
-	return h.c, h.r, h.err
-}
-
-// A handshaking is an opening handshake on a goroutine of its own.
-type handshaking struct {
-	acceptor *acceptor
-	nc       net.Conn
-	c        *Conn
-	r        *http.Request
-	err      error
-	exited   bool // a policy panicked, with that, or called runtime.Goexit
-	panicked any
-	done     chan struct{} // closed at the end
-}
-
-// run is the goroutine.
-func (h *handshaking) run(ctx context.Context) {
-	h.exited = true
-	defer close(h.done)
-	defer func() {
-		if h.exited {
-			h.panicked = recover()
-			abandon(h.nc)
-		}
-	}()
-	h.c, h.r, h.err = h.acceptor.handshake(ctx, h.nc)
-	h.exited = false
-}
-
-// handshake answers the opening handshake that it reads from nc.
-func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
-	var ans answer
-	defer func() { ans.place.fill(c) }()
-	began := time.Now()
-	head := newHeadReader(nc, "")
-	defer head.release()
-	r, err = a.open(ctx, &head, &ans)
-	if err != nil {
-		turnAway(nc, err)
-	} else {
-		c = newConn(nc, server, a.cfg, ans.agreed, head.rest())
-	}
-	a.cfg.traceHandshake(c, r, ans.agreed, began, err)
-	return c, r, err
-}
-
-// open reads and judges a request and sends the answer, in the time that
-// HandshakeTimeout and ctx leave.
-func (a *acceptor) open(ctx context.Context, head *headReader, ans *answer) (r *http.Request, err error) {
-	f := lightFuse(head.nc, a.cfg.HandshakeTimeout)
-	end := watch(ctx, head.nc)
-	if r, err = receive(ctx, head); err == nil {
-		*ans, err = a.judge(r)
-	}
-	if err == nil {
-		ans.place, err = a.registry.admit(serverOf(r))
-	}
-	if err == nil {
-		err = send(head.nc, a.appendResponse(make([]byte, 0, 256), r, *ans))
-	}
-	if late := end(); late != nil {
-		f.putOut()
-		return r, &HandshakeError{Reason: "handshake was given up", Err: late}
-	}
-	return r, f.finish(err)
-}
-
-// receive reads a request.
-func receive(ctx context.Context, head *headReader) (*http.Request, error) {
-	text, err := head.next()
-	if err != nil {
-		return nil, notReceived(err)
-	}
-	r, err := parseRequest(ctx, text)
-	if err != nil {
-		return nil, notReceived(err)
-	}
-	if addr := head.nc.RemoteAddr(); addr != nil {
-		r.RemoteAddr = addr.String()
-	}
-	if t, ok := head.nc.(*tls.Conn); ok {
-		state := t.ConnectionState()
-		r.TLS = &state
-	}
-	return r, nil
-}
-
-// notReceived returns the refusal of a request that could not be read.
-func notReceived(err error) error {
-	e := &HandshakeError{Reason: "request was not received", Err: err}
-	switch {
-	case errors.Is(err, errHeadTooLarge):
-		e.Status, e.Reason = http.StatusRequestHeaderFieldsTooLarge, "request is not acceptable"
-	case errors.Is(err, errHeadMalformed), errors.Is(err, errStartLine):
-		e.Status, e.Reason = http.StatusBadRequest, "request is not acceptable"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Status = http.StatusRequestTimeout
-	}
-	return e
-}
-
-// turnAway tells the client of a refusal, if there is something to tell, within
-// a second, and closes nc.
-func turnAway(nc net.Conn, err error) {
-	defer abandon(nc)
-	e := refused(err)
-	if e == nil {
-		return
-	}
-	f := lightFuse(nc, time.Second)
-	defer f.putOut()
-	if _, err := nc.Write(appendRefusal(nil, e)); err == nil {
-		hangUp(nc)
-	}
-}
-
-// refused returns the refusal that the client must be told of, nil if there is
-// none.
-func refused(err error) *HandshakeError {
+// refusalIn returns err as a refusal to send to the client, or nil if there is
+// nothing to send.
+func refusalIn(err error) *HandshakeError {
 	if e, ok := err.(*HandshakeError); ok && e.Status != 0 {
 		return e
 	}
 	return nil
 }
 
-// writeRefusal answers a request that does not lead to a connection.
+// writeRefusal sends a refusal through net/http.
 func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
 	if e.Response != nil {
 		maps.Copy(w.Header(), e.Response.Header)
@@ -325,10 +185,10 @@ func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
 	http.Error(w, e.Reason, e.Status)
 }
 
-// judge returns the answer to a request, or its refusal.
-func (a *acceptor) judge(r *http.Request) (ans answer, err error) {
-	if a.err != nil {
-		return ans, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: a.err}
+// acceptRequest returns the answer to a request, or its refusal.
+func (a *acceptor) acceptRequest(r *http.Request) (ans answer, err error) {
+	if a.optionsErr != nil {
+		return ans, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: a.optionsErr}
 	}
 	if err := checkRequest(r); err != nil {
 		return ans, err
@@ -342,41 +202,43 @@ func (a *acceptor) judge(r *http.Request) (ans answer, err error) {
 		return ans, err
 	}
 	if err := a.origin(r); err != nil {
-		return ans, refusedBy(err, http.StatusForbidden, "origin is not allowed")
+		return ans, policyRefusal(err, http.StatusForbidden, "origin is not allowed")
 	}
-	if ans.agreed.subprotocol, err = a.subprotocol(r, subprotocols); err != nil {
+	if ans.agreed.subprotocol, err = a.subprotocolFor(r, subprotocols); err != nil {
 		return ans, err
 	}
-	ans.agreed.deflate, ans.extensions = acceptExtensions(extensions, a.compression(r))
+	ans.agreed.deflate, ans.extensions = acceptExtensions(extensions, a.compressionFor(r))
 	return ans, nil
 }
 
-// refusedBy returns the refusal by an application's policy. A HandshakeError
-// keeps its status if that refuses anything.
-func refusedBy(err error, status int, reason string) *HandshakeError {
+// policyRefusal returns the refusal for an error of an application's policy,
+// with the given status and reason or with those of a HandshakeError that
+// errors.As finds in err. A status that refuses nothing is not used.
+func policyRefusal(err error, status int, reason string) *HandshakeError {
 	e := &HandshakeError{Status: status, Reason: reason, Err: err}
-	var own *HandshakeError
-	if errors.As(err, &own) {
-		e.Response = own.Response
-		if own.Status >= 300 && own.Status <= 599 {
-			e.Status = own.Status
+	var given *HandshakeError
+	if errors.As(err, &given) {
+		e.Response = given.Response
+		if given.Status >= 300 && given.Status <= 599 {
+			e.Status = given.Status
 		}
-		if own.Reason != "" {
-			e.Reason, e.Err = own.Reason, own.Err
+		if given.Reason != "" {
+			e.Reason, e.Err = given.Reason, given.Err
 		}
 	}
 	return e
 }
 
-// subprotocol returns the subprotocol to use, "" for none.
-func (a *acceptor) subprotocol(r *http.Request, offered []string) (string, error) {
+// subprotocolFor returns the subprotocol to use for the client that sent r, ""
+// for none, or the refusal of r.
+func (a *acceptor) subprotocolFor(r *http.Request, offered []string) (string, error) {
 	if a.selectSubprotocol == nil {
 		return chooseSubprotocol(a.cfg.Subprotocols, offered), nil
 	}
 	s, err := a.selectSubprotocol(r, offered)
 	switch {
 	case err != nil:
-		return "", refusedBy(err, http.StatusBadRequest, "no subprotocol is acceptable")
+		return "", policyRefusal(err, http.StatusBadRequest, "no subprotocol is acceptable")
 	case s != "" && !slices.Contains(offered, s):
 		return "", &HandshakeError{
 			Status: http.StatusInternalServerError,
@@ -388,8 +250,9 @@ func (a *acceptor) subprotocol(r *http.Request, offered []string) (string, error
 	}
 }
 
-// compression returns what may be answered to this request.
-func (a *acceptor) compression(r *http.Request) *Compression {
+// compressionFor returns the compression that may be agreed on with the client
+// that sent r, nil for none.
+func (a *acceptor) compressionFor(r *http.Request) *Compression {
 	if a.cfg.Compression == nil || a.refuseCompression != nil && a.refuseCompression(r) {
 		return nil
 	}
@@ -398,71 +261,13 @@ func (a *acceptor) compression(r *http.Request) *Compression {
 
 // appendResponse appends the 101 response without the blank line.
 func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
-	b = appendSwitchingProtocols(b, trimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
+	b = appendSwitchingProtocols(b, http1.TrimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
 	return append(b, a.fields...)
 }
 
-// isContentOrReservedField reports whether a field that a ResponseWriter has
-// already must not go out with a 101, which has no content.
-func isContentOrReservedField(name string) bool {
-	return isReservedField(name) || strings.HasPrefix(canonicalName(name), "Content-")
-}
-
-// hijack takes the connection from net/http and returns it with the bytes that
-// were read behind the request. Both buffers are emptied in place: a handler
-// that stays would keep their 8 KiB for the life of the connection.
-func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
-	nc, buffers, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, notHijackable(w, err)
-	}
-	if n := buffers.Reader.Buffered(); n > 0 {
-		waiting, _ := buffers.Reader.Peek(n)
-		early = slices.Clone(waiting)
-	}
-	*buffers.Reader = bufio.Reader{}
-	*buffers.Writer = bufio.Writer{}
-	return nc, early, nil
-}
-
-// notHijackable returns the refusal of a request whose connection w did not
-// hand over because of err. A connection that is somebody else's already, as
-// in a second call of Accept, is not written to.
-func notHijackable(w http.ResponseWriter, err error) error {
-	switch {
-	case errors.Is(err, http.ErrHijacked):
-		return &HandshakeError{Reason: "connection was taken over before", Err: err}
-	case errors.Is(err, http.ErrNotSupported):
-		return &HandshakeError{
-			Status: http.StatusNotImplemented,
-			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
-			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
-				"or serve this path without that middleware: %w", innermost(w), err),
-		}
-	default:
-		return &HandshakeError{
-			Status: http.StatusInternalServerError,
-			Reason: "connection cannot be upgraded",
-			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermost(w), err),
-		}
-	}
-}
-
-// innermost returns the ResponseWriter that is asked for the connection: the
-// first below w that has Hijack, or no Unwrap.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		_, last := w.(http.Hijacker)
-		below, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if last || !ok {
-			return w
-		}
-		w = below.Unwrap()
-	}
-}
-
-// send ends the response with its blank line and writes it in one write.
-func send(nc net.Conn, response []byte) error {
+// writeResponse ends the response with its blank line and writes it in one
+// write.
+func writeResponse(nc net.Conn, response []byte) error {
 	if _, err := nc.Write(append(response, "\r\n"...)); err != nil {
 		return &HandshakeError{Reason: "response was not sent", Err: err}
 	}

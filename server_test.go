@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,25 +11,25 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// A door is one of the ways into the server. It sends wire and returns the
+// An entryPoint is one of the ways into the server. It sends wire and returns the
 // response with its body, and the connection behind it.
-type door struct {
+type entryPoint struct {
 	name string
 	open func(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn)
 }
 
-var doors = []door{{"Accept", throughAccept}, {"AcceptConn", throughAcceptConn}}
+// entryPoints are all of them.
+var entryPoints = []entryPoint{{"Accept", viaAccept}, {"AcceptConn", viaAcceptConn}}
 
-// throughAccept goes through net/http's server.
-func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
-	s := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// viaAccept goes through net/http's server.
+func viaAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+	s := newQuietServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := Accept(w, r, opts); err == nil {
 			echo(c)
 			c.CloseNow()
@@ -45,8 +44,8 @@ func throughAccept(t *testing.T, opts *AcceptOptions, wire string) (*http.Respon
 	return roundTrip(t, nc, wire)
 }
 
-// throughAcceptConn goes through AcceptConn on a TCP connection.
-func throughAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
+// viaAcceptConn goes through AcceptConn on a TCP connection.
+func viaAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Response, net.Conn) {
 	near, far := tcpPair(t)
 	go func() {
 		if c, _, err := AcceptConn(t.Context(), far, opts); err == nil {
@@ -181,7 +180,7 @@ func TestRequestStatus(t *testing.T) {
 		{"no colon", request("Bad line"), 400},
 		{"2 MiB line", request("X-Long: " + strings.Repeat("x", 2<<20)), 431},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, nc := d.open(t, nil, c.wire)
 				if r.StatusCode != c.status {
@@ -216,7 +215,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"Connection changed", request("Connection: keep-alive"), 400, []string{"Connection does not name Upgrade: " + pass, `proxy_set_header Connection "upgrade"`}},
 		{"visitor", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 426, []string{"this is a WebSocket endpoint: open it with a WebSocket client\n"}},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, _ := d.open(t, nil, c.wire)
 				body, _ := io.ReadAll(r.Body)
@@ -257,7 +256,7 @@ func checkFraming(t *testing.T, r *http.Response) {
 
 func TestGoldenResponse(t *testing.T) {
 	covers(t, "S20", "S18", "C24")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		t.Run(d.name, func(t *testing.T) {
 			near, far := net.Pipe()
 			defer near.Close()
@@ -297,6 +296,7 @@ func (l *oneListener) Accept() (nc net.Conn, err error) {
 	}
 	return nc, err
 }
+
 func (l *oneListener) Close() error   { return nil }
 func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
 
@@ -354,7 +354,7 @@ func TestRequestOneByteAtATime(t *testing.T) {
 
 func TestEarlyFrames(t *testing.T) {
 	covers(t, "S23", "Q.A09")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		for _, n := range []int{1, 100, 10_000} {
 			t.Run(fmt.Sprint(d.name, "/", n), func(t *testing.T) {
 				r, nc := d.open(t, nil, request()+strings.Repeat(maskedHello, n))
@@ -406,7 +406,7 @@ func TestPolicies(t *testing.T) {
 		{"reserved header", &AcceptOptions{Header: http.Header{"Sec-WebSocket-Accept": {"x"}}}, 500, "server is set up wrongly\n"},
 		{"header with CRLF", &AcceptOptions{Header: http.Header{"X-A": {"b\r\nX: y"}}}, 500, "server is set up wrongly\n"},
 	} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			t.Run(c.name+"/"+d.name, func(t *testing.T) {
 				r, _ := d.open(t, c.opts, request("Sec-WebSocket-Protocol: a, b"))
 				body, _ := io.ReadAll(r.Body)
@@ -439,7 +439,7 @@ func TestRefuseCompression(t *testing.T) {
 		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return true }}, nil},
 		{AcceptOptions{Config: Config{Compression: on}, RefuseCompression: func(*http.Request) bool { return false }}, on},
 	} {
-		if got := settle(&c.opts).compression(&http.Request{}); got != c.want {
+		if got := newAcceptor(&c.opts).compressionFor(&http.Request{}); got != c.want {
 			t.Errorf("got %v, want %v", got, c.want)
 		}
 	}
@@ -470,7 +470,7 @@ func TestHeaderOfResponseWriter(t *testing.T) {
 
 func TestConnectionSurvivesRefusal(t *testing.T) {
 	covers(t, "S01", "Q.J04")
-	_, nc := throughAccept(t, nil, request("-Sec-WebSocket-Key"))
+	_, nc := viaAccept(t, nil, request("-Sec-WebSocket-Key"))
 	io.WriteString(nc, request())
 	if r, err := http.ReadResponse(nc.(bufferedConn).r, nil); err != nil || r.StatusCode != 101 {
 		t.Fatalf("second request: %v, %v", r, err)
@@ -479,283 +479,11 @@ func TestConnectionSurvivesRefusal(t *testing.T) {
 
 func TestConnectionEndsAfterBody(t *testing.T) {
 	covers(t, "S24", "X19", "Q.A08")
-	for _, d := range doors {
+	for _, d := range entryPoints {
 		r, nc := d.open(t, nil, request("Content-Length: 11")+maskedHello)
 		if rest, err := io.ReadAll(nc); r.StatusCode != 400 || len(rest) != 0 || err != nil {
 			t.Errorf("%s: %d, then %q, %v", d.name, r.StatusCode, rest, err)
 		}
-	}
-}
-
-// A wrapper is a ResponseWriter of a middleware that only unwraps.
-type wrapper struct{ w http.ResponseWriter }
-
-func (w wrapper) Header() http.Header         { return w.w.Header() }
-func (w wrapper) Write(b []byte) (int, error) { return w.w.Write(b) }
-func (w wrapper) WriteHeader(status int)      { w.w.WriteHeader(status) }
-func (w wrapper) Unwrap() http.ResponseWriter { return w.w }
-
-// A hider is a ResponseWriter of a middleware that lets nobody below it.
-type hider struct{ http.ResponseWriter }
-
-// A refuser has a Hijack that refuses.
-type refuser struct{ wrapper }
-
-func (refuser) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return nil, nil, errors.New("not today")
-}
-
-// TestNotHijackable is about middleware that does not let the connection
-// through: the error says whose type it is, and what that type needs.
-func TestNotHijackable(t *testing.T) {
-	covers(t, "S25")
-	for _, c := range []struct {
-		name   string
-		wrap   func(w http.ResponseWriter) http.ResponseWriter
-		status int
-		says   []string
-	}{
-		{"hidden", func(w http.ResponseWriter) http.ResponseWriter { return hider{w} },
-			501, []string{"websocket.hider hides the connection", "Unwrap() http.ResponseWriter", "Hijack"}},
-		{"hidden by a pointer", func(w http.ResponseWriter) http.ResponseWriter { return &hider{w} },
-			501, []string{"*websocket.hider hides"}},
-		{"hidden in the middle", func(w http.ResponseWriter) http.ResponseWriter { return wrapper{wrapper{hider{wrapper{w}}}} },
-			501, []string{"websocket.hider hides"}},
-		{"refused", func(w http.ResponseWriter) http.ResponseWriter { return wrapper{refuser{wrapper{w}}} },
-			500, []string{"websocket.refuser did not hand the connection over: not today"}},
-		{"unwrapped", func(w http.ResponseWriter) http.ResponseWriter { return wrapper{&wrapper{wrapper{w}}} },
-			101, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var logged sink
-			h := HandlerFunc(&AcceptOptions{Config: Config{Logger: logged.logger()}}, echo)
-			outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(c.wrap(w), r) })
-			response, nc := rawTo(t, outer, io.Discard, request())
-			body, _ := io.ReadAll(response.Body)
-			if response.StatusCode != c.status || (c.status == 501) != strings.Contains(string(body), "Unwrap() http.ResponseWriter") {
-				t.Errorf("got %d, %q", response.StatusCode, body)
-			}
-			if strings.Contains(string(body), "websocket.") {
-				t.Errorf("the client is told of types: %q", body)
-			}
-			for _, text := range c.says {
-				if !strings.Contains(logged.String(), text) || !strings.Contains(logged.String(), "level=ERROR") {
-					t.Errorf("log is %q, want %q", logged.String(), text)
-				}
-			}
-			if c.status == 101 {
-				io.WriteString(nc, maskedHello)
-				wantHello(t, nc)
-			}
-		})
-	}
-}
-
-// TestNotHijackableByTheStandardLibrary is about ResponseWriters that the
-// program cannot change.
-func TestNotHijackableByTheStandardLibrary(t *testing.T) {
-	covers(t, "S25")
-	var refused error
-	accept := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, refused = Accept(w, r, nil) })
-	for name, h := range map[string]http.Handler{
-		"*httptest.ResponseRecorder": accept,
-		"*http.timeoutWriter":        http.TimeoutHandler(accept, time.Minute, ""),
-	} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, parsed(t, request()))
-		if w.Code != 501 || w.Header().Get("Upgrade") != "" {
-			t.Errorf("%s: got %d, %v", name, w.Code, w.Header())
-		}
-		if !errors.Is(refused, http.ErrNotSupported) || statusOf(refused) != 501 || !strings.Contains(refused.Error(), name+" hides") {
-			t.Errorf("%s: got %v", name, refused)
-		}
-	}
-}
-
-// A spy counts the calls that write to a response.
-type spy struct {
-	wrapper
-	calls *int
-}
-
-func (w spy) Write(b []byte) (int, error) { *w.calls++; return w.wrapper.Write(b) }
-func (w spy) WriteHeader(status int)      { *w.calls++; w.wrapper.WriteHeader(status) }
-
-// TestAcceptAfterHijack accepts a request whose connection is taken already, by
-// another call of Accept or by the program. The error says so, nothing is
-// written, and the connection goes on.
-func TestAcceptAfterHijack(t *testing.T) {
-	covers(t, "S25", "V20")
-	const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-	for name, take := range map[string]func(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (io.Closer, error){
-		"by Accept": func(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (io.Closer, error) {
-			c, err := Accept(w, r, opts)
-			if err != nil {
-				return nil, err
-			}
-			return closer(func() { c.Close(CloseNormal, "") }), nil
-		},
-		"by the program": func(w http.ResponseWriter, r *http.Request, _ *AcceptOptions) (io.Closer, error) {
-			nc, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				return nil, err
-			}
-			io.WriteString(nc, answer)
-			return closer(func() { io.WriteString(nc, "\x88\x02\x03\xe8"); nc.Close() }), nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var registry Registry
-			opts := &AcceptOptions{Registry: &registry}
-			var errs []error
-			calls := 0
-			h := func(w http.ResponseWriter, r *http.Request) {
-				w = spy{wrapper{w}, &calls}
-				c, err := take(w, r, opts)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				_, err = Accept(w, r, opts)
-				errs = append(errs, err)
-				HandlerFunc(opts, func(*Conn) error { t.Error("served"); return nil }).ServeHTTP(w, r)
-				c.Close()
-			}
-			var logged sink
-			_, nc := rawTo(t, http.HandlerFunc(h), &logged, request())
-			frame := make([]byte, 4)
-			if _, err := io.ReadFull(nc, frame); err != nil || string(frame) != "\x88\x02\x03\xe8" {
-				t.Errorf("behind the response there is %q, %v", frame, err)
-			}
-			io.WriteString(nc, "\x88\x82\x00\x00\x00\x00\x03\xe8")
-			if rest, _ := io.ReadAll(nc); len(rest) > 0 {
-				t.Errorf("behind the Close frame there is %q", rest)
-			}
-			nc.Close()
-			mustShutDown(t, &registry)
-			var e *HandshakeError
-			if len(errs) != 1 || !errors.As(errs[0], &e) || e.Status != 0 || !errors.Is(errs[0], http.ErrHijacked) {
-				t.Errorf("got %v", errs)
-			}
-			if calls != 0 || logged.String() != "" {
-				t.Errorf("%d calls wrote, log is %q", calls, logged.String())
-			}
-		})
-	}
-}
-
-// A closer closes by a function.
-type closer func()
-
-func (f closer) Close() error { f(); return nil }
-
-func TestBehindMiddleware(t *testing.T) {
-	covers(t, "S25", "S17", "Q.A21", "Q.J08")
-	mux := http.NewServeMux()
-	mux.Handle("/chat", HandlerFunc(nil, echo))
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mux.ServeHTTP(wrapper{wrapper{w}}, r)
-	}))
-	defer s.Close()
-	for path, want := range map[string]int{"/chat": 101, "/other": 404} {
-		nc, err := net.Dial("tcp", s.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, nc := roundTrip(t, nc, request("GET "+path+" HTTP/1.1", "Expect: 100-continue")+maskedHello)
-		if r.StatusCode != want {
-			t.Fatalf("%s: got %d", path, r.StatusCode)
-		}
-		if want == 101 {
-			wantHello(t, nc)
-		}
-	}
-}
-
-func TestHTTP2(t *testing.T) {
-	covers(t, "S25", "Q.A07")
-	s := httptest.NewUnstartedServer(HandlerFunc(nil, echo))
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	defer s.Close()
-	r, err := s.Client().Get(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, _ := io.ReadAll(r.Body)
-	if r.ProtoMajor != 2 || r.StatusCode != 505 || !strings.Contains(string(body), "came in HTTP/2.0: a proxy in front") {
-		t.Errorf("got %d over %s, %q", r.StatusCode, r.Proto, body)
-	}
-}
-
-func TestServerDeadlinesAreCleared(t *testing.T) {
-	covers(t, "S26")
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		s := &http.Server{Handler: HandlerFunc(nil, echo), ReadTimeout: time.Second, WriteTimeout: time.Second}
-		go s.Serve(&oneListener{nc: far})
-		go io.WriteString(near, request())
-		br := bufio.NewReader(near)
-		if r, err := http.ReadResponse(br, nil); err != nil || r.StatusCode != 101 {
-			t.Fatal(r, err)
-		}
-		time.Sleep(10 * time.Second)
-		go io.WriteString(near, maskedHello)
-		wantHello(t, bufferedConn{near, br})
-	})
-}
-
-func TestAcceptConnTimeouts(t *testing.T) {
-	covers(t, "E07", "Q.A01")
-	for _, c := range []struct {
-		name, wire string
-		answer     string
-	}{
-		{"half a request", request()[:50], "HTTP/1.1 408 Request Timeout"},
-		{"nothing", "", "HTTP/1.1 408 Request Timeout"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				near, far := net.Pipe()
-				go io.WriteString(near, c.wire)
-				began := time.Now()
-				result := make(chan error)
-				go func() {
-					_, _, err := AcceptConn(t.Context(), far, nil)
-					result <- err
-				}()
-				answer, _ := io.ReadAll(near)
-				if !strings.HasPrefix(string(answer), c.answer) {
-					t.Errorf("answer %q", answer)
-				}
-				if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) || statusOf(err) != 408 {
-					t.Errorf("got %v", err)
-				}
-				if d := time.Since(began); d != 10*time.Second {
-					t.Errorf("took %v", d)
-				}
-			})
-		})
-	}
-}
-
-func TestAcceptConnPeerNeverReads(t *testing.T) {
-	covers(t, "Q.A17")
-	for _, wire := range []string{request(), request("-Host")} {
-		synctest.Test(t, func(t *testing.T) {
-			near, far := net.Pipe()
-			defer near.Close()
-			go io.WriteString(near, wire)
-			c, _, err := AcceptConn(t.Context(), far, nil)
-			if c != nil || err == nil {
-				t.Fatalf("got %v, %v", c, err)
-			}
-			if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-				t.Errorf("connection is open: %v", err)
-			}
-		})
 	}
 }
 
@@ -785,173 +513,13 @@ func TestAcceptPeerNeverReads(t *testing.T) {
 	})
 }
 
-func TestAcceptConnContext(t *testing.T) {
-	covers(t, "Q.A16", "Q.A18")
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, _, err := AcceptConn(ctx, far, nil); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("connection is open: %v", err)
-		}
-	})
-}
-
-func TestAcceptConnContextEndsAfterwards(t *testing.T) {
-	near, far := tcpPair(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	go io.WriteString(near, request()+maskedHello)
-	c, r, err := AcceptConn(ctx, far, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if r.RemoteAddr != near.LocalAddr().String() || r.Context() != ctx || r.URL.Path != "/chat" {
-		t.Errorf("request is %+v", r)
-	}
-	if _, p, err := c.Read(context.Background()); string(p) != "Hello" || err != nil {
-		t.Errorf("got %q, %v", p, err)
-	}
-	c.CloseNow()
-}
-
-func TestAcceptConnOverTLS(t *testing.T) {
-	covers(t, "E06")
-	_, s := echoServer(t)
-	near, far := tcpPair(t)
-	accepted := make(chan *http.Request, 1)
-	go func() {
-		c, r, err := AcceptConn(t.Context(), tls.Server(far, s.TLS), nil)
-		accepted <- r
-		if err == nil {
-			echo(c)
-			c.CloseNow()
-		}
-	}()
-	c, _, err := DialConn(t.Context(), near, "wss://example.com/", &DialOptions{TLS: trust(s)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.CloseNow()
-	if r := <-accepted; r.TLS == nil || r.TLS.ServerName != "example.com" {
-		t.Errorf("request has TLS state %+v", r.TLS)
-	}
-	mustEcho(t, c)
-}
-
-func TestAcceptConnEOF(t *testing.T) {
-	covers(t, "Q.A16")
-	for cut := range len(request()) {
-		near, far := net.Pipe()
-		go func() {
-			io.WriteString(near, request()[:cut])
-			near.Close()
-		}()
-		want := io.ErrUnexpectedEOF
-		if cut == 0 {
-			want = io.EOF
-		}
-		if _, _, err := AcceptConn(t.Context(), far, nil); !errors.Is(err, want) {
-			t.Fatalf("cut at %d: got %v", cut, err)
-		}
-	}
-}
-
-func TestAcceptConnPolicyPanics(t *testing.T) {
-	covers(t, "Q.A18")
-	near, far := net.Pipe()
-	defer near.Close()
-	go io.WriteString(near, request())
-	defer func() {
-		if recover() != "policy" {
-			t.Error("panic is lost")
-		}
-		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("connection is open: %v", err)
-		}
-	}()
-	AcceptConn(t.Context(), far, &AcceptOptions{Origin: func(*http.Request) error { panic("policy") }})
-}
-
-func TestAcceptConnPolicyExits(t *testing.T) {
-	covers(t, "Q.A18")
-	near, far := net.Pipe()
-	defer near.Close()
-	go io.WriteString(near, request())
-	returned := make(chan bool, 1)
-	go func() {
-		defer close(returned)
-		AcceptConn(t.Context(), far, &AcceptOptions{Origin: func(*http.Request) error {
-			runtime.Goexit()
-			return nil
-		}})
-		returned <- true
-	}()
-	if <-returned {
-		t.Error("AcceptConn returned")
-	}
-	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("connection is open: %v", err)
-	}
-}
-
-func TestAcceptConnHugeHead(t *testing.T) {
-	covers(t, "Q.A02")
-	for _, wire := range []string{
-		"GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\n",
-		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", 200_000),
-		strings.TrimSuffix(request(), "\r\n") + strings.Repeat("A: b\r\n", maxHeadFields) + "\r\n",
-	} {
-		if r, _ := throughAcceptConn(t, nil, wire); r.StatusCode != 431 {
-			t.Errorf("%.20q: got %d", wire, r.StatusCode)
-		}
-	}
-}
-
-func TestPipelinedRequest(t *testing.T) {
-	covers(t, "Q.A10")
-	for _, d := range doors {
-		r, nc := d.open(t, nil, request()+request())
-		if r.StatusCode != 101 {
-			t.Fatal(r.Status)
-		}
-		if answer, _ := io.ReadAll(nc); bytes.Contains(answer, []byte("HTTP")) {
-			t.Errorf("%s: second request is answered: %q", d.name, answer)
-		}
-	}
-}
-
-func TestHandshakeTraceOfServer(t *testing.T) {
-	for wire, want := range map[string]int{
-		request("Sec-WebSocket-Protocol: chat"): 101,
-		request("-Sec-WebSocket-Key"):           400,
-	} {
-		for _, d := range doors {
-			seen := make(chan HandshakeTrace, 1)
-			opts := &AcceptOptions{Config: Config{
-				Subprotocols: []string{"chat"},
-				Trace:        &Trace{Handshake: func(h HandshakeTrace) { seen <- h }},
-			}}
-			d.open(t, opts, wire)
-			got := <-seen
-			if got.Status != want || got.Request == nil || (got.Err == nil) != (want == 101) || (got.Subprotocol == "chat") != (want == 101) {
-				t.Errorf("%s: got %+v", d.name, got)
-			}
-		}
-	}
-}
-
 // TestInvalidHost sends Host fields that are none: "A server MUST respond with a
 // 400 (Bad Request) status code to any HTTP/1.1 request message that [...]
 // contains [...] a Host header field with an invalid field value" (RFC 9112,
 // Section 3.2).
 func TestInvalidHost(t *testing.T) {
 	for _, host := range []string{"a b", "h/evil", "a, b", "a@b", `a"b`, `a\b`, "\xff\xfe", "<script>"} {
-		for _, d := range doors {
+		for _, d := range entryPoints {
 			if r, _ := d.open(t, nil, request("Host: "+host)); r.StatusCode != 400 {
 				t.Errorf("%s: Host %q: got %d, want 400", d.name, host, r.StatusCode)
 			}

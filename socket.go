@@ -4,27 +4,47 @@ import (
 	"crypto/tls"
 	"net"
 	"syscall"
+
+	"github.com/fullduplex-go/websocket/internal/proxy"
 )
 
-// A socket is a net.Conn, and what can be done with it beyond its methods.
+// A socket is a net.Conn with what can be done with it beyond its methods.
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // to read and write without waiting, or nil
 }
 
-// shut closes the net.Conn without waiting for anything.
-func (s socket) closeNow() {
-	nc := s.Conn
-	if tc, ok := nc.(*tls.Conn); ok {
-		// Its Close waits to send an alert.
-		nc = tc.NetConn()
+// closeNow closes nc without waiting. It closes what lies below a *tls.Conn,
+// whose own Close would wait to send an alert.
+func closeNow(nc net.Conn) {
+	for {
+		switch c := nc.(type) {
+		case *tls.Conn:
+			nc = c.NetConn()
+		case *proxy.PrefixedConn:
+			nc = c.NetConn()
+		default:
+			nc.Close()
+			return
+		}
 	}
-	nc.Close()
 }
 
-// rawConn returns nc's descriptor for reading and writing without waiting, or
-// nil if nc is anything but a stream socket of package net itself: what wraps
-// one to count, limit or encrypt must see every byte.
+// isSocket reports whether nc is a connection of package net, or TLS over one.
+// These obey deadlines.
+func isSocket(nc net.Conn) bool {
+	switch nc := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *tls.Conn:
+		return isSocket(nc.NetConn())
+	}
+	return false
+}
+
+// rawConn returns nc's descriptor for reading and writing without waiting. It
+// is nil unless nc is itself a stream socket of package net: a net.Conn that
+// wraps one to count, limit or encrypt must see every byte.
 func rawConn(nc net.Conn) syscall.RawConn {
 	if !rawIO {
 		return nil
@@ -48,7 +68,7 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// A limitedConn is a net.Conn that cannot carry every frame: a browser's.
+// A limitedConn is a net.Conn that cannot carry every frame: that of a browser.
 type limitedConn interface {
 	mayPing() error                // may a Ping be sent?
 	mayClose(code CloseCode) error // may a Close frame with this code?

@@ -2,9 +2,9 @@ package websocket
 
 import "sync/atomic"
 
-// Stats are counts since the opening handshake, which is not in them. They are
-// read one after the other: while the connection is in use they need not fit
-// each other to the frame. They stay when it has ended.
+// Stats are counts since the opening handshake, which is not included. Counters
+// are read one by one, so on a busy connection they may differ by a few frames.
+// They remain available after the connection has ended.
 //
 // For the sum over many connections, of which some have ended, count in the
 // hooks of a [Trace] instead.
@@ -28,18 +28,18 @@ type Stats struct {
 	// those of messages that went compressed, on the wire and before.
 	CompressedIn, InflatedIn   uint64
 	CompressedOut, DeflatedOut uint64
-	// Dropped counts messages that Send and its kin did not keep because the
-	// queue was full. Those lost with the connection are not in it.
+	// Dropped counts messages that Send, SendPrepared and Group.Send dropped
+	// because the queue was full. Those lost with the connection are not in it.
 	Dropped uint64
 }
 
-// counters are those of the inbound half; frameWriter has the others.
+// counters count what is received; frameWriter counts what is sent.
 type counters struct {
 	messagesIn atomic.Uint64
 	framesIn   atomic.Uint64
 }
 
-// countFrame enters a received frame.
+// countFrame counts a received frame.
 func (c *Conn) countFrame(h header) {
 	c.read.counters.framesIn.Add(1)
 	if t := c.cfg.Trace; t != nil && t.FrameIn != nil {
@@ -66,7 +66,7 @@ func (c *Conn) Stats() Stats {
 	return s
 }
 
-// stats fills in the counts of the outbound half.
+// stats sets the counts of what was sent.
 func (w *frameWriter) stats(s *Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,7 +74,7 @@ func (w *frameWriter) stats(s *Stats) {
 	s.BytesOut, s.Flushes = w.counts.bytes.Load(), w.counts.flushes
 }
 
-// stats fills in the counts of compressed messages.
+// stats sets the counts of compressed messages.
 func (d *deflation) stats(s *Stats) {
 	s.CompressedIn, s.InflatedIn = d.compressedIn.Load(), d.inflatedIn.Load()
 	s.CompressedOut, s.DeflatedOut = d.compressedOut.Load(), d.deflatedOut.Load()

@@ -9,8 +9,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/utf8stream"
 )
 
-// A MessageReader reads one message as it arrives. It is good until the next
-// read of a message from its Conn, which drops what was not read.
+// A MessageReader reads one message as it arrives. It is valid until the next
+// message is read from its Conn, which drops what was not read.
 type MessageReader struct {
 	c        *Conn
 	ctx      context.Context
@@ -20,9 +20,9 @@ type MessageReader struct {
 	err      error    // the first error that ends the message; io.EOF at its end
 }
 
-// Reader returns the type of the next message and a reader for it. ctx is for
-// all calls of the reader. A message of which an interrupted Read has a part
-// is read from its start.
+// Reader returns the type of the next message and a reader for it. ctx applies
+// to all calls of the reader. A message of which an interrupted Read has
+// received a part is read from its start.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
 	ctx = c.callContext(ctx)
 	t, r, err := c.openReader(ctx, startAtHeader)
@@ -32,7 +32,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) 
 	return t, &r, nil
 }
 
-// A start says when a reader can be had for a message.
+// A start says when a MessageReader is returned for a message.
 type start uint8
 
 const (
@@ -60,7 +60,7 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
 }
 
-// awaitStart waits until a reader can be had for a message.
+// awaitStart waits until a MessageReader can be returned for a message.
 func (c *Conn) awaitStart(by caller, at start) error {
 	if err := c.dropUnread(by); err != nil {
 		return err
@@ -88,13 +88,14 @@ func (c *Conn) awaitStart(by caller, at start) error {
 // errStaleReader answers reads of a message that was given up.
 var errStaleReader = errors.New("websocket: another message was read after this one")
 
-// Read reads up to len(p) bytes of the message. At its end it returns io.EOF,
-// and only after every byte up to the last frame arrived and was valid.
+// Read reads up to len(p) bytes of the message. At the end of the message it
+// returns io.EOF, and only after every byte up to the last frame has arrived
+// and was valid.
 func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return 0, err
 	}
@@ -128,9 +129,9 @@ func (r *MessageReader) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// writePiece writes the next piece to w. The piece is pinned meanwhile, not
-// the reading turn held: w may take its time. Should somebody else read
-// meanwhile, the piece's memory is not used again.
+// writePiece writes the next piece to w. Meanwhile the piece is lent, and
+// read.lock is not held: w may take its time. If somebody else reads, the
+// piece's memory is not used again.
 func (r *MessageReader) writePiece(w io.Writer) (int, error) {
 	p, err := r.piece()
 	if err != nil {
@@ -148,7 +149,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	}
 	if m := &r.c.msg; m.partial != nil {
 		p = m.partial.b[r.read:]
-		m.partialLent, r.read = true, 0
+		m.loan.ofPartial, r.read = true, 0
 	} else {
 		if p, err = r.c.readPiece(by); err != nil {
 			return nil, r.keep(err)
@@ -177,7 +178,7 @@ func (r *MessageReader) Discard() (err error) {
 		}
 		return r.err
 	}
-	by, err := r.lockReading()
+	by, err := r.lock()
 	if err != nil {
 		return err
 	}
@@ -190,8 +191,9 @@ func (r *MessageReader) Discard() (err error) {
 	return nil
 }
 
-// begin takes the reading turn and looks whether the message is still there.
-func (r *MessageReader) lockReading() (caller, error) {
+// lock takes read.lock and checks that the message is still there. After
+// an error the lock is released.
+func (r *MessageReader) lock() (caller, error) {
 	c := r.c
 	by := caller{ctx: r.ctx}
 	if err := c.lockReading(r.ctx); err != nil {
@@ -213,7 +215,7 @@ func (r *MessageReader) lockReading() (caller, error) {
 	return by, nil
 }
 
-// more sees to it that there are bytes to read: held, or the payload of the
+// more makes sure that there are bytes to read: partial, or payload of the
 // current frame. At the end of the message it ends it and returns io.EOF.
 func (r *MessageReader) more(by caller) (bool, error) {
 	c := r.c
@@ -261,7 +263,7 @@ func (r *MessageReader) end() error {
 	return io.EOF
 }
 
-// keep returns err, or, if the connection has ended meanwhile, the terminal
+// keep returns err or, if the connection has ended meanwhile, the terminal
 // error, which is permanent.
 func (r *MessageReader) keep(err error) error {
 	if err == errEnding {
@@ -277,16 +279,17 @@ func (r *MessageReader) keep(err error) error {
 // A MessageWriter sends one message in fragments. Until it is closed, other
 // messages wait. It must be used by one goroutine at a time.
 //
-// If it fails, or is closed after an error, the message cannot be completed:
-// if fragments have left already, the connection ends with CloseInternalError,
-// because a shortened message must not look like a whole one.
+// If it fails, or is closed after an error, the message cannot be completed. If
+// fragments have left already, the connection then ends with
+// CloseInternalError, because a shortened message must not look like a whole
+// one.
 type MessageWriter struct {
 	c       *Conn
 	ctx     context.Context
 	typ     MessageType
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
-	begun   bool    // the first fragment was held, or cannot be withdrawn
+	begun   bool    // a fragment was held, or can no longer be withdrawn
 	err     error   // permanent
 }
 
@@ -294,8 +297,8 @@ type MessageWriter struct {
 // fragment.
 const fragmentSize = 4 << 10
 
-// Writer begins a message of type t. ctx is for all calls of the writer, which
-// must be closed for other messages to go out.
+// Writer begins a message of type t. ctx applies to all calls of the writer,
+// which must be closed before other messages are sent.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
 	ctx = c.callContext(ctx)
 	if t != Text && t != Binary {
@@ -304,7 +307,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error
 	if err := c.lockSending(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.writeRefusal(); err != nil {
+	if err := c.refusalError(); err != nil {
 		c.send.lock.unlock()
 		return nil, err
 	}
@@ -315,7 +318,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error
 var errWriterClosed = errors.New("websocket: message is already complete")
 
 // Write adds p to the message. It returns when p is collected or on the
-// network. p is not kept.
+// network. p is not retained.
 func (w *MessageWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -386,7 +389,7 @@ func (w *MessageWriter) Flush() error {
 	return nil
 }
 
-// Close sends the last fragment and lets other messages go out.
+// Close sends the last fragment and lets other messages be sent.
 func (w *MessageWriter) Close() error {
 	if w.err != nil {
 		if w.err == errWriterClosed {
@@ -415,12 +418,12 @@ func (w *MessageWriter) emit(p []byte, fin byte) (held bool, err error) {
 	defer e.free()
 	ticket, err := w.c.out.addData(e.byte0, e.payload)
 	if err == nil {
-		or := orWithdraw
+		f := orWithdraw
 		if w.begun {
-			or = orLeave
+			f = orLeave
 		}
 		var withdrawn bool
-		withdrawn, err = w.c.out.flush(w.ctx, ticket, or)
+		withdrawn, err = w.c.out.flush(w.ctx, ticket, f)
 		if withdrawn && e.byte0&bitRSV1 != 0 {
 			w.c.deflate.countWithdrawn(len(p), len(e.payload))
 		}
@@ -432,8 +435,9 @@ func (w *MessageWriter) emit(p []byte, fin byte) (held bool, err error) {
 	return ticket == nil, nil
 }
 
-// encode makes p the next fragment. A message that is compressed is so from its
-// first fragment on; one that has only one is sent as a message of Write.
+// encode makes p the next fragment. A compressed message is compressed from its
+// first fragment on; one that has only one fragment is sent as a message of
+// Write.
 func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	if !w.begun && fin != 0 {
 		return w.c.encode(outgoing{typ: w.typ, payload: p})
@@ -463,11 +467,12 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	return e
 }
 
-// fail gives the message up. What has begun cannot be taken back.
+// giveUp gives up the message and makes err permanent. If a fragment has begun
+// to leave, it ends the connection.
 func (w *MessageWriter) giveUp(err error) error {
 	const reason = "message was not completed"
 	if w.begun && mayClose(w.c.nc.Conn, CloseInternalError) == nil {
-		w.c.queueClose(CloseInternalError, reason, nil) // before others get the turn
+		w.c.queueClose(CloseInternalError, reason, nil) // before others get send.lock
 		go w.c.close(CloseInternalError, reason, nil)
 	}
 	if d := w.c.deflate; d != nil {
@@ -477,7 +482,7 @@ func (w *MessageWriter) giveUp(err error) error {
 	return err
 }
 
-// end makes err permanent and gives everything back.
+// end makes err permanent and releases what the writer holds.
 func (w *MessageWriter) end(err error) {
 	w.err = err
 	w.pending.free()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Trace has hooks that a connection calls as things happen, in the manner of
-// net/http/httptrace. A nil hook costs one test. Hooks run on the goroutine
+// A Trace has hooks that a connection calls when something happens, like those
+// of net/http/httptrace. A nil hook costs one test. Hooks run on the goroutine
 // that caused the event and hold it up: they must be quick and must not call
 // the Conn's methods.
 type Trace struct {

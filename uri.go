@@ -2,58 +2,61 @@ package websocket
 
 import (
 	"errors"
-	"net/netip"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/hostport"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// A target is what a WebSocket URI says (RFC 6455, Section 3): where to
-// connect and what to ask for.
-type target struct {
-	secure   bool          // TLS
-	network  string        // "tcp" or "unix"
-	addr     string        // host:port to connect to, or the path of a socket
-	name     string        // the host: an ASCII name, or an IP address without brackets
-	port     string        // "" for a Unix socket
-	host     string        // of the Host field, without a default port
-	resource string        // path and query: the request target
-	user     *url.Userinfo // nil if there is none
+// A wsURI is a WebSocket URI (RFC 6455, Section 3): where to connect and what
+// to ask for.
+type wsURI struct {
+	secure       bool          // over TLS
+	network      string        // "tcp" or "unix"
+	addr         string        // host:port to connect to, or the path of a Unix socket
+	host         string        // an ASCII name, or an IP address without brackets
+	port         string        // "" for a Unix socket
+	hostField    string        // the value of Host, without a default port
+	resourceName string        // path and query: the request target
+	user         *url.Userinfo // nil if there is none
 }
 
-// parseTarget reads a URI. Its errors never quote userinfo, path or query,
-// which may hold secrets.
-func parseTarget(uri string) (*target, error) {
-	if strings.Contains(uri, "#") {
+// parseURI reads a WebSocket URI or one of the aliases that Dial knows. Its
+// errors never quote userinfo, path or query, which may hold secrets.
+func parseURI(s string) (*wsURI, error) {
+	if strings.Contains(s, "#") {
 		return nil, errors.New("a fragment is not allowed in a WebSocket URI")
 	}
-	u, err := url.Parse(uri)
+	parsed, err := url.Parse(s)
 	if err != nil {
 		return nil, withoutURI(err)
 	}
-	t := &target{user: u.User}
-	scheme, unix := strings.CutSuffix(u.Scheme, "+unix")
+	u := &wsURI{user: parsed.User}
+	scheme, unix := strings.CutSuffix(parsed.Scheme, "+unix")
 	switch scheme {
 	case "ws", "http":
 	case "wss", "https":
-		t.secure = true
+		u.secure = true
 	default:
 		return nil, errors.New("scheme is not ws, wss, http, https, ws+unix or wss+unix")
 	}
 	switch {
-	case u.Opaque != "":
+	case parsed.Opaque != "":
 		return nil, errors.New("URI has no // before its host")
 	case !unix:
-		return t, t.setHost(u)
+		return u, u.setHost(parsed)
 	case strings.HasPrefix(scheme, "ws"):
-		return t, t.setSocket(u)
+		return u, u.setSocket(parsed)
 	default:
 		return nil, errors.New("scheme of a Unix socket is not ws+unix or wss+unix")
 	}
 }
 
-// withoutURI returns what is wrong with a URI without the URI, which
-// [url.Error] quotes whole.
+// withoutURI returns what is wrong with a URI without the URI itself, which
+// [url.Error] quotes in full.
 func withoutURI(err error) error {
 	var e *url.Error
 	if !errors.As(err, &e) || strings.Contains(e.URL, "@") {
@@ -62,113 +65,73 @@ func withoutURI(err error) error {
 	return e.Err
 }
 
-// setHost takes host, port and resource from u.
-func (t *target) setHost(u *url.URL) error {
-	host, port := u.Hostname(), u.Port()
-	bare, err := checkHost(host)
+// setHost sets host, port, resource name and what follows from them.
+func (u *wsURI) setHost(parsed *url.URL) error {
+	host, err := hostport.Canonical(parsed.Hostname())
 	if err != nil {
 		return err
 	}
+	port := parsed.Port()
 	if port == "" {
-		port = t.defaultPort()
+		port = u.defaultPort()
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return errors.New("port is not between 1 and 65535")
 	}
-	t.network, t.addr = "tcp", joinHostPort(host, port)
-	t.name, t.port = bare, port
-	t.host = t.hostPort()
-	if port == t.defaultPort() {
-		t.host = strings.TrimSuffix(t.host, ":"+port)
+	// To dial an address, its zone is needed.
+	u.network, u.addr = "tcp", net.JoinHostPort(parsed.Hostname(), port)
+	u.host, u.port = host, port
+	u.hostField = net.JoinHostPort(host, port)
+	if port == u.defaultPort() {
+		u.hostField = strings.TrimSuffix(u.hostField, ":"+port)
 	}
-	t.resource = resource(u.EscapedPath(), u.RawQuery)
+	u.resourceName = resourceName(parsed.EscapedPath(), parsed.RawQuery)
 	return nil
 }
 
-// setSocket takes the path of a Unix socket and, after the first colon, the
-// resource from u.
-func (t *target) setSocket(u *url.URL) error {
-	socket, path, _ := strings.Cut(u.EscapedPath(), ":")
+// setSocket sets the path of a Unix socket and the resource name, which is
+// behind the first colon of the path.
+func (u *wsURI) setSocket(parsed *url.URL) error {
+	socket, path, _ := strings.Cut(parsed.EscapedPath(), ":")
 	socket, err := url.PathUnescape(socket)
-	if err != nil || socket == "" || u.Host != "" || strings.Contains(socket, "\x00") {
+	if err != nil || socket == "" || parsed.Host != "" || strings.Contains(socket, "\x00") {
 		return errors.New("URI is not of the form ws+unix:///path/to/socket:/resource")
 	}
 	if path != "" && path[0] != '/' {
 		return errors.New("resource after the path of the socket does not begin with a slash")
 	}
-	t.network, t.addr = "unix", socket
-	t.name, t.host = "localhost", "localhost"
-	t.resource = resource(path, u.RawQuery)
+	u.network, u.addr = "unix", socket
+	u.host, u.hostField = "localhost", "localhost"
+	u.resourceName = resourceName(path, parsed.RawQuery)
 	return nil
 }
 
 // defaultPort returns the port of a URI that names none.
-func (t *target) defaultPort() string {
-	if t.secure {
+func (u *wsURI) defaultPort() string {
+	if u.secure {
 		return "443"
 	}
 	return "80"
 }
 
-// hostPort returns host and port, even a default port.
-func (t *target) hostPort() string { return joinHostPort(t.name, t.port) }
-
-// url returns the target as a URL of HTTP, without userinfo, for the parts of
-// net/http that want one.
-func (t *target) url() *url.URL {
-	u := &url.URL{Scheme: "http", Host: t.host}
-	if t.secure {
-		u.Scheme = "https"
+// url returns u with the scheme http or https and without userinfo, for the
+// parts of net/http that want a URL.
+func (u *wsURI) url() *url.URL {
+	r := &url.URL{Scheme: "http", Host: u.hostField}
+	if u.secure {
+		r.Scheme = "https"
 	}
-	path, query, _ := strings.Cut(t.resource, "?")
-	u.RawQuery = query
-	u.RawPath = path
-	u.Path, _ = url.PathUnescape(path)
-	return u
+	path, query, _ := strings.Cut(u.resourceName, "?")
+	r.RawQuery = query
+	r.RawPath = path
+	r.Path, _ = url.PathUnescape(path)
+	return r
 }
 
-// checkHost returns host without the zone that an IPv6 address may have: the
-// zone means nothing to others (RFC 6874, Section 1).
-func checkHost(host string) (string, error) {
-	if host == "" {
-		return "", errors.New("URI has no host")
-	}
-	if strings.Contains(host, ":") {
-		ip, err := netip.ParseAddr(host)
-		if err != nil {
-			return "", errors.New("host is not an IPv6 address")
-		}
-		return ip.WithZone("").String(), nil
-	}
-	for i := range len(host) {
-		switch c := host[i]; {
-		case c >= 0x80:
-			return "", errors.New("host is not ASCII: give its ASCII form, which begins with xn--")
-		case !isHostChar(c):
-			return "", errors.New("host has a character that no host name has")
-		}
-	}
-	return host, nil
-}
-
-// isHostChar reports whether c can be part of a host name or IPv4 address. The
-// underscore is in no standard and in many names.
-func isHostChar(c byte) bool {
-	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_'
-}
-
-// joinHostPort returns host:port, with brackets around an IPv6 address.
-func joinHostPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		return "[" + host + "]:" + port
-	}
-	return host + ":" + port
-}
-
-// resource returns the request target for an escaped path and a query: "/" if
-// the path is empty, the question mark only before a query (RFC 6455, Section
-// 3).
-func resource(path, query string) string {
+// resourceName returns the resource name for an escaped path and a query: "/"
+// for an empty path, the question mark only before a query that is not empty
+// (RFC 6455, Section 3).
+func resourceName(path, query string) string {
 	if path == "" {
 		path = "/"
 	}
@@ -179,9 +142,9 @@ func resource(path, query string) string {
 }
 
 // escapeQuery percent-encodes the bytes of a query that may not stand in a
-// request target. What is encoded stays as it is.
+// request target. What is encoded already stays as it is.
 func escapeQuery(q string) string {
-	if isVisibleASCII(q) {
+	if http1.IsVisibleASCII(q) {
 		return q
 	}
 	const hex = "0123456789ABCDEF"
@@ -194,43 +157,4 @@ func escapeQuery(q string) string {
 		}
 	}
 	return string(b)
-}
-
-// splitHostPort splits host:port, [IPv6]:port or a host alone. It is not ok if
-// either has characters that do not belong there.
-func splitHostPort(s string) (host, port string, ok bool) {
-	n := hostLength(s)
-	if n == 0 || n == len(s) {
-		return s, "", n > 0
-	}
-	port, ok = strings.CutPrefix(s[n:], ":")
-	return s[:n], port, ok && isPort(port)
-}
-
-// hostLength returns the length of the host name or bracketed address that s
-// begins with, 0 if there is none.
-func hostLength(s string) int {
-	n := 0
-	if strings.HasPrefix(s, "[") {
-		if n = strings.IndexByte(s, ']') + 1; n > 0 && isAddress(s[1:n-1]) {
-			return n
-		}
-		return 0
-	}
-	for n < len(s) && isHostChar(s[n]) {
-		n++
-	}
-	return n
-}
-
-// isAddress reports whether s has only characters of an IPv6 address.
-func isAddress(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789abcdefABCDEF:.") == ""
-}
-
-// isPort reports whether s is a port in its shortest form, as browsers write
-// it.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s[0] != '0'
 }

@@ -5,11 +5,24 @@ import (
 	"slices"
 )
 
-// leaveLine takes t out of the line, unless it has been woken. Its bytes are
-// withdrawn unless they have begun to go out.
-func (w *frameWriter) cancelTicket(t *ticket, or otherwise) (left, withdrawn bool) {
+// This file takes frames back whose owner gave up. A frame can be withdrawn until
+// a byte of it has been handed to the network:
+//
+//	            on the network   in a call      in the work     pending
+//	            ├───────────────┼──────────────┼───────────────┼──────────►
+//	            0              off           handed           size
+//	  withdrawn      no            no, or wait       yes            yes
+//
+// "Wait" is for a call that cannot block: it is over at once, and then it is
+// known how much it took. The bytes are cut out, later tickets move up, and the
+// statistics forget the frame. A compressed message may be referred to by later
+// ones, so mayRefer makes the compressor forget while that is in doubt.
+
+// cancelTicket takes t out of the queue, unless it has been woken. f says what
+// becomes of its bytes.
+func (w *frameWriter) cancelTicket(t *ticket, f fate) (left, withdrawn bool) {
 	for {
-		left, withdrawn, tried := w.tryCancelTicket(t, or)
+		left, withdrawn, tried := w.tryCancelTicket(t, f)
 		if tried == nil {
 			return left, withdrawn
 		}
@@ -17,9 +30,9 @@ func (w *frameWriter) cancelTicket(t *ticket, or otherwise) (left, withdrawn boo
 	}
 }
 
-// tryLeave is leaveLine, but returns a channel if a call that does not block
-// must end before it is known whether bytes of t have begun to go out.
-func (w *frameWriter) tryCancelTicket(t *ticket, or otherwise) (left, withdrawn bool, tried <-chan struct{}) {
+// tryCancelTicket is cancelTicket, but returns a channel if a call that does
+// not block must end before it is known whether bytes of t have begun to leave.
+func (w *frameWriter) tryCancelTicket(t *ticket, f fate) (left, withdrawn bool, tried <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.active == nil {
@@ -29,7 +42,7 @@ func (w *frameWriter) tryCancelTicket(t *ticket, or otherwise) (left, withdrawn 
 	if i < 0 {
 		return false, false, nil
 	}
-	if at := w.workOffsetLocked(t); or == orWithdraw && w.nc.raw != nil && at >= w.active.work.off && at < w.active.work.handed {
+	if at := w.workOffsetLocked(t); f == orWithdraw && w.nc.raw != nil && at >= w.active.work.off && at < w.active.work.handed {
 		if w.active.callDone == nil {
 			w.active.callDone = make(chan struct{})
 		}
@@ -37,16 +50,16 @@ func (w *frameWriter) tryCancelTicket(t *ticket, or otherwise) (left, withdrawn 
 	}
 	w.active.queue = slices.Delete(w.active.queue, i, i+1)
 	t.state = ticketDone
-	return true, or == orWithdraw && w.withdrawLocked(t), nil
+	return true, f == orWithdraw && w.withdrawLocked(t), nil
 }
 
-// placeLocked returns where in the work the bytes of t begin, which is behind
+// workOffsetLocked returns where in the work the bytes of t begin; that is past
 // its end if they are pending. The caller holds w.mu.
 func (w *frameWriter) workOffsetLocked(t *ticket) int {
 	return w.active.work.dataStart + int(t.start-w.offsets.sent)
 }
 
-// takeBackLocked removes the bytes of t, unless they have begun to go out or are
+// withdrawLocked removes the bytes of t, unless they have begun to leave or are
 // in the call under way. The caller holds w.mu.
 func (w *frameWriter) withdrawLocked(t *ticket) (withdrawn bool) {
 	size := int(t.end - t.start)
@@ -74,9 +87,9 @@ func (w *frameWriter) pendingStartLocked() int64 {
 	return w.offsets.appended - int64(n)
 }
 
-// forgetLocked takes the bytes of t, which were cut out, from the data stream
-// and from the statistics. Some may have waited for nothing else. The caller
-// holds w.mu.
+// closeGapLocked removes the bytes of t, which were cut out, from the data
+// stream and from the statistics. Others may have waited for nothing else. The
+// caller holds w.mu.
 func (w *frameWriter) closeGapLocked(t *ticket) {
 	size := t.end - t.start
 	w.offsets.appended -= size
@@ -99,9 +112,9 @@ func (w *frameWriter) closeGapLocked(t *ticket) {
 	w.active.queue = slices.DeleteFunc(w.active.queue, w.wakeLocked)
 }
 
-// mayRefer reports whether the next message may refer to those that were
-// compressed before it: not to one that may still be withdrawn, or that was.
-// Then the compressor must forget. The caller has the sending turn.
+// mayRefer reports whether the next message may refer to those compressed
+// before it: not if one of them was withdrawn, or still may be. Then the
+// compressor must forget them. The caller holds Conn.send.lock.
 func (w *frameWriter) mayRefer() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,8 +123,8 @@ func (w *frameWriter) mayRefer() bool {
 	return doubt == 0 || w.sentToLocked() >= doubt
 }
 
-// cutOut removes up to n bytes at the given place from b. A buffer without
-// bytes is given back.
+// cutOut removes up to n bytes at the given place from b. A buffer left without
+// bytes is freed.
 func cutOut(b *buffer, at, n int) *buffer {
 	b.b = slices.Delete(b.b, at, min(at+n, len(b.b)))
 	if len(b.b) > 0 {
@@ -121,13 +134,13 @@ func cutOut(b *buffer, at, n int) *buffer {
 	return nil
 }
 
-// giveUpLocked withdraws the bytes of t, whose owner was the flusher. If they
-// have begun to go out, they become independent of memory that was lent. The
-// caller holds w.mu.
-func (w *frameWriter) giveUpLocked(t *ticket, or otherwise) (withdrawn bool) {
-	external := w.active.work.external // which is of t, if it is of anybody
+// giveUpLocked is called when the flusher, whose ticket is t, gives up. Its
+// bytes are withdrawn if f says so and they have not begun to leave; otherwise
+// they are made independent of the application's memory. The caller holds w.mu.
+func (w *frameWriter) giveUpLocked(t *ticket, f fate) (withdrawn bool) {
+	external := w.active.work.external // that of t, if there is one
 	w.active.work.external = nil
-	if or == orWithdraw && w.withdrawLocked(t) {
+	if f == orWithdraw && w.withdrawLocked(t) {
 		w.retireLocked()
 		return true
 	}

@@ -11,10 +11,16 @@ import (
 	"time"
 )
 
-// work is what the flusher writes: head, then external. off counts what is
-// on the network, handed what is there or in the call under way. What is not
-// handed may change under w.mu: frames are withdrawn. Of head, the data stream
-// begins at dataStart.
+// work is what the flusher writes: head, then external.
+//
+//	0          dataStart             len(head.b)
+//	┌──────────────┬──────────────────────┬────────────────────┐
+//	│   control    │ data, perhaps Close  │ external: payload  │
+//	└──────────────┴──────────────────────┴────────────────────┘
+//
+// off counts the bytes that are on the network, handed those that are there or
+// belong to the call under way. What is not handed over may change under
+// frameWriter.mu: frames are withdrawn from it.
 type work struct {
 	head      *buffer
 	dataStart int
@@ -32,7 +38,7 @@ func (k *work) size() int {
 	return len(k.head.b) + len(k.external)
 }
 
-// rest returns what of the work can be written next in one piece.
+// rest returns the bytes that can be written next in one piece.
 func (k *work) rest() []byte {
 	if k.off < len(k.head.b) {
 		return k.head.b[k.off:]
@@ -40,7 +46,8 @@ func (k *work) rest() []byte {
 	return k.external[k.off-len(k.head.b):]
 }
 
-// span returns how far the work reaches in the data stream.
+// span returns how far the work reaches in the data stream. closeFrame is the
+// Close frame, if there is one.
 func (k *work) span(final *buffer) int64 {
 	n := k.size() - k.dataStart
 	if k.final {
@@ -49,7 +56,7 @@ func (k *work) span(final *buffer) int64 {
 	return int64(n)
 }
 
-// A writeResult is what a write came to.
+// A writeResult is the outcome of a write.
 type writeResult struct {
 	n           int   // bytes that noteWritten has still to be told of
 	interrupted bool  // err is the caller's, not the network's
@@ -57,8 +64,8 @@ type writeResult struct {
 }
 
 // push writes the work until the bytes of t are out, or all of it if t is nil.
-// If t is nil or internal, no deadline applies but Config.WriteTimeout, which
-// begins anew whenever bytes have left.
+// If t is nil or internal, no deadline applies but that of Config.WriteTimeout,
+// which begins anew whenever bytes have left. Its caller is the flusher.
 func (w *frameWriter) push(ctx context.Context, t *ticket) (r writeResult) {
 	start, before := w.traceStart(), w.written()
 	defer func() { w.traceFlush(start, int(w.written()-before)+r.n, r.err) }()
@@ -120,8 +127,8 @@ func (w *frameWriter) pushSome(ctx context.Context, t *ticket) (interrupted bool
 	return !internal, err
 }
 
-// interruption returns why a call was interrupted that ended with err, on a
-// net.Conn that does not survive that.
+// interruption returns the error of a call that was interrupted, and ended with
+// err, on a net.Conn that does not survive that.
 func interruption(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -149,13 +156,14 @@ func (e *writeTimeout) Is(target error) bool { return target == os.ErrDeadlineEx
 // Unwrap returns the error of the net.Conn.
 func (e *writeTimeout) Unwrap() error { return e.err }
 
-// Timeout is that of net.Error.
+// Timeout reports true, as a net.Error.
 func (e *writeTimeout) Timeout() bool { return true }
 
-// Temporary is that of net.Error.
+// Temporary reports false, as a net.Error.
 func (e *writeTimeout) Temporary() bool { return false }
 
-// limit returns when a write that begins now has taken too long; 0 is never.
+// writeLimit returns when a write that begins now has taken too long; 0 is
+// never.
 func (w *frameWriter) writeLimit() instant {
 	if w.cfg.WriteTimeout <= 0 || w.mode.patient && w.cfg.PingInterval > 0 {
 		return 0
@@ -163,11 +171,11 @@ func (w *frameWriter) writeLimit() instant {
 	return now().add(w.cfg.WriteTimeout)
 }
 
-// never is the yield function of calls that nothing interrupts.
+// neverYield is the yield function of internal calls that nothing preempts.
 func neverYield() bool { return false }
 
-// tryWrite writes what the socket takes of the work, which was handed over,
-// without waiting.
+// tryWrite writes what the socket takes, without waiting, of the work, which
+// was handed over.
 func (w *frameWriter) tryWrite() (int, error) {
 	w.active.raw.written, w.active.raw.err = 0, nil
 	err := w.nc.raw.Write(w.onWritable)
@@ -180,9 +188,9 @@ func (w *frameWriter) tryWrite() (int, error) {
 	return w.active.raw.written, err
 }
 
-// hand returns up to limit bytes of the work, which belong to a call from now
-// until advance is told how many of them it took. There are none when the work
-// is complete.
+// handOver returns up to limit bytes of the work, which belong to a call from
+// now until noteWritten is told how many of them have left. There are none when
+// the work is complete.
 func (w *frameWriter) handOver(limit int) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -195,9 +203,9 @@ func (w *frameWriter) handOver(limit int) []byte {
 	return p
 }
 
-// Sizes in bytes of what is handed to a net.Conn at once, where it does not say
-// how much of that it has taken before it has taken all: the timeout begins anew
-// for each piece.
+// Sizes in bytes of what is handed to a net.Conn at once, where a call reports
+// how much it has taken only when it has taken everything: Config.WriteTimeout
+// begins anew for each piece.
 const (
 	maxPiece       = 32 << 10
 	maxRecord      = 16 << 10  // over TLS
@@ -232,12 +240,12 @@ func (w *frameWriter) writeSome() error {
 }
 
 // pieceSize returns how much is handed to a net.Conn that waits until it has
-// taken all of it. Frames of others who wait are not in it, so that they can be
-// withdrawn; but over TLS they share records.
+// taken all of it. Frames of others that wait are not included, so that they
+// can be withdrawn; but over TLS they share records.
 func (w *frameWriter) pieceSize() int {
 	switch {
 	case w.nc.raw != nil:
-		return math.MaxInt // of what goes before a payload; nobody else waits
+		return math.MaxInt // of what precedes a payload; nobody else waits
 	case w.mode.breaks:
 		return maxRecord
 	}
@@ -251,9 +259,9 @@ func (w *frameWriter) pieceSize() int {
 	return maxPiece
 }
 
-// writeReady is called while the flusher waits, when the socket may take
-// something of the work. It reports whether the wait is over. While it waits
-// nothing is handed over, so that frames can be withdrawn.
+// writeReady is called when the socket may take something of the work, while
+// the flusher waits for that. It reports whether the wait is over. While it
+// waits nothing is handed over, so that frames can be withdrawn.
 func (w *frameWriter) writeReady(fd uintptr) bool {
 	p := w.handOver(math.MaxInt)
 	if p == nil {
@@ -282,7 +290,7 @@ func (v *vector) write(nc net.Conn, a, b []byte) (int, error) {
 	return int(n), err
 }
 
-// writeConn writes p to nc and does not trust the count it returns.
+// writeConn writes p to nc and does not trust the count that nc returns.
 func writeConn(nc net.Conn, p []byte) (int, error) {
 	n, err := nc.Write(p)
 	switch {
@@ -296,7 +304,7 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// takeOver copies an external payload into the head.
+// takeOver copies an external payload to the head.
 func (k *work) takeOver() {
 	if k.external == nil {
 		return
@@ -314,7 +322,7 @@ func (w *frameWriter) traceStart() time.Time {
 	return time.Now()
 }
 
-// traceFlush tells the trace of a write.
+// traceFlush tells the Trace of a write.
 func (w *frameWriter) traceFlush(start time.Time, n int, err error) {
 	if t := w.cfg.Trace; t != nil && t.Flush != nil {
 		t.Flush(FlushTrace{Bytes: n, Duration: time.Since(start), Err: err})

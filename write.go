@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// Errors of callers. Nothing is sent, and the connection lives on.
+// Errors of callers. Nothing is sent, and the connection stays open.
 var (
 	errInvalidType = errors.New("websocket: message type is neither Text nor Binary")
 	errInvalidText = errors.New("websocket: text to send is not valid UTF-8")
@@ -26,7 +26,7 @@ func (c *Conn) checkOutgoing(t MessageType, p []byte) error {
 	return nil
 }
 
-// An outgoing message is about to be sent.
+// An outgoing is a message to send.
 type outgoing struct {
 	typ     MessageType
 	payload []byte
@@ -34,19 +34,19 @@ type outgoing struct {
 	plain   bool      // it must not be compressed
 }
 
-// An encoded message is the frame that it becomes.
+// An encoded is a message as the frame that it becomes.
 type encoded struct {
 	byte0   byte
 	payload []byte
 	scratch *buffer // holds payload, unless that is the application's
 }
 
-// free gives the scratch back.
+// free frees the scratch.
 func (e encoded) free() { e.scratch.free() }
 
-// encode compresses m if that is agreed on and worth it. What is compressed
-// enters the compressor's window: it must be appended before any other message
-// is encoded. The caller has the sending turn.
+// encode compresses m if that was negotiated and is worth it. A compressed
+// message enters the compressor's window: its frame must be added before any
+// other message is encoded. The caller holds send.lock.
 func (c *Conn) encode(m outgoing) encoded {
 	e := encoded{byte0: bitFIN | byte(m.typ), payload: m.payload}
 	d := c.deflate
@@ -73,9 +73,9 @@ func (c *Conn) encode(m outgoing) encoded {
 	return e
 }
 
-// forgetDoubtful makes the compressor forget if it would refer to a message that
-// may never leave: one that waits can be withdrawn only as long as nothing refers
-// to it. The caller has the sending turn.
+// forgetDoubtful makes the compressor forget if it would refer to a message
+// that may never leave: one that waits can be withdrawn only as long as nothing
+// refers to it. The caller holds send.lock.
 func (c *Conn) forgetDoubtful() {
 	if c.deflate.takeover && !c.out.mayRefer() {
 		c.deflate.compressor.Forget()
@@ -83,7 +83,7 @@ func (c *Conn) forgetDoubtful() {
 }
 
 // Write sends p as one message. It returns when the message is on the network,
-// or is held because more input waits. p is not kept and not changed.
+// or is held because more input waits. p is not retained and not changed.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
@@ -95,8 +95,8 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	return c.writeFrame(ctx, bitFIN|byte(t), p)
 }
 
-// writeFrame is write for a message that is sent as it is, on little stack: a
-// goroutine whose stack has grown keeps it while its connection is idle.
+// writeFrame is write for a message that is sent as it is, on a small stack
+// (see Stack budget in docs/design.md).
 func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
 	if err := c.lockSending(ctx); err != nil {
 		return err
@@ -112,7 +112,8 @@ func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
 	return c.writeError(ctx, err)
 }
 
-// writeEncoded is write for a message that may be compressed.
+// writeEncoded is write for a message that may be compressed. It is not
+// inlined, so that Write needs no room for it on the stack.
 //
 //go:noinline
 func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error {
@@ -121,7 +122,7 @@ func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error 
 
 // WritePlain is Write for a message that must not be compressed, because it has
 // a secret beside text that others choose: the length of the two compressed
-// together tells about the secret (RFC 7692, Section 8).
+// together tells something about the secret (RFC 7692, Section 8).
 func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
 	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
@@ -130,7 +131,7 @@ func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
 	return c.write(ctx, outgoing{typ: t, payload: p, plain: true})
 }
 
-// write sends a message that may be sent.
+// write sends a message that has been checked.
 func (c *Conn) write(ctx context.Context, m outgoing) error {
 	e, ticket, err := c.appendMessage(ctx, m)
 	defer e.free()
@@ -143,8 +144,8 @@ func (c *Conn) write(ctx context.Context, m outgoing) error {
 	return c.writeError(ctx, err)
 }
 
-// appendMessage waits for its turn and appends m as one frame, whose ticket
-// must be flushed before the frame is freed.
+// appendMessage waits for send.lock and adds m as one frame, whose ticket must
+// be passed to flush before the frame is freed.
 func (c *Conn) appendMessage(ctx context.Context, m outgoing) (encoded, *ticket, error) {
 	if err := c.lockSending(ctx); err != nil {
 		return encoded{}, nil, err
@@ -160,7 +161,8 @@ func (c *Conn) WriteString(ctx context.Context, s string) error {
 	return c.Write(ctx, Text, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// takeSending waits for the right to append data frames.
+// lockSending waits for the right to add data frames, and adds what Send has
+// queued before.
 func (c *Conn) lockSending(ctx context.Context) error {
 	if ctx.Done() != nil {
 		if err := c.contextError(ctx); err != nil {
@@ -180,8 +182,8 @@ func (c *Conn) lockSending(ctx context.Context) error {
 	return nil
 }
 
-// Flush makes held replies leave now. It does not wait for the peer to read
-// more than one write does.
+// Flush sends held replies now. Like Write, it may block while the peer reads
+// nothing.
 func (c *Conn) Flush() error {
 	if err := c.terminal(); err != nil {
 		return err
@@ -192,8 +194,7 @@ func (c *Conn) Flush() error {
 // writeFailed is told of errors of the network that no writer waits for.
 func (c *Conn) writeFailed(err error) { c.fail(err) }
 
-// writeError returns the error that a write ends with when the frameWriter
-// returned err.
+// writeError returns what a write ends with when the frameWriter returned err.
 func (c *Conn) writeError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -210,7 +211,7 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	case err == errEnding:
 		return c.awaitEnd(caller{ctx: ctx, internal: true})
 	case asCloseError(err) != nil:
-		return c.writeRefusal()
+		return c.refusalError()
 	case ctx.Err() != nil && err == ctx.Err():
 		return c.contextError(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.out.isAlive():

@@ -23,7 +23,7 @@ import (
 var full = flag.Bool("full", false, "send the suite's 1000 messages in each case of categories 12 and 13, about 11 GB each way")
 
 // atOnce is how many conversations are played at the same time. Many of the
-// small ones consist of waiting, so it is more than there are processors.
+// small ones mostly wait, so it is more than the number of processors.
 const atOnce = "32"
 
 func TestMain(m *testing.M) {
@@ -53,7 +53,7 @@ type setting struct {
 	fixed       bool                   // volume is the same in a short run and under the race detector
 }
 
-// plain plays them as the suite does.
+// plain plays the conversations as the suite does.
 var plain = setting{echo: testee.Messages, compression: testee.Config().Compression, volume: 1 << 18}
 
 // with returns plain after a change.
@@ -141,7 +141,8 @@ func (s setting) clients(t *testing.T) player {
 	}
 }
 
-// certificates returns TLS settings for a server on loopback and its client.
+// certificates returns TLS settings for a server on the loopback interface and
+// its client.
 func certificates(t *testing.T) (server, client *tls.Config) {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
@@ -149,7 +150,7 @@ func certificates(t *testing.T) (server, client *tls.Config) {
 	return &tls.Config{Certificates: s.TLS.Certificates}, s.Client().Transport.(*http.Transport).TLSClientConfig
 }
 
-// play plays conversations side by side, a subtest each, and wants each to be
+// play plays conversations in parallel, a subtest each, and fails unless each is
 // strictly OK.
 func play(t *testing.T, s setting, start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
 	player := start(s, t)
@@ -178,8 +179,8 @@ func small(c *conversation.Conversation) bool { return c.Turns == 0 }
 // chopped reports whether c is played in single octets: categories 1 to 7.
 func chopped(c *conversation.Conversation) bool { return c.Category() <= 7 }
 
-// large reports whether c is one of categories 9, 12 and 13, and in a short
-// run or under the race detector one that does not take long.
+// large reports whether c is one of categories 9, 12 and 13; in a short run or
+// under the race detector it must also be a quick one.
 func large(c *conversation.Conversation) bool {
 	switch {
 	case c.Turns == 0:
@@ -208,8 +209,8 @@ var (
 	limitsRaced = []string{"9.1.1", "9.1.4", "9.2.1", "9.2.4", "9.3.4", "9.4.4", "9.4.9", "9.5.1", "9.6.1"}
 )
 
-// The large conversations come first and alone: beside them the small ones,
-// some of which measure a second, would be disturbed.
+// The large conversations come first and alone: they would disturb the small
+// ones, some of which measure a second.
 
 func TestServerVolume(t *testing.T) { play(t, plain, setting.servers, large) }
 func TestClientVolume(t *testing.T) { play(t, plain, setting.clients, large) }
@@ -269,7 +270,7 @@ func TestClientStreams(t *testing.T) {
 	play(t, with(streaming), setting.clients, small)
 }
 
-// The same with large conversations, beside which the others would be disturbed.
+// The same with large conversations, which would disturb the others.
 
 func TestServerTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.servers, large) }
 func TestClientTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.clients, large) }
@@ -287,15 +288,14 @@ func TestClientWithoutCompressionVolume(t *testing.T) {
 // limits reports whether c is one of category 9.
 func limits(c *conversation.Conversation) bool { return c.Category() == 9 }
 
-// streamed reports whether c is one of categories 9, 12 and 13 that a
-// streaming echo is tried with.
+// streamed reports whether c is one of categories 9, 12 and 13 that is played
+// with a streaming echo.
 func streamed(c *conversation.Conversation) bool {
 	return large(c) && limits(c) || compressedSmall(c)
 }
 
 // playVolume plays large conversations after a change of plain: none in a
-// short run, and under the race detector only compressed ones that do not take
-// long.
+// short run, and under the race detector only quick compressed ones.
 func playVolume(t *testing.T, change func(*setting), start func(setting, *testing.T) player, wanted func(*conversation.Conversation) bool) {
 	if testing.Short() {
 		t.Skip("plain ones are enough")
@@ -305,7 +305,7 @@ func playVolume(t *testing.T, change func(*setting), start func(setting, *testin
 	play(t, s, start, func(c *conversation.Conversation) bool { return wanted(c) && (!raced || compressedSmall(c)) })
 }
 
-// compressions are other ways to compress than that of the testees.
+// compressions are settings of compression other than those of the testees.
 var compressions = map[string]websocket.Compression{
 	"defaults":    {},
 	"no context":  {Threshold: -1, NoContextTakeover: true},
@@ -314,7 +314,7 @@ var compressions = map[string]websocket.Compression{
 	"peer limits": {Threshold: -1, PeerWindowBits: 9, PeerNoContextTakeover: true},
 }
 
-// compressing returns plain with another way to compress.
+// compressing returns plain with other settings of compression.
 func compressing(c *websocket.Compression) setting {
 	return with(func(s *setting) { s.compression, s.volume = c, 1<<15 })
 }
@@ -331,8 +331,8 @@ func TestClientCompressions(t *testing.T) {
 	}
 }
 
-// TestCompressionIsUsed checks that the testees compress: an echo that is not
-// compressed passes too.
+// TestCompressionIsUsed checks that the testees compress, since an uncompressed
+// echo would pass too.
 func TestCompressionIsUsed(t *testing.T) {
 	for role, start := range map[string]func(setting, *testing.T) player{"server": setting.servers, "client": setting.clients} {
 		t.Run(role, func(t *testing.T) {
@@ -348,8 +348,8 @@ func TestCompressionIsUsed(t *testing.T) {
 	}
 }
 
-// TestURLProtocol runs the client as the suite wants it: it asks for the
-// number of cases, runs them in order and has the reports written.
+// TestURLProtocol runs the client by the suite's protocol: it asks for the
+// number of cases, runs them in order and asks for the reports.
 func TestURLProtocol(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

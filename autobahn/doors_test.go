@@ -17,10 +17,10 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/testee"
 )
 
-// The judge at every door of the library, with every way to read and to write.
-// The testees close in the way that examples show: defer c.CloseNow().
+// These tests judge every way to open a connection, to read and to write. The
+// testees close as the examples do: defer c.CloseNow().
 
-// A serverDoor serves an echo on a listener until that is closed.
+// A serverDoor serves an echo on a listener until the listener is closed.
 type serverDoor func(l net.Listener, config websocket.Config, echo testee.Echo)
 
 var serverDoors = map[string]serverDoor{
@@ -75,7 +75,7 @@ var clientDoors = map[string]clientDoor{
 	},
 }
 
-// A reading hands the messages of a connection to write, one after the other.
+// A reading passes the messages of a connection to write, one after the other.
 type reading func(c *websocket.Conn, write writing) error
 
 // A writing sends a message.
@@ -143,10 +143,10 @@ var readings = map[string]reading{
 	},
 }
 
-// patience is how long an interrupted read waits each time.
+// patience is how long a read waits before it is interrupted.
 const patience = 3 * time.Millisecond
 
-// eachMessage writes what read returns until one of them fails.
+// eachMessage writes what read returns, until read or write fails.
 func eachMessage(c *websocket.Conn, write writing, read func() (websocket.MessageType, []byte, error)) error {
 	for {
 		t, p, err := read()
@@ -199,7 +199,7 @@ var writings = map[string]writing{
 	},
 }
 
-// A way is how a testee works.
+// A way says how a testee opens connections, reads and writes.
 type way struct{ door, reading, writing string }
 
 // echo returns the testee's echo.
@@ -207,7 +207,7 @@ func (w way) echo() testee.Echo {
 	return func(c *websocket.Conn) error { return readings[w.reading](c, writings[w.writing]) }
 }
 
-// waysAt returns all ways at the first of the doors, and one at each other.
+// waysAt returns all ways with the first door, and one with each of the others.
 func waysAt(first string, others ...string) (ways []way) {
 	for r := range readings {
 		ways = append(ways, way{first, r, "Write"})
@@ -223,9 +223,9 @@ func waysAt(first string, others ...string) (ways []way) {
 	return ways
 }
 
-// chosenFor reports whether the conversation with this index is played in a way:
-// all of the small ones and of those that compress little for what programs do
-// most, and otherwise those of the closing handshake and a few of the others.
+// chosenFor reports whether the conversation with this index is played in a way.
+// For the most common way these are all small conversations and all with small
+// compressed messages; for others, those of the closing handshake and a sample.
 func (w way) chosenFor(i int, c *conversation.Conversation) bool {
 	switch {
 	case !small(c) && !compressedSmall(c):
@@ -260,11 +260,12 @@ func playWays(t *testing.T, ways []way, start func(way, *testing.T) player) {
 	}
 }
 
-// atDoors is how the conversations are played here.
+// atDoors is the setting for the conversations of this file.
 var atDoors = with(func(s *setting) { s.volume = 1 << 12 })
 
-// TestServerDoors judges the library's server at each of its doors (V01, V03,
-// V07): what it says last arrives, although its handler calls CloseNow at once.
+// TestServerDoors judges the library's server with each function that accepts
+// connections (V01, V03, V07): its last frames arrive, although its handler
+// calls CloseNow at once.
 func TestServerDoors(t *testing.T) {
 	t.Parallel()
 	playWays(t, waysAt("Accept", "AcceptConn", "Handler"), func(w way, t *testing.T) player {
@@ -276,7 +277,7 @@ func TestServerDoors(t *testing.T) {
 	})
 }
 
-// TestClientDoors judges the library's client in the same way.
+// TestClientDoors judges the library's client with each function that dials.
 func TestClientDoors(t *testing.T) {
 	t.Parallel()
 	playWays(t, waysAt("Dial", "DialConn"), func(w way, t *testing.T) player {
@@ -301,7 +302,8 @@ func TestClientDoors(t *testing.T) {
 	})
 }
 
-// listen returns a listener on loopback that is closed when the test ends.
+// listen returns a listener on the loopback interface that is closed when the
+// test ends.
 func listen(t *testing.T) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -21,11 +21,11 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/testee"
 )
 
-// errNotStrict is the error of a run in which not every verdict was strict.
+// errNotStrict is the error of a run in which not every result was strictly OK.
 var errNotStrict = errors.New("autobahn: not all conversations are strictly OK")
 
-// A plan is what judge and report have in common: which conversations are
-// played and how.
+// A plan holds the flags that judge and report have in common: which
+// conversations are played, and how.
 type plan struct {
 	options  judge.Options
 	cases    string
@@ -39,17 +39,17 @@ type plan struct {
 func (p *plan) register(flags *flag.FlagSet) {
 	flags.Float64Var(&p.options.Patience, "patience", 1, "`factor` on the time that the suite gives a testee")
 	flags.DurationVar(&p.options.Wait, "wait", time.Second, "`length` of the waits in the scripts")
-	flags.IntVar(&p.options.Chop, "chop", 0, "cut every write into pieces of so many `octets`")
+	flags.IntVar(&p.options.Chop, "chop", 0, "cut every write into pieces of this many `octets`")
 	flags.BoolVar(&p.quick, "quick", false, "send fewer messages than the suite in categories 12 and 13")
-	flags.StringVar(&p.cases, "cases", "*", "comma separated `patterns` of the cases to play, such as 1.*,7.3.2")
-	flags.IntVar(&p.parallel, "parallel", 1, "conversations played at the same time, 0: some per processor")
+	flags.StringVar(&p.cases, "cases", "*", "comma-separated `patterns` of the cases to play, such as 1.*,7.3.2")
+	flags.IntVar(&p.parallel, "parallel", 1, "conversations played at the same time; 0: several per processor")
 	flags.StringVar(&p.out, "out", "", "`directory` for index.html and index.json")
 }
 
 // quickVolume is the number of octets sent in a conversation of a quick run.
 const quickVolume = 1 << 18
 
-// settle makes use of the flags and returns the conversations.
+// settle applies the flags and returns the conversations.
 func (p *plan) settle() ([]*conversation.Conversation, error) {
 	if p.quick {
 		p.options.Volume = quickVolume
@@ -64,7 +64,7 @@ func (p *plan) settle() ([]*conversation.Conversation, error) {
 }
 
 // chosen returns the conversations that match one of the patterns. A pattern
-// that ends with .* takes all that begins so.
+// that ends with .* matches all IDs with that prefix.
 func chosen(patterns string) ([]*conversation.Conversation, error) {
 	var cases []*conversation.Conversation
 	for _, c := range conversation.All() {
@@ -113,7 +113,7 @@ func runJudge(ctx context.Context, args []string, out io.Writer) error {
 	return p.finish(out, map[string]report.Results{agentName(*agent, results): results})
 }
 
-// agentName returns the name given, or the one the server gives itself.
+// agentName returns the name given, or the one in the server's Server header.
 func agentName(given string, results report.Results) string {
 	if given != "" {
 		return given
@@ -134,7 +134,7 @@ func (p *plan) judgeServer(ctx context.Context, address string, cases []*convers
 }
 
 // playAll calls play for all cases, several at a time, and prints each result.
-// When ctx ends it begins no more.
+// When ctx ends it begins no more cases.
 func (p *plan) playAll(ctx context.Context, cases []*conversation.Conversation, out io.Writer, play func(*conversation.Conversation) *judge.Result) report.Results {
 	var (
 		mu      sync.Mutex
@@ -160,7 +160,7 @@ func (p *plan) playAll(ctx context.Context, cases []*conversation.Conversation, 
 	return results
 }
 
-// printResult prints a result on a line, and what was wrong.
+// printResult prints a result on one line, followed by what was wrong.
 func printResult(out io.Writer, r *judge.Result) {
 	code := "-"
 	if r.CloseCode != 0 {
@@ -179,7 +179,7 @@ func printResult(out io.Writer, r *judge.Result) {
 }
 
 // finish prints the totals and writes the reports. It returns errNotStrict
-// unless all is well.
+// unless all results are strictly OK.
 func (p *plan) finish(out io.Writer, agents map[string]report.Results) error {
 	var err error
 	for agent, results := range agents {
@@ -198,9 +198,9 @@ func (p *plan) finish(out io.Writer, agents map[string]report.Results) error {
 	return err
 }
 
-// judgeClients plays conversations with the clients that connect, until one
-// asks for the server's end or ctx is over. Each time a client asks for
-// reports they are printed and written.
+// judgeClients plays conversations with the clients that connect, until one asks
+// the server to stop or ctx ends. Each time a client asks for reports they are
+// printed and written.
 func judgeClients(ctx context.Context, address string, cases []*conversation.Conversation, p *plan, out io.Writer) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -277,7 +277,7 @@ func mergeReports(dir string, paths []string, out io.Writer) error {
 	return nil
 }
 
-// judgeOwnServer judges the library's server over loopback.
+// judgeOwnServer judges the library's server over the loopback interface.
 func (p *plan) judgeOwnServer(ctx context.Context, cases []*conversation.Conversation, out io.Writer) (report.Results, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -291,7 +291,7 @@ func (p *plan) judgeOwnServer(ctx context.Context, cases []*conversation.Convers
 	return results, errors.Join(<-served, ctx.Err())
 }
 
-// judgeOwnClient judges the library's client over loopback.
+// judgeOwnClient judges the library's client over the loopback interface.
 func (p *plan) judgeOwnClient(ctx context.Context, cases []*conversation.Conversation, out io.Writer) (report.Results, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

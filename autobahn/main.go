@@ -19,7 +19,7 @@ const usage = `usage: autobahn <command> [flags]
   client    the library's echo client, to be judged
   judge     plays the conversations with a server (-url) or with clients (-listen)
   report    judges the library in both roles and writes HTML and JSON;
-            or lays the index.json files named on the command line side by side
+            or shows the index.json files named on the command line side by side
   official  runs the Autobahn|Testsuite itself, with wstest or Docker, and
             compares its reports with expected.json
   compare   compares reports: compare expected.json index.json...
@@ -27,7 +27,7 @@ const usage = `usage: autobahn <command> [flags]
 autobahn <command> -h lists the flags.
 `
 
-// A usageError says how the program is called.
+// A usageError says how to call the program.
 type usageError string
 
 // Error returns e itself.
@@ -43,8 +43,8 @@ var commands = map[string]func(ctx context.Context, args []string, out io.Writer
 	"compare":  runCompare,
 }
 
-// main runs the command that the command line names. The exit status is 1
-// after an error, and 0 after a request for help.
+// main runs the command named on the command line. The exit status is 1 after
+// an error, and 0 after a request for help.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

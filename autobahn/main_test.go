@@ -54,8 +54,8 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestConfigurations checks that nothing is excluded from the official runs,
-// and that the testees are where they are looked for.
+// TestConfigurations checks that nothing is excluded from the official runs, and
+// that the suite's addresses are those of the testees.
 func TestConfigurations(t *testing.T) {
 	type server struct{ Agent, URL string }
 	type configuration struct {
@@ -87,8 +87,8 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// A buffer is a bytes.Buffer that several goroutines may use. first gets the
-// first line.
+// A buffer is a bytes.Buffer for several goroutines. It sends the first line on
+// first.
 type buffer struct {
 	mu    sync.Mutex
 	b     bytes.Buffer
@@ -259,10 +259,10 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// fakeSuite is set in the environment of a test binary that plays wstest.
+// fakeSuite is set in the environment of a test binary that acts as wstest.
 const fakeSuite = "AUTOBAHN_FAKE_WSTEST"
 
-// runFakeSuite plays wstest with the judge.
+// runFakeSuite acts as wstest by means of the judge.
 func runFakeSuite(args []string) error {
 	flags := flag.NewFlagSet("wstest", flag.ContinueOnError)
 	mode, spec, webport := flags.String("m", "", ""), flags.String("s", "", ""), flags.Int("u", 8080, "")
@@ -290,8 +290,8 @@ func runFakeSuite(args []string) error {
 	return run(context.Background(), append([]string{"judge", "-listen", strings.TrimPrefix(c.URL, "ws://")}, common...), os.Stdout)
 }
 
-// TestOfficialCommand runs the official command with a wstest that is our own
-// judge, and wants the reports compared.
+// TestOfficialCommand runs the official command with our own judge in place of
+// wstest, and checks that the reports are compared.
 func TestOfficialCommand(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a shell")
@@ -343,8 +343,8 @@ func TestOfficialCommand(t *testing.T) {
 	}
 }
 
-// TestBrokenSuite runs the official command with a wstest that fails at once,
-// which nobody may wait for.
+// TestBrokenSuite runs the official command with a wstest that fails at once.
+// The command must not wait for it.
 func TestBrokenSuite(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a shell")
@@ -369,7 +369,7 @@ func TestBrokenSuite(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address on loopback at which nothing listens.
+// freeAddress returns a loopback address at which nothing listens.
 func freeAddress(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -379,7 +379,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestDockerCommand checks how Docker is called where there is no wstest.
+// TestDockerCommand checks how Docker is called when there is no wstest.
 func TestDockerCommand(t *testing.T) {
 	s := &suite{dir: "/src/autobahn", docker: "/usr/bin/docker", image: image}
 	got := strings.Join(s.command(t.Context(), "fuzzingclient", "fuzzingclient.json").Args, " ")

@@ -23,11 +23,11 @@ import (
 // image is the suite's published Docker image.
 const image = "crossbario/autobahn-testsuite"
 
-// container is the name under which the suite's container runs.
+// container is the name of the suite's container.
 const container = "fullduplex-go-autobahn"
 
-// startLimit bounds the start of the suite's fuzzingserver or of a judge, the
-// download of the image included.
+// startLimit bounds the start of the suite's fuzzingserver or of a judge,
+// including the download of the image.
 const startLimit = 5 * time.Minute
 
 // A suite runs the Autobahn|Testsuite in a directory that holds its
@@ -59,8 +59,8 @@ func findSuite(dir, image string) (*suite, error) {
 const fuzzingserver = "fuzzingserver"
 
 // command returns the command that runs the suite in a mode with a
-// configuration file of its directory. The fuzzingserver would serve its web
-// page on port 8080 of all interfaces too: only the command line can stop it.
+// configuration file of its directory. Only the command line can stop the
+// fuzzingserver from serving a web page on port 8080 of all interfaces.
 func (s *suite) command(ctx context.Context, mode, config string) *exec.Cmd {
 	name, args := s.wstest, []string{"-m", mode, "-s", config}
 	if mode == fuzzingserver {
@@ -113,7 +113,7 @@ func runOfficial(ctx context.Context, args []string, out io.Writer) error {
 	return errors.Join(failures...)
 }
 
-// A configuration is what is needed of the suite's configuration files.
+// A configuration holds the needed fields of the suite's configuration files.
 type configuration struct {
 	OutDir  string `json:"outdir"`
 	URL     string `json:"url"`

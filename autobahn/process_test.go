@@ -14,8 +14,8 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/report"
 )
 
-// asProgram is set in the environment of a test binary that is to be the
-// program itself.
+// asProgram is set in the environment of a test binary that runs as the program
+// itself.
 const asProgram = "AUTOBAHN_PROGRAM"
 
 // program returns a command that runs the program in a process of its own.
@@ -50,7 +50,7 @@ func listening(t *testing.T, args ...string) (*exec.Cmd, string) {
 	return cmd, strings.TrimSpace(line[strings.Index(line, "ws://"):])
 }
 
-// TestServerProcess judges the program as a server by the program as a judge.
+// TestServerProcess judges the server command with the judge command.
 func TestServerProcess(t *testing.T) {
 	t.Parallel()
 	server, url := listening(t, "server", "-addr", "127.0.0.1:0")
@@ -73,8 +73,8 @@ func TestServerProcess(t *testing.T) {
 	}
 }
 
-// TestClientProcess judges the program as a client by the program as a judge,
-// which is told to stop as the suite is.
+// TestClientProcess judges the client command with the judge command, which is
+// stopped in the same way as the suite.
 func TestClientProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -97,8 +97,8 @@ func TestClientProcess(t *testing.T) {
 	}
 }
 
-// TestFailingProcess judges a server without compression: the exit status
-// tells that not all is well.
+// TestFailingProcess judges a server without compression: the exit status must
+// report the failure.
 func TestFailingProcess(t *testing.T) {
 	t.Parallel()
 	server, url := listening(t, "server", "-addr", "127.0.0.1:0", "-plain")

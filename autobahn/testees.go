@@ -20,8 +20,8 @@ const (
 	clientAgent = "fullduplex-go-client"
 )
 
-// Where the suite's configuration files expect the server, and where they have
-// the suite itself wait for clients.
+// The address where the suite's configuration files expect the server, and the
+// URL where they make the suite itself wait for clients.
 const (
 	serverAddress = "127.0.0.1:9001"
 	suiteURL      = "ws://127.0.0.1:9002"
@@ -90,7 +90,7 @@ func hostOf(address string) (string, error) {
 		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
 	}
 	if port == "" || u.Hostname() == "" {
-		return "", usageError("autobahn: " + address + " is no URL of ws or wss")
+		return "", usageError("autobahn: " + address + " is not a ws or wss URL")
 	}
 	return net.JoinHostPort(u.Hostname(), port), nil
 }

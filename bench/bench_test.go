@@ -1,9 +1,9 @@
-// Package bench compares WebSocket libraries: benchmarks with client and
-// server in one process here, processes apart in compare.
+// Package bench compares WebSocket libraries: here with client and server in
+// one process, in compare with separate processes.
 //
-// The client of a benchmark sends frames made beforehand and allocates
-// nothing, so the allocations are the server's, except that a handshake has
-// allocations of the client, the same for all.
+// The client of a benchmark sends prepared frames and allocates nothing, so the
+// allocations are the server's. Only a handshake includes those of the client,
+// which are the same for all.
 package bench
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// sizes are the payloads of the benchmarks that take them all.
+// sizes are the payload sizes of the benchmarks that use all of them.
 var sizes = []int{16, 128, 1 << 10, 16 << 10, 128 << 10, 1 << 20}
 
 // limit bounds every wait in a benchmark.
@@ -77,7 +77,7 @@ func dial(t testing.TB, addr string) net.Conn {
 	return nc
 }
 
-// dialResponse is dial for those who look at the response.
+// dialResponse is like dial, and also returns the response.
 func dialResponse(t testing.TB, addr string) (nc net.Conn, response []byte) {
 	t.Helper()
 	nc, err := net.Dial("tcp4", addr)
@@ -88,7 +88,7 @@ func dialResponse(t testing.TB, addr string) (nc net.Conn, response []byte) {
 	return nc, greet(t, nc, "http", addr)
 }
 
-// greet does the client's handshake and returns the response.
+// greet performs the client's handshake and returns the response.
 func greet(t testing.TB, nc net.Conn, scheme, addr string) (response []byte) {
 	t.Helper()
 	if err := nc.SetDeadline(time.Now().Add(limit)); err != nil {
@@ -104,7 +104,8 @@ func greet(t testing.TB, nc net.Conn, scheme, addr string) (response []byte) {
 // masks is the masking key of every frame that the benchmarks send.
 var masks = []byte{0x37, 0xfa, 0x21, 0x3d}
 
-// A load is bytes to send, bytes to come back, and how many messages they are.
+// A load is bytes to send, the bytes that must come back, and their number of
+// messages.
 type load struct {
 	request, reply []byte
 	messages       int
@@ -123,8 +124,8 @@ func newLoad(p peer.Peer, t byte, payload []byte, count int) load {
 	return l
 }
 
-// exchange sends the load and compares what comes back. Writing and reading
-// go on at the same time if the load may fill the buffers between.
+// exchange sends the load and compares what comes back. It writes and reads at
+// the same time if the load may fill the buffers in between.
 func (l load) exchange(nc net.Conn, buf []byte) error {
 	const fits = 32 << 10
 	if len(l.request) <= fits {
@@ -178,8 +179,8 @@ func pattern(n int) []byte {
 	return p
 }
 
-// BenchmarkEcho: one connection, messages sent together in numbers of 1, 16
-// and 64.
+// BenchmarkEcho measures echo on one connection, with 1, 16 and 64 messages sent
+// together.
 func BenchmarkEcho(b *testing.B) {
 	forEach(b, func(b *testing.B, p peer.Peer) {
 		addr := serve(b, p, peer.Options{}, peer.Echo)
@@ -193,7 +194,7 @@ func BenchmarkEcho(b *testing.B) {
 	})
 }
 
-// BenchmarkText: texts whose UTF-8 has to be checked.
+// BenchmarkText measures text messages, whose UTF-8 has to be checked.
 func BenchmarkText(b *testing.B) {
 	texts := map[string]string{
 		"ASCII": strings.Repeat("The quick brown fox jumps over the lazy dog. ", 23),
@@ -209,7 +210,7 @@ func BenchmarkText(b *testing.B) {
 	})
 }
 
-// BenchmarkTLS: echo over TLS.
+// BenchmarkTLS measures echo over TLS.
 func BenchmarkTLS(b *testing.B) {
 	forEach(b, func(b *testing.B, p peer.Peer) {
 		addr, config := serveTLS(b, p)
@@ -223,8 +224,8 @@ func BenchmarkTLS(b *testing.B) {
 	})
 }
 
-// BenchmarkRead: messages that are read, unmasked and not answered. The cost
-// of masks shows in the large ones.
+// BenchmarkRead measures messages that are read, unmasked and not answered. The
+// large ones show the cost of unmasking.
 func BenchmarkRead(b *testing.B) {
 	const batch = 64 << 10
 	answerEmpty := peer.Behaviour{Message: func(c peer.Conn, t byte, data []byte) error {
@@ -261,13 +262,13 @@ func benchRead(b *testing.B, p peer.Peer, nc net.Conn, l load) {
 	}
 }
 
-// BenchmarkWrite: messages that are only written.
+// BenchmarkWrite measures messages that are only written.
 func BenchmarkWrite(b *testing.B) {
 	forLibraries(b, func(b *testing.B, p peer.Peer) {
 		for _, size := range sizes {
 			payload := pattern(size)
 			addr := serve(b, p, peer.Options{}, peer.Behaviour{
-				// The message asked for comes as often as it says.
+				// The request says how often to send the message.
 				Message: func(c peer.Conn, _ byte, data []byte) error {
 					count := binary.BigEndian.Uint64(data)
 					var err error
@@ -304,8 +305,8 @@ func benchWrite(b *testing.B, nc net.Conn, n int64) {
 	}
 }
 
-// BenchmarkDeflate: echo of JSON, with permessage-deflate off and on. Context
-// takeover is off on both sides.
+// BenchmarkDeflate measures echo of JSON with permessage-deflate off and on.
+// Context takeover is off on both sides.
 func BenchmarkDeflate(b *testing.B) {
 	record := []byte(strings.Repeat(`{"id":1024,"name":"full duplex","tags":["a","b"],"value":3.14159},`, 16))
 	forLibraries(b, func(b *testing.B, p peer.Peer) {
@@ -339,7 +340,7 @@ func benchDeflate(b *testing.B, addr string, record []byte) {
 	l.bench(b, nc)
 }
 
-// readFrame returns the next frame, as it came.
+// readFrame returns the bytes of the next frame.
 func readFrame(t testing.TB, r io.Reader) []byte {
 	t.Helper()
 	p := make([]byte, 0, 64<<10)
@@ -376,10 +377,10 @@ func deflate(t testing.TB, p []byte) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte(flushMarker))
 }
 
-// inflate returns the message that p is the payload of.
+// inflate returns the message whose payload is p.
 func inflate(t testing.TB, p []byte) []byte {
 	t.Helper()
-	// An empty final block tells the reader that the end is meant.
+	// An empty final block ends the reader.
 	const final = flushMarker + "\x01\x00\x00\xff\xff"
 	out, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(p), strings.NewReader(final))))
 	if err != nil {
@@ -388,7 +389,8 @@ func inflate(t testing.TB, p []byte) []byte {
 	return out
 }
 
-// BenchmarkClient: a client that echoes to a server which is only bytes.
+// BenchmarkClient measures a client that echoes the messages of a server made of
+// prepared bytes.
 func BenchmarkClient(b *testing.B) {
 	forLibraries(b, func(b *testing.B, p peer.Peer) {
 		for _, size := range []int{128, 16 << 10, 1 << 20} {
@@ -397,8 +399,8 @@ func BenchmarkClient(b *testing.B) {
 	})
 }
 
-// benchClient sends messages to a client, one at a time, and reads what it
-// sends back, in as many frames as it likes.
+// benchClient sends messages to a client, one at a time, and reads them back, in
+// any number of frames.
 func benchClient(b *testing.B, p peer.Peer, size int) {
 	ln := listen(b)
 	go p.Dial(ln.Addr().String(), peer.Options{}, peer.Echo)
@@ -449,8 +451,8 @@ func receiveFragments(r io.Reader, buf, payload []byte) error {
 	return nil
 }
 
-// BenchmarkHandshake: connections opened, accepted and lost, through net/http
-// and without it.
+// BenchmarkHandshake measures connections that are opened, accepted and lost,
+// with net/http and without it.
 func BenchmarkHandshake(b *testing.B) {
 	forEach(b, func(b *testing.B, p peer.Peer) {
 		b.Run("http", func(b *testing.B) {
@@ -490,14 +492,14 @@ func benchHandshake(b *testing.B, addr string) {
 		if _, err := wire.Greet(nc, "http", addr, true); err != nil {
 			b.Fatal(err)
 		}
-		// A reset leaves no port behind that cannot be used for a minute.
+		// After a reset the port can be used again at once.
 		nc.(*net.TCPConn).SetLinger(0)
 		nc.Close()
 	}
 }
 
-// BenchmarkBroadcast: one message of 512 bytes to many connections, written
-// to each, sent to a group, and sent to a group with compression.
+// BenchmarkBroadcast measures one message of 512 bytes to many connections:
+// written to each, sent to a group, and sent to a group with compression.
 func BenchmarkBroadcast(b *testing.B) {
 	forLibraries(b, func(b *testing.B, p peer.Peer) {
 		for _, conns := range []int{1000, 5000} {
@@ -568,13 +570,13 @@ type audience struct {
 // init makes the channel.
 func (a *audience) init() { a.once.Do(func() { a.all = make(chan struct{}, 1) }) }
 
-// expect starts counting down from n.
+// expect starts to count down from n.
 func (a *audience) expect(n int) {
 	a.init()
 	a.missing.Store(int64(n))
 }
 
-// wait waits until all have come.
+// wait waits until all frames have been received.
 func (a *audience) wait(b *testing.B) {
 	select {
 	case <-a.all:
@@ -583,8 +585,7 @@ func (a *audience) wait(b *testing.B) {
 	}
 }
 
-// listen counts the frames on nc until it ends. Every frame is expected to
-// come alone.
+// listen counts the frames on nc until it ends. It expects one frame per read.
 func (a *audience) listen(nc net.Conn) {
 	a.init()
 	buf, held := make([]byte, 1024), 0

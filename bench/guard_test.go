@@ -16,9 +16,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// places is the place that the library holds in some rows: at most so many
-// times the cost of the best other library. It is far above what compare
-// measures, so that only a real loss is found, on a busy machine as well.
+// places holds, for some rows, the highest allowed cost of the library relative
+// to the best other library. The limits are far above what compare measures, so
+// that only a real regression is found, even on a busy machine.
 var places = map[string]float64{
 	"128 B × 1":      1.4,
 	"128 B × 16":     0.4,
@@ -29,8 +29,8 @@ var places = map[string]float64{
 	"idle net.Conn":  0.95,
 }
 
-// TestPlaces measures the rows of places. A ratio that is too high counts
-// only if it stays so when it is measured again.
+// TestPlaces measures the rows of places. A ratio that is too high counts only
+// if it is too high again in a second measurement.
 func TestPlaces(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for a minute")
@@ -57,7 +57,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// ratioToBest measures ours beside the others.
+// ratioToBest measures ours next to the others.
 func ratioToBest(t *testing.T, row measure.Row) (ratio float64, best string) {
 	t.Helper()
 	plan := measure.Plan{Rounds: 3, Warm: 50 * time.Millisecond, Measured: 200 * time.Millisecond}

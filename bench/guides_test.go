@@ -14,11 +14,11 @@ import (
 )
 
 // TestMigrationGuidesAreComplete checks that the first column of each guide's
-// tables has every exported name of the library it is about.
+// tables lists every exported name of the other library.
 func TestMigrationGuidesAreComplete(t *testing.T) {
 	for _, g := range []struct {
 		guide, module string
-		packages      map[string]string // directory: what stands before its names
+		packages      map[string]string // prefix of a package's names, by directory
 	}{
 		{"from-gorilla.md", "github.com/gorilla/websocket", map[string]string{".": ""}},
 		{"from-coder.md", "github.com/coder/websocket", map[string]string{".": "", "wsjson": "wsjson."}},
@@ -72,7 +72,7 @@ func firstColumn(text string) (names []string) {
 }
 
 // exportedNames returns the exported names of the package in dir: functions,
-// values, types, and with a dot their methods and fields.
+// values, types, and their methods and fields in the form Type.Name.
 func exportedNames(t *testing.T, dir, prefix string) (names []string) {
 	t.Helper()
 	p := parsePackage(t, dir)
@@ -130,8 +130,8 @@ func members(typ *doc.Type) (names []string) {
 	return names
 }
 
-// parsePackage returns the documentation of the package in dir, without what
-// is for js only.
+// parsePackage returns the documentation of the package in dir, without its
+// files for js.
 func parsePackage(t *testing.T, dir string) *doc.Package {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))

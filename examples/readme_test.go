@@ -1,5 +1,5 @@
-// Package examples holds the programs that show how the library is used, and
-// the test that keeps the README in step with them.
+// Package examples holds programs that show how to use the library, and a test
+// that keeps the README in step with them.
 package examples
 
 import (
@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestReadme checks that every piece of Go in the README is a piece of one of
-// the programs here, which compile and have tests, and that every path in it
+// TestReadme checks that every block of Go in the README is part of one of the
+// programs here, which compile and have tests, and that every linked path
 // exists.
 func TestReadme(t *testing.T) {
 	readme := read(t, "../README.md")
@@ -39,8 +39,8 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestReadmeCommands checks that the packages which the README's go run
-// commands name are there.
+// TestReadmeCommands checks that the packages in the README's go run commands
+// exist.
 func TestReadmeCommands(t *testing.T) {
 	commands := regexp.MustCompile(`go run (\./examples/[a-z]+)`).FindAllStringSubmatch(read(t, "../README.md"), -1)
 	if len(commands) == 0 {

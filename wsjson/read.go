@@ -12,22 +12,22 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A DecodeError is a message that is not JSON, or not JSON for the type that
-// was asked for. The connection is still open.
+// A DecodeError reports a message that is not JSON, or not JSON for the wanted
+// type. The connection is still open.
 type DecodeError struct {
-	// Offset is where in the message the error was noticed: that many bytes
-	// were read. It is negative if an UnmarshalJSON method returned the error.
+	// Offset is the number of bytes of the message read before the error was
+	// noticed. It is negative if an UnmarshalJSON method returned the error.
 	Offset int64
 	// Err is the error of encoding/json, often a *json.SyntaxError or a
 	// *json.UnmarshalTypeError.
 	Err error
 }
 
-// Error names the offset and the cause.
+// Error returns a text with the offset and the cause.
 func (e *DecodeError) Error() string { return "wsjson: " + e.place() + ": " + e.Err.Error() }
 
-// place says what is wrong and where, without a word of the message or of
-// types.
+// place says what is wrong and where, and quotes neither the message nor the
+// names of types.
 func (e *DecodeError) place() string {
 	if e.Offset < 0 {
 		return "unwanted JSON"
@@ -39,7 +39,7 @@ func (e *DecodeError) place() string {
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Read returns the next message, decoded. The error is a [*DecodeError] or
-// that of [websocket.Conn.Read].
+// comes from [websocket.Conn.Read].
 func Read[T any](ctx context.Context, c *websocket.Conn) (T, error) {
 	var v T
 	scratch := scratches.Get().(*[]byte)
@@ -59,17 +59,17 @@ func Read[T any](ctx context.Context, c *websocket.Conn) (T, error) {
 	return v, nil
 }
 
-// scratches are slices that messages are read into. The decoder keeps nothing
+// scratches are slices that messages are read into. The decoder retains none
 // of them.
 var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxScratch is the size in bytes from which on a slice is not kept.
+// maxScratch is the size in bytes of the largest slice that is kept.
 const maxScratch = 64 << 10
 
 // Messages returns the messages as they come, decoded. The loop ends like that
-// of [websocket.Conn.Messages]: quietly after a normal end, else with the
+// of [websocket.Conn.Messages]: quietly after a normal end, otherwise with the
 // error. A [*DecodeError] does not end it: it stands for one message, and the
-// next turn brings the next.
+// next iteration yields the next one.
 func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for m, err := range c.Messages(ctx) {
@@ -89,7 +89,7 @@ func Messages[T any](ctx context.Context, c *websocket.Conn) iter.Seq2[T, error]
 }
 
 // Reject closes c with 1007 if err is a [*DecodeError], and returns err. The
-// peer is told the offset, and nothing of the types of this program.
+// reason tells the peer the offset, and nothing about the program's types.
 func Reject(c *websocket.Conn, err error) error {
 	var invalid *DecodeError
 	if errors.As(err, &invalid) {
@@ -98,9 +98,9 @@ func Reject(c *websocket.Conn, err error) error {
 	return err
 }
 
-// errNotUTF8 refuses what RFC 8259, Section 8.1 does: "JSON text exchanged
-// between systems that are not part of a closed ecosystem MUST be encoded
-// using UTF-8". Text messages were checked when they arrived.
+// errNotUTF8 refuses a binary message by RFC 8259, Section 8.1: "JSON text
+// exchanged between systems that are not part of a closed ecosystem MUST be
+// encoded using UTF-8". Text messages were checked when they arrived.
 var errNotUTF8 = errors.New("invalid UTF-8")
 
 // decode stores the message p in v, a pointer.
@@ -129,7 +129,8 @@ func offset(err error) int64 {
 	}
 }
 
-// firstInvalid returns the offset of the first byte of p that is not UTF-8.
+// firstInvalid returns the offset of the first byte of p that is not valid
+// UTF-8.
 func firstInvalid(p []byte) int64 {
 	n := 0
 	for n < len(p) {

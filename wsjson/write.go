@@ -10,8 +10,8 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// Write sends v as JSON in one text message, as json.Marshal encodes it. If v
-// cannot be encoded nothing is sent.
+// Write sends v in one text message, encoded as by json.Marshal. If v cannot
+// be encoded, nothing is sent.
 func Write(ctx context.Context, c *websocket.Conn, v any) error {
 	e := encoders.Get().(*encoder)
 	defer e.release()
@@ -21,7 +21,7 @@ func Write(ctx context.Context, c *websocket.Conn, v any) error {
 	return c.Write(ctx, websocket.Text, bytes.TrimSuffix(e.text.Bytes(), []byte("\n")))
 }
 
-// An encoder encodes one value at a time into memory that it keeps.
+// An encoder encodes one value at a time into a buffer that it keeps.
 type encoder struct {
 	text bytes.Buffer
 	json *json.Encoder
@@ -33,11 +33,11 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// maxKept is the size in bytes of the largest buffer that is used again.
+// maxKept is the size in bytes of the largest buffer that is kept.
 const maxKept = 64 << 10
 
-// release makes e ready for the next value. Nothing of the text is used any
-// more.
+// release returns e to the pool, unless its buffer has grown too large. The
+// text must not be used afterwards.
 func (e *encoder) release() {
 	if e.text.Cap() > maxKept {
 		return

@@ -70,7 +70,7 @@ var errPicky = errors.New("picky")
 
 func (*picky) UnmarshalJSON([]byte) error { return errPicky }
 
-// wrong are messages that are not the JSON wanted.
+// wrong are messages that are not JSON for the wanted type.
 var wrong = []struct {
 	name   string
 	frame  wstest.Frame
@@ -84,11 +84,11 @@ var wrong = []struct {
 	{"two values", wstest.TextFrame(`{} {}`), read[point], 4, "after top-level value"},
 	{"another type", wstest.TextFrame(`{"x":"1"}`), read[point], 8, "into Go struct field point.x of type int"},
 	{"a number too large", wstest.TextFrame(`300`), read[uint8], 3, "number 300"},
-	{"of an UnmarshalJSON", wstest.TextFrame(`{}`), read[picky], -1, "picky"},
+	{"error of an UnmarshalJSON", wstest.TextFrame(`{}`), read[picky], -1, "picky"},
 	{"not UTF-8", wstest.BinaryFrame([]byte("\"\u00e9\xff\"")), read[string], 3, "invalid UTF-8"},
 }
 
-// read is Read, but for the value, which must be zero.
+// read calls Read and returns its error. The value must be zero.
 func read[T comparable](ctx context.Context, c *websocket.Conn) error {
 	v, err := Read[T](ctx, c)
 	var zero T
@@ -233,8 +233,8 @@ func TestMessagesCanBeLeft(t *testing.T) {
 	})
 }
 
-// TestReadFromManyGoroutines is for the race detector: a message is decoded
-// where it lies, and nobody may read on meanwhile.
+// TestReadFromManyGoroutines is for the race detector: no two readers may share
+// a buffer while a message is decoded.
 func TestReadFromManyGoroutines(t *testing.T) {
 	const readers, each = 4, 200
 	s, c := wstest.Pipe(t, nil, nil)
@@ -258,8 +258,8 @@ func TestReadFromManyGoroutines(t *testing.T) {
 	group.Wait()
 }
 
-// TestReadCopiesNothing compares with encoding/json alone, which a decoded
-// message must not outgrow.
+// TestReadCopiesNothing compares the allocations of Read with those of
+// encoding/json alone.
 func TestReadCopiesNothing(t *testing.T) {
 	s, p := wstest.ServerConn(t, nil)
 	text := `"` + strings.Repeat("a", 2000) + `"`

@@ -11,10 +11,10 @@ import (
 	"github.com/fullduplex-go/websocket/wstest"
 )
 
-// The code of docs/testing.md. A test compares them.
+// This file has the code of docs/testing.md. A test compares the two.
 
-// Shout answers every text message in capitals, and closes with 1003 on
-// binary.
+// Shout answers every text message in capitals, and closes with 1003 when it
+// receives a binary message.
 func Shout(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		switch {
@@ -80,7 +80,7 @@ func TestShoutIsPingedAndGivesUp(t *testing.T) {
 		// The peer answers nothing.
 		<-ended
 		if after := time.Since(began); after != 50*time.Second {
-			t.Fatalf("given up after %v", after)
+			t.Fatalf("the connection ended after %v", after)
 		}
 	})
 }
@@ -142,7 +142,7 @@ func TestShoutByScript(t *testing.T) {
 		peer := wstest.NewServer(t, websocket.HandlerFunc(nil, Shout)).RawPeer()
 		peer.Open("/", nil)
 		peer.Play(`
-			# A text in two fragments, with a Ping between.
+			# A text in two fragments, with a Ping in between.
 			send 01 83 <37fa213d> "hel"
 			send 89 81 <01020304> "p"
 			want 8a 01 "p"

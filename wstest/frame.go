@@ -9,8 +9,8 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// An Opcode says what a frame is (RFC 6455, Section 5.2). 3 to 7 and 11 to 15
-// are reserved.
+// An Opcode is the type of a frame (RFC 6455, Section 5.2). Values 3 to 7 and
+// 11 to 15 are reserved.
 type Opcode byte
 
 // The opcodes that RFC 6455 defines.
@@ -23,7 +23,7 @@ const (
 	OpPong         Opcode = 10
 )
 
-// Reserved bits of a frame, to be combined in Frame.RSV.
+// Reserved bits of a frame, for Frame.RSV. They can be combined.
 const (
 	RSV1 byte = 4 // with permessage-deflate: a compressed message
 	RSV2 byte = 2
@@ -34,36 +34,36 @@ const (
 type Masking byte
 
 const (
-	// MaskByRole masks what a client sends and nothing else, as
-	// RFC 6455, Section 5.1 demands.
+	// MaskByRole masks the frames of a client and no others, as
+	// RFC 6455, Section 5.1 requires.
 	MaskByRole Masking = iota
-	Masked             // with Frame.Key, whatever the role
-	Unmasked           // whatever the role
+	Masked             // with Frame.Key, in either role
+	Unmasked           // in either role
 )
 
-// A LengthForm says how many bytes a frame has for the length of its payload.
+// A LengthForm says how many bytes encode the length of a frame's payload.
 type LengthForm byte
 
 const (
-	// ShortestLength is the form that RFC 6455, Section 5.2 demands.
+	// ShortestLength is the form that RFC 6455, Section 5.2 requires.
 	ShortestLength LengthForm = iota
 	Length16                  // the 16-bit form
 	Length64                  // the 64-bit form
 )
 
-// A Frame is one frame, right or wrong.
+// A Frame is one frame, valid or not.
 type Frame struct {
 	FIN     bool
 	RSV     byte // RSV1, RSV2 and RSV3
 	Opcode  Opcode
-	Mask    Masking  // of a frame received: Masked or Unmasked
+	Mask    Masking  // Masked or Unmasked in a received frame
 	Key     *[4]byte // masking key; nil: 37 fa 21 3d
 	Form    LengthForm
-	Length  uint64 // announced instead of the payload's length, unless 0
-	Payload []byte // not masked
+	Length  uint64 // if not 0, announced instead of the payload's length
+	Payload []byte // before masking
 }
 
-// TextFrame returns a whole text message. s need not be UTF-8.
+// TextFrame returns a whole text message. s need not be valid UTF-8.
 func TextFrame(s string) Frame {
 	return Frame{FIN: true, Opcode: OpText, Payload: []byte(s)}
 }
@@ -73,18 +73,18 @@ func BinaryFrame(p []byte) Frame {
 	return Frame{FIN: true, Opcode: OpBinary, Payload: p}
 }
 
-// PingFrame returns a Ping with a payload of up to 125 bytes, or more.
+// PingFrame returns a Ping. More than 125 bytes of payload break the protocol.
 func PingFrame(payload string) Frame {
 	return Frame{FIN: true, Opcode: OpPing, Payload: []byte(payload)}
 }
 
-// PongFrame returns a Pong with a payload of up to 125 bytes, or more.
+// PongFrame returns a Pong. More than 125 bytes of payload break the protocol.
 func PongFrame(payload string) Frame {
 	return Frame{FIN: true, Opcode: OpPong, Payload: []byte(payload)}
 }
 
-// CloseFrame returns a Close frame with any code and reason. With code 0 it
-// has neither.
+// CloseFrame returns a Close frame with any code and reason, or an empty one
+// if code is 0.
 func CloseFrame(code websocket.CloseCode, reason string) Frame {
 	f := Frame{FIN: true, Opcode: OpClose}
 	if code != 0 {
@@ -100,7 +100,7 @@ func (f Frame) Fragment() Frame {
 }
 
 // CloseCode returns the code and the reason of a Close frame, or
-// websocket.CloseNoStatus if the payload has no room for a code.
+// websocket.CloseNoStatus if the payload is too short for a code.
 func (f Frame) CloseCode() (code websocket.CloseCode, reason string) {
 	if len(f.Payload) < 2 {
 		return websocket.CloseNoStatus, ""
@@ -108,7 +108,7 @@ func (f Frame) CloseCode() (code websocket.CloseCode, reason string) {
 	return websocket.CloseCode(binary.BigEndian.Uint16(f.Payload)), string(f.Payload[2:])
 }
 
-// String describes the frame, with the beginning of its payload.
+// String returns a description of the frame with the start of its payload.
 func (f Frame) String() string {
 	const shown = 64
 	p := f.Payload
@@ -122,8 +122,8 @@ func (f Frame) String() string {
 // defaultKey is the masking key of the example in RFC 6455, Section 5.7.
 var defaultKey = [4]byte{0x37, 0xfa, 0x21, 0x3d}
 
-// appendFrame appends f as a peer sends it that masks by its role if masks is
-// set. It has no opinion on what makes sense.
+// appendFrame appends f to b, valid or not. masks says whether MaskByRole
+// masks.
 func appendFrame(b []byte, f Frame, masks bool) []byte {
 	masks = f.Mask == Masked || f.Mask == MaskByRole && masks
 	b = append(b, f.RSV<<4|byte(f.Opcode))
@@ -163,11 +163,11 @@ func appendLength(b []byte, f Frame) []byte {
 	}
 }
 
-// maxReceived is the longest payload that a RawPeer reads.
+// maxReceived is the length in bytes of the longest payload a RawPeer reads.
 const maxReceived = 64 << 20
 
-// readFrame reads a frame and judges nothing. The error is io.EOF if there is
-// no frame, io.ErrUnexpectedEOF if there is a part of one.
+// readFrame reads a frame, valid or not. The error is io.EOF before a frame and
+// io.ErrUnexpectedEOF inside one.
 func readFrame(r *bufio.Reader) (Frame, error) {
 	first, err := r.ReadByte()
 	if err != nil {
@@ -199,8 +199,8 @@ func readFrame(r *bufio.Reader) (Frame, error) {
 	return f, nil
 }
 
-// readLength reads the length, and notes in f whether there is a mask and
-// whether the form is longer than it must be.
+// readLength reads the length, sets f.Mask, and sets f.Form if the length is
+// not in the shortest form.
 func readLength(r *bufio.Reader, f *Frame) (uint64, error) {
 	second, err := r.ReadByte()
 	if err != nil {
@@ -225,7 +225,8 @@ func readLength(r *bufio.Reader, f *Frame) (uint64, error) {
 	return binary.BigEndian.Uint64(extended[:]), err
 }
 
-// cutShort returns err, of a frame that has begun.
+// cutShort returns err as reported inside a frame: io.EOF becomes
+// io.ErrUnexpectedEOF.
 func cutShort(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -13,8 +13,8 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// frames are frames and their bytes from a client and from a server. Those of
-// the examples are in RFC 6455, Section 5.7.
+// frames are frames and their bytes from a client and from a server. The
+// examples are those of RFC 6455, Section 5.7.
 var frames = []struct {
 	name           string
 	frame          Frame

@@ -16,14 +16,14 @@ type listener struct {
 	once    sync.Once
 
 	mu    sync.Mutex
-	conns []*faultnet.Conn // both ends of all that were made
+	conns []*faultnet.Conn // both ends of every connection made
 }
 
 func listen() *listener {
 	return &listener{waiting: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// dial returns a connection that Accept returns the other end of.
+// dial returns a connection, whose other end Accept returns.
 func (l *listener) dial(ctx context.Context) (net.Conn, error) {
 	near, far := faultnet.Pipe()
 	l.mu.Lock()
@@ -49,13 +49,13 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close makes Accept and dial return.
+// Close makes Accept and dial return an error.
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-// Addr returns an address that says where the listener is.
+// Addr returns the address of every listener in memory.
 func (l *listener) Addr() net.Addr { return memoryAddr{} }
 
 // hangUp closes the listener and all its connections.
@@ -73,7 +73,7 @@ type memoryAddr struct{}
 func (memoryAddr) Network() string { return "memory" }
 func (memoryAddr) String() string  { return host }
 
-// A Listener waits for clients under test and gives each a RawPeer.
+// A Listener accepts clients under test, and returns a RawPeer for each.
 type Listener struct {
 	t    testing.TB
 	l    net.Listener
@@ -83,16 +83,16 @@ type Listener struct {
 	URL string
 }
 
-// Listen returns a Listener in memory. Its clients have to dial by
-// [Listener.NetDial].
+// Listen returns a Listener in memory. Clients reach it through
+// [Listener.NetDial] only.
 func Listen(t testing.TB) *Listener {
 	l := listen()
 	t.Cleanup(l.hangUp)
 	return &Listener{t: t, l: l, dial: l.dial, URL: url("/")}
 }
 
-// ListenTCP returns a Listener on the loopback, for clients that take nothing
-// but a URL. It does not work inside a synctest bubble.
+// ListenTCP returns a Listener on the loopback interface, for clients that take
+// nothing but a URL. It does not work inside a synctest bubble.
 func ListenTCP(t testing.TB) *Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -108,14 +108,14 @@ func ListenTCP(t testing.TB) *Listener {
 	return &Listener{t: t, l: l, dial: dial, URL: "ws://" + addr + "/"}
 }
 
-// NetDial connects to the Listener, whatever the address. It is for the
+// NetDial connects to the Listener and ignores the address. It is for the
 // DialOptions of code under test.
 func (l *Listener) NetDial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return l.dial(ctx)
 }
 
 // Accept waits for a client and returns a RawPeer in the server's role. The
-// client's request is still to be read: see [RawPeer.Accept].
+// client's request has not been read yet: see [RawPeer.Accept].
 func (l *Listener) Accept() *RawPeer {
 	l.t.Helper()
 	nc, err := l.l.Accept()

@@ -18,18 +18,18 @@ import (
 )
 
 // A RawPeer is the other end of a connection under test. It sends what it is
-// told, right or wrong, and never anything by itself: it answers no Ping and no
-// Close. It reads only when asked, so that one that is not asked is a peer that
-// never reads. One goroutine uses it at a time.
+// told, valid or not, and nothing by itself: it answers no Ping and no Close.
+// It reads only in the methods that return or expect something. It must not be
+// used by several goroutines at once.
 type RawPeer struct {
-	// Timeout bounds each call. A minute, unless changed.
+	// Timeout bounds each call. It is a minute unless changed.
 	Timeout time.Duration
 
 	t      testing.TB
 	nc     net.Conn
 	r      *bufio.Reader
 	client bool // the role: masks what it sends
-	pace   int  // bytes of one write; 0: all
+	pace   int  // bytes per write; 0: all in one
 	pause  time.Duration
 }
 
@@ -46,16 +46,16 @@ func newRawPeer(t testing.TB, nc net.Conn, client bool) *RawPeer {
 	return &RawPeer{Timeout: time.Minute, t: t, nc: nc, r: bufio.NewReader(nc), client: client}
 }
 
-// NetConn returns the connection that the peer speaks on.
+// NetConn returns the underlying connection.
 func (p *RawPeer) NetConn() net.Conn { return p.nc }
 
-// Pace makes the peer write n bytes at a time, with a pause between, from now
-// on. 0 ends that.
+// Pace makes the peer write n bytes at a time from now on, with a pause in
+// between. If n is 0 it writes everything at once again.
 func (p *RawPeer) Pace(n int, pause time.Duration) { p.pace, p.pause = n, pause }
 
-// Window sets how many bytes may be on their way to this peer before the other
-// side's writes make no progress. Where the connection is in memory, 0 is
-// allowed; on TCP the system rounds up.
+// Window sets how many unread bytes the connection to this peer holds before
+// the other side's writes block. In memory 0 is allowed; on TCP the system
+// rounds up.
 func (p *RawPeer) Window(n int) {
 	p.t.Helper()
 	switch nc := p.nc.(type) {
@@ -68,7 +68,7 @@ func (p *RawPeer) Window(n int) {
 	}
 }
 
-// Write sends b as it is, in the peer's pace.
+// Write sends b unchanged, at the peer's pace.
 func (p *RawPeer) Write(b []byte) (written int, err error) {
 	if err := p.nc.SetWriteDeadline(time.Now().Add(p.Timeout)); err != nil {
 		return 0, err
@@ -83,7 +83,8 @@ func (p *RawPeer) Write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// pieces cuts b by the pace, and pauses after each piece but the last.
+// pieces cuts b according to the pace, and pauses after each piece but the
+// last.
 func (p *RawPeer) pieces(b []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for p.pace > 0 && len(b) > p.pace {
@@ -97,7 +98,7 @@ func (p *RawPeer) pieces(b []byte) func(yield func([]byte) bool) {
 	}
 }
 
-// Send is Write that stops the test on an error.
+// Send is like Write, but stops the test on an error.
 func (p *RawPeer) Send(b []byte) {
 	p.t.Helper()
 	_, err := p.Write(b)
@@ -114,12 +115,12 @@ func (p *RawPeer) SendFrame(frames ...Frame) {
 	p.Send(b)
 }
 
-// Encode returns the bytes of f as this peer sends it, to be cut or changed.
+// Encode returns the bytes of f as this peer sends it. They may be changed.
 func (p *RawPeer) Encode(f Frame) []byte { return appendFrame(nil, f, p.client) }
 
-// NextFrame returns the next frame, which it reads without judging it. The
-// error is io.EOF if the other side has ended its direction, and
-// io.ErrUnexpectedEOF if it did so inside a frame.
+// NextFrame returns the next frame, valid or not. The error is io.EOF if the
+// other side has closed its direction, and io.ErrUnexpectedEOF if it did so
+// inside a frame.
 func (p *RawPeer) NextFrame() (Frame, error) {
 	if err := p.await(); err != nil {
 		return Frame{}, err
@@ -127,7 +128,7 @@ func (p *RawPeer) NextFrame() (Frame, error) {
 	return readFrame(p.r)
 }
 
-// ReadFrame is NextFrame that stops the test on an error.
+// ReadFrame is like NextFrame, but stops the test on an error.
 func (p *RawPeer) ReadFrame() Frame {
 	p.t.Helper()
 	f, err := p.NextFrame()
@@ -135,8 +136,9 @@ func (p *RawPeer) ReadFrame() Frame {
 	return f
 }
 
-// Expect reads as many frames and stops the test unless they are these.
-// MaskByRole is what the other side's role demands; keys may be any.
+// Expect reads as many frames as given and stops the test unless they are
+// equal. MaskByRole stands for what the other side's role requires; masking
+// keys are not compared.
 func (p *RawPeer) Expect(frames ...Frame) {
 	p.t.Helper()
 	for _, want := range frames {
@@ -147,7 +149,7 @@ func (p *RawPeer) Expect(frames ...Frame) {
 	}
 }
 
-// fromOther returns f with its Mask decided as for the other side.
+// fromOther returns f with MaskByRole resolved for the other side.
 func (p *RawPeer) fromOther(f Frame) Frame {
 	if f.Mask == MaskByRole {
 		f.Mask = Masked
@@ -163,8 +165,9 @@ func sameFrame(a, b Frame) bool {
 		a.Mask == b.Mask && a.Form == b.Form && bytes.Equal(a.Payload, b.Payload)
 }
 
-// ExpectClose reads up to a Close frame, which must have this code, and
-// returns its reason. websocket.CloseNoStatus is a frame without a code.
+// ExpectClose skips frames up to a Close frame, which must have this code, and
+// returns its reason. websocket.CloseNoStatus stands for a frame without a
+// code.
 func (p *RawPeer) ExpectClose(code websocket.CloseCode) (reason string) {
 	p.t.Helper()
 	for {
@@ -180,8 +183,8 @@ func (p *RawPeer) ExpectClose(code websocket.CloseCode) (reason string) {
 	}
 }
 
-// ExpectEOF stops the test unless the other side ends its direction, in order
-// and without another byte.
+// ExpectEOF stops the test unless the other side closes its direction without
+// sending another byte, and without a reset.
 func (p *RawPeer) ExpectEOF() {
 	p.t.Helper()
 	p.must(p.await())
@@ -194,7 +197,7 @@ func (p *RawPeer) ExpectEOF() {
 	}
 }
 
-// CloseWrite ends the peer's direction and leaves the other one open.
+// CloseWrite closes the peer's sending direction and leaves the other one open.
 func (p *RawPeer) CloseWrite() {
 	p.t.Helper()
 	half, ok := p.nc.(interface{ CloseWrite() error })
@@ -204,8 +207,8 @@ func (p *RawPeer) CloseWrite() {
 	p.must(half.CloseWrite())
 }
 
-// Reset ends the connection with a TCP reset: the other side loses what it has
-// not read yet.
+// Reset ends the connection with a TCP reset: the other side loses the bytes it
+// has not read yet.
 func (p *RawPeer) Reset() {
 	p.t.Helper()
 	switch nc := p.nc.(type) {
@@ -224,16 +227,16 @@ func (p *RawPeer) Close() error { return p.nc.Close() }
 // sampleKey is the nonce of the example in RFC 6455, Section 1.3.
 const sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-// AcceptKey returns the value of Sec-WebSocket-Accept for a value of
+// AcceptKey returns the value of Sec-WebSocket-Accept that answers a value of
 // Sec-WebSocket-Key (RFC 6455, Section 4.2.2).
 func AcceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Open does the client's side of an opening handshake, with the fields of
-// header added, and returns the response, which must be right. What is wrong
-// can be sent by Send, and its answer read by ReadResponse.
+// Open performs the client's side of an opening handshake, with the fields of
+// header added, and returns the response, which must accept the connection. For
+// an invalid request use Send and ReadResponse.
 func (p *RawPeer) Open(path string, header http.Header) *http.Response {
 	p.t.Helper()
 	p.Send([]byte(head("GET "+path+" HTTP/1.1", http.Header{
@@ -251,9 +254,9 @@ func (p *RawPeer) Open(path string, header http.Header) *http.Response {
 	return r
 }
 
-// Accept does the server's side of an opening handshake, with the fields of
-// header added, and returns the request. A request can also be read by
-// ReadRequest, and answered wrongly by Send.
+// Accept performs the server's side of an opening handshake, with the fields of
+// header added, and returns the request. For an invalid response use
+// ReadRequest and Send.
 func (p *RawPeer) Accept(header http.Header) *http.Request {
 	p.t.Helper()
 	r := p.ReadRequest()
@@ -265,8 +268,8 @@ func (p *RawPeer) Accept(header http.Header) *http.Request {
 	return r
 }
 
-// ReadResponse returns the response that comes next. The body of one that is
-// not 101 is still to be read.
+// ReadResponse returns the next response. Unless its status is 101, its body
+// has not been read yet.
 func (p *RawPeer) ReadResponse() *http.Response {
 	p.t.Helper()
 	p.must(p.await())
@@ -275,7 +278,7 @@ func (p *RawPeer) ReadResponse() *http.Response {
 	return r
 }
 
-// ReadRequest returns the request that comes next.
+// ReadRequest returns the next request.
 func (p *RawPeer) ReadRequest() *http.Request {
 	p.t.Helper()
 	p.must(p.await())
@@ -296,7 +299,7 @@ func head(start string, fields ...http.Header) string {
 	return b.String() + "\r\n"
 }
 
-// await gives the next read its time.
+// await sets the deadline of the next read.
 func (p *RawPeer) await() error { return p.nc.SetReadDeadline(time.Now().Add(p.Timeout)) }
 
 // must stops the test on an error.

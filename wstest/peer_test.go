@@ -17,7 +17,7 @@ import (
 )
 
 // TestPeerMisbehaves checks that each thing a RawPeer can do wrong is noticed
-// on the other side, whichever it is.
+// on the other side, in both roles.
 func TestPeerMisbehaves(t *testing.T) {
 	unmasked, masked := TextFrame("a"), TextFrame("a")
 	unmasked.Mask, masked.Mask = Unmasked, Masked

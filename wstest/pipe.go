@@ -9,8 +9,8 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// Pipe returns two joined connections over a network in memory, after an
-// opening handshake with these options, either of which may be nil.
+// Pipe returns a server's and a client's connection that are joined in memory,
+// after an opening handshake with these options. Either may be nil.
 func Pipe(t testing.TB, server *websocket.AcceptOptions, client *websocket.DialOptions) (s, c *websocket.Conn) {
 	t.Helper()
 	near, far := faultnet.Pipe()
@@ -20,8 +20,8 @@ func Pipe(t testing.TB, server *websocket.AcceptOptions, client *websocket.DialO
 }
 
 // ServerConn returns a server's connection and, at its other end, a RawPeer in
-// the client's role. The opening handshake is over; the peer has offered the
-// server's subprotocols, and no extension.
+// the client's role. The opening handshake is done; the peer has offered the
+// server's subprotocols and no extension.
 func ServerConn(t testing.TB, opts *websocket.AcceptOptions) (*websocket.Conn, *RawPeer) {
 	t.Helper()
 	near, far := faultnet.Pipe()
@@ -36,8 +36,8 @@ func ServerConn(t testing.TB, opts *websocket.AcceptOptions) (*websocket.Conn, *
 }
 
 // ClientConn returns a client's connection and, at its other end, a RawPeer in
-// the server's role. The opening handshake is over, and agreed on no
-// subprotocol and no extension.
+// the server's role. The opening handshake is done, without a subprotocol or an
+// extension.
 func ClientConn(t testing.TB, opts *websocket.DialOptions) (*websocket.Conn, *RawPeer) {
 	t.Helper()
 	near, far := faultnet.Pipe()
@@ -68,7 +68,8 @@ func (o opening) conn(t testing.TB) *websocket.Conn {
 	return o.c
 }
 
-// accept opens the server's side on nc in the background.
+// accept performs the server's side of the opening handshake on nc in the
+// background.
 func accept(t testing.TB, nc net.Conn, opts *websocket.AcceptOptions) <-chan opening {
 	accepting := make(chan opening, 1)
 	ctx := t.Context()
@@ -79,7 +80,7 @@ func accept(t testing.TB, nc net.Conn, opts *websocket.AcceptOptions) <-chan ope
 	return accepting
 }
 
-// dialConn opens the client's side on nc.
+// dialConn performs the client's side of the opening handshake on nc.
 func dialConn(t testing.TB, nc net.Conn, path string, opts *websocket.DialOptions) *websocket.Conn {
 	t.Helper()
 	c, _, err := websocket.DialConn(t.Context(), nc, url(path), opts)

@@ -34,7 +34,8 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// stops runs f with a testing.TB and returns what f stops it with. f must.
+// stops runs f with a testing.TB and returns the message that f stops it with,
+// as f must.
 func stops(t *testing.T, f func(t testing.TB)) string {
 	t.Helper()
 	r := &recorder{TB: t}

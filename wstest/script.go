@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Play plays a conversation, one line after the other, and stops the test
-// where the other side does not do its part:
+// Play plays a conversation line by line, and stops the test where the other
+// side does not follow it:
 //
 //	send 81 85 <37fa213d> "Hello"   the peer sends these bytes
 //	want 81 05 "Hello"              the peer must receive these bytes
-//	wait 5s                         time passes
-//	eof                             the peer ends its direction
+//	wait 5s                         the peer pauses
+//	eof                             the peer closes its direction
 //	reset                           the peer resets the connection
-//	end                             the other side must end its direction
+//	end                             the other side must close its direction
 //
 // Bytes are pairs of hexadecimal digits and quoted strings with Go's escapes;
-// *N behind either is N times the same. <01020304> is a masking key, and masks
-// the rest of its line; in what is wanted <*> is any key. Empty lines, and
-// lines that begin with #, mean nothing.
+// *N after either repeats it N times. <01020304> is a masking key, and masks
+// the rest of its line; after want, <*> is any key. Empty lines and lines that
+// begin with # are ignored.
 func (p *RawPeer) Play(script string) {
 	p.t.Helper()
 	number := 0
@@ -98,10 +98,10 @@ type octets struct {
 	masked  bool
 	anyKey  bool
 	key     [4]byte
-	payload []byte // behind the key, not masked
+	payload []byte // after the key, before masking
 }
 
-// wire returns the bytes as they travel.
+// wire returns the bytes as sent, with the payload masked.
 func (o octets) wire() []byte {
 	if !o.masked {
 		return o.head
@@ -158,7 +158,8 @@ func (o *octets) setKey(s string) error {
 	return nil
 }
 
-// cutWord cuts one word, with its repetition, off the start of s.
+// cutWord cuts a string or a run of digits, with its repetition, off the start
+// of s.
 func cutWord(s string) (word []byte, rest string, err error) {
 	if quoted, qerr := strconv.QuotedPrefix(s); qerr == nil {
 		text, _ := strconv.Unquote(quoted)

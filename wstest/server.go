@@ -35,14 +35,13 @@ func NewServer(t testing.TB, h http.Handler) *Server {
 }
 
 // Dial returns a connection to the handler. path is the request target, such
-// as "/chat?room=1". NetDial, Proxy and TLS of opts, which may be nil, are not
-// used.
+// as "/chat?room=1". opts may be nil; its NetDial, Proxy and TLS are not used.
 func (s *Server) Dial(path string, opts *websocket.DialOptions) *websocket.Conn {
 	s.t.Helper()
 	return dialConn(s.t, s.dial(), path, opts)
 }
 
-// NetDial connects to the Server, whatever the address. It is for the
+// NetDial connects to the Server and ignores the address. It is for the
 // DialOptions or the http.Transport of code under test that dials by itself.
 func (s *Server) NetDial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return s.l.dial(ctx)

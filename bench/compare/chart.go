@@ -69,7 +69,7 @@ const (
 	topEdge   = 50
 )
 
-// style has colours that do in light and dark surroundings.
+// style has colors for light and dark backgrounds.
 const style = `text{font:12px system-ui,sans-serif;fill:#555}` +
 	`.title{font-size:15px;font-weight:600}.row{font-weight:600}` +
 	`.bar{fill:#9aa5b1}.ours{fill:#1a7f5a}.floor{fill:#d5d9de}` +
@@ -114,7 +114,7 @@ func (c chart) drawRow(b *bytes.Buffer, l measure.Line, y int) int {
 	return y
 }
 
-// class is the style of the bar of p.
+// class returns the style of the bar of p.
 func class(p peer.Peer) string {
 	switch p.Name() {
 	case measure.Ours, peer.Floor.Name():

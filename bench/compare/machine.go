@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thisMachine says in one line what the figures were measured on.
+// thisMachine describes in one line the machine that the figures come from.
 func thisMachine() string {
 	var name unix.Utsname
 	kernel := "unknown kernel"
@@ -23,7 +23,7 @@ func thisMachine() string {
 	return fmt.Sprintf("%s, %d cores, %s, %s", processor(), runtime.NumCPU(), kernel, runtime.Version())
 }
 
-// processor is the model of the first processor.
+// processor returns the model of the first processor.
 func processor() string {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Compare measures WebSocket libraries beside each other and beside a plain
-// TCP server. It prints tables as it goes and writes RESULTS.md with charts.
+// Compare measures WebSocket libraries next to each other and to a plain TCP
+// server. It prints results as it goes and writes RESULTS.md with charts.
 //
 //	go run ./compare                               # everything, about half an hour
-//	go run ./compare -quick                        # a first idea
+//	go run ./compare -quick                        # rough figures
 //	go run ./compare -rows '^128 B' -peers gobwas,ours,floor
 //	go run ./compare -rows 'idle TLS' -profile /tmp
 package main
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// A choice is what the flags ask for.
+// A choice holds what the flags select.
 type choice struct {
 	rows  []measure.Row
 	peers []peer.Peer
@@ -42,7 +42,7 @@ type choice struct {
 	results string
 }
 
-// run measures what the arguments ask for.
+// run measures what the arguments select.
 func run(args []string) error {
 	c, err := parse(args)
 	if err != nil {
@@ -62,7 +62,7 @@ func run(args []string) error {
 	return report.save(c.results)
 }
 
-// tell prints one result while more are measured.
+// tell prints one result as soon as it is measured.
 func tell(row measure.Row, p peer.Peer, r measure.Result) {
 	note := ""
 	if r.LoadBound() {
@@ -77,12 +77,12 @@ func parse(args []string) (choice, error) {
 		flags    = flag.NewFlagSet("compare", flag.ContinueOnError)
 		rows     = flags.String("rows", "", "measure the rows whose name matches this `regexp`")
 		peers    = flags.String("peers", "", "measure the peers in this comma-separated `list`")
-		rounds   = flags.Int("rounds", 5, "measure everything so many `times`; medians count")
-		warm     = flags.Duration("warm", 300*time.Millisecond, "let each run go on for so `long` before measuring")
-		measured = flags.Duration("measured", time.Second, "measure each run for so `long`")
+		rounds   = flags.Int("rounds", 5, "measure everything this many `times` and take medians")
+		warm     = flags.Duration("warm", 300*time.Millisecond, "warm each run up for this `duration` before measuring")
+		measured = flags.Duration("measured", time.Second, "measure each run for this `duration`")
 		quick    = flags.Bool("quick", false, "one short round")
 		profile  = flags.String("profile", "", "write CPU profiles of the subjects to this `directory`")
-		results  = flags.String("o", "", "write the results to this `file`, and charts beside it (RESULTS.md if everything is measured)")
+		results  = flags.String("o", "", "write the results to this `file`, and charts next to it (default RESULTS.md if everything is measured)")
 	)
 	if err := flags.Parse(args); err != nil {
 		return choice{}, err
@@ -139,7 +139,7 @@ func peersNamed(list string) ([]peer.Peer, error) {
 	return chosen, nil
 }
 
-// profileName is the file for the profile of p in the row.
+// profileName returns the file for the profile of p in the row.
 func profileName(dir string, row measure.Row, p peer.Peer) string {
 	name := strings.NewReplacer(" ", "_", "/", "_", ",", "", "×", "x").Replace(row.Name)
 	return filepath.Join(dir, name+"_"+p.Name()+".prof")

@@ -15,7 +15,7 @@ import (
 	"github.com/fullduplex-go/websocket/bench/peer"
 )
 
-// A report is what was measured, and where.
+// A report holds what was measured, and on which machine.
 type report struct {
 	machine string
 	choice  choice
@@ -24,29 +24,29 @@ type report struct {
 
 // method explains the figures. The three verbs are rounds, warm-up and
 // measured time.
-const method = `Each figure is the median of %d rounds, and in a round every library has its turn before the next
-begins. The library runs in a process of its own on one core (` + "`GOMAXPROCS=1`" + `), the load in another on
-another core: one thread with epoll that sends frames made beforehand and compares every byte that
-comes back. After %v to warm up, %v are measured. The cost is the CPU time that the scheduler
-counted for the library's process, user and system, divided by the messages that came back, so it
-does not depend on how long the process had to wait.
+const method = `Each figure is the median of %d rounds; each round measures every library once. The library runs in
+a process of its own on one core (` + "`GOMAXPROCS=1`" + `), the load in another process on another core: one
+thread with epoll that sends prepared frames and compares every byte that comes back. After a warm-up
+of %v, %v is measured. The cost is the CPU time, user and system, that the scheduler
+counted for the library's process, divided by the number of messages that came back, so it does not
+depend on how long the process had to wait.
 
 "× 16" means that 16 messages are sent in one write, and the next 16 when all of them are back;
-latency is counted from the write to the last byte. 128 B to 16 KiB are echoed on 16 connections,
-1 MiB on 4. A broadcast is asked for by a message from one of the connections. A handshake is a
-browser's request, from the accept to the loss of the connection, which the load resets. Memory
-is the growth of live heap and goroutine stacks after garbage collection, for each of 10,000
-connections that have echoed one message of 128 bytes.
+latency is the time from the write to the last byte. Messages of 128 B to 16 KiB are echoed on 16
+connections, those of 1 MiB on 4. A message from one of the connections triggers a broadcast. A
+handshake is that of a browser, and costs what happens from the accept to the loss of the
+connection, which the load resets. Memory is the growth of live heap and goroutine stacks after
+garbage collection, per connection, for 10,000 connections that have echoed one message of 128 bytes.
 
-The floor is a TCP server that writes back what each read brought, without looking at frames. Over net/http it hijacks
+The floor is a TCP server that writes back the bytes of each read, without looking at frames. Over net/http it hijacks
 the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
 idle and handshake rows, as it advises for many connections. The programs are in [peer](peer).
 
-A cost marked * was measured while the load, not the library, was the bottleneck.
+A cost marked * was measured with the load, not the library, as the bottleneck.
 `
 
-// save writes the report to file and its charts to the directory charts
-// beside it.
+// save writes the report to file, and its charts to the directory charts next to
+// it.
 func (r *report) save(file string) error {
 	charts := filepath.Join(filepath.Dir(file), "charts")
 	if err := os.MkdirAll(charts, 0o755); err != nil {
@@ -78,18 +78,18 @@ func (r *report) writeVersions(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// writeTables writes the cost of everything, then what users see of it.
+// writeTables writes the costs, then rates, latencies and system calls.
 func (r *report) writeTables(w io.Writer) {
 	if lines := r.of(false); len(lines) > 0 {
-		fmt.Fprint(w, "## CPU time\n\nMicroseconds of CPU for a message or a handshake.\n\n")
+		fmt.Fprint(w, "## CPU time\n\nMicroseconds of CPU time per message or handshake.\n\n")
 		r.writeTable(w, lines, cpuCell)
-		fmt.Fprint(w, "## Messages per second\n\nOn one core, and the time of half of the batches and of 99 % of them.\n\n")
+		fmt.Fprint(w, "## Messages per second\n\nOn one core; then the time within which 50 % and 99 % of the batches were answered.\n\n")
 		r.writeRates(w, lines, rateCell)
-		fmt.Fprint(w, "## System calls\n\nReads and writes for a message or a handshake.\n\n")
+		fmt.Fprint(w, "## System calls\n\nReads and writes per message or handshake.\n\n")
 		r.writeRates(w, lines, callsCell)
 	}
 	if lines := r.of(true); len(lines) > 0 {
-		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack for an idle connection; in parentheses the resident set.\n\n")
+		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack per idle connection; in parentheses the resident set.\n\n")
 		r.writeTable(w, lines, memoryCell)
 	}
 }
@@ -173,7 +173,7 @@ func ratioCell(l measure.Line, name string) string {
 	}
 }
 
-// barCell writes what is asked.
+// barCell writes the limits of the bar.
 func barCell(b measure.Bar) string {
 	var parts []string
 	if b.Peer > 0 {
@@ -188,7 +188,7 @@ func barCell(b measure.Bar) string {
 	return strings.Join(parts, ", ")
 }
 
-// verdict says whether ours is where it should be.
+// verdict says whether ours meets the bar.
 func verdict(l measure.Line) string {
 	if _, measured := l.Median(measure.Ours); !measured {
 		return ""
@@ -204,7 +204,7 @@ func rateCell(m measure.Result) string {
 	return fmt.Sprintf("%.0f, %s, %s", m.PerSecond(), short(m.P50), short(m.P99))
 }
 
-// callsCell writes system calls for a message.
+// callsCell writes system calls per message.
 func callsCell(m measure.Result) string {
 	n := float64(m.Messages)
 	return fmt.Sprintf("%.2f, %.2f", float64(m.Reads)/n, float64(m.Writes)/n)

@@ -10,20 +10,19 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// A batch is what a link sends at once, and what must come back.
+// A batch holds the messages that a link sends at once, and their replies.
 type batch struct {
 	request  []byte
-	reply    []byte // bytes, or the payload only if masked is set
+	reply    []byte // all bytes, or only the payload if masked is set
 	messages int
 	size     int // of one message's payload
-	// masked says that the replies are frames of a client, which may cut
-	// them as it likes and chooses the masks.
+	// masked says that the replies are frames of a client, which may fragment
+	// them in any way and chooses the masking keys.
 	masked bool
 }
 
-// newBatch returns count different messages of size bytes. The load takes the
-// client's part unless the subject is a client; a floor sends frames back as
-// they were.
+// newBatch returns count different messages of size bytes. The load is the
+// client unless the subject is one; a floor sends frames back unchanged.
 func newBatch(size, count int, subjectIsClient, subjectIsFloor bool) *batch {
 	random := rand.New(rand.NewPCG(6455, uint64(size)))
 	b := &batch{messages: count, size: size, masked: subjectIsClient}
@@ -47,13 +46,13 @@ func newBatch(size, count int, subjectIsClient, subjectIsFloor bool) *batch {
 	return b
 }
 
-// matches reports whether p is what must come at offset at of the reply.
+// matches reports whether p is the part of the reply at offset at.
 func (b *batch) matches(p []byte, at int) bool {
 	return at+len(p) <= len(b.reply) && bytes.Equal(p, b.reply[at:at+len(p)])
 }
 
-// matchesFrame reports whether f is what must come at offset at of the
-// payload: the next piece of a message of one frame or of several
+// matchesFrame reports whether f is a valid frame at offset at of the payload:
+// the next part of a message of one frame or of several
 // (RFC 6455, Section 5.4).
 func (b *batch) matchesFrame(f wire.Frame, at int) bool {
 	first := wire.Continuation

@@ -30,8 +30,8 @@ func newCertificate() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, err
 }
 
-// trust returns the configuration of a client that trusts the certificate, or
-// nil if there is none.
+// trust returns the configuration of a client that trusts the certificate der,
+// or nil if there is none.
 func trust(der []byte) (*tls.Config, error) {
 	if der == nil {
 		return nil, nil

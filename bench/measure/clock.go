@@ -16,7 +16,7 @@ import (
 // cpuTime returns the CPU time that the scheduler has counted for all threads,
 // past and present, of the process.
 func cpuTime(pid int) (time.Duration, error) {
-	// The clock of another process, as clock_getcpuclockid makes it.
+	// The clock of another process, as from clock_getcpuclockid.
 	const scheduled = 2
 	clock := int32(^pid)<<3 | scheduled
 	var t unix.Timespec
@@ -26,7 +26,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// A usage is what a process has taken of the system so far.
+// A usage is the resources that a process has used so far.
 type usage struct {
 	cpu           time.Duration
 	reads, writes int // system calls
@@ -46,7 +46,7 @@ func usageOf(pid int) (u usage, err error) {
 	return u, err
 }
 
-// since returns how much of u was used after before.
+// since returns the part of u that was used after before.
 func (u usage) since(before usage) usage {
 	return usage{u.cpu - before.cpu, u.reads - before.reads, u.writes - before.writes}
 }
@@ -65,8 +65,8 @@ func residentBytes() (int64, error) {
 	return kib << 10, nil
 }
 
-// cores returns the core of the subject and that of the load: the first and
-// the last that this process may use.
+// cores returns the cores of the subject and of the load: the first and the last
+// one that this process may use.
 func cores() (subject, load int, err error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -86,7 +86,7 @@ func cores() (subject, load int, err error) {
 }
 
 // startPinned calls start on a thread that may use only the core, so that a
-// process that it starts may use only that core as well.
+// process started by it may use only that core too.
 func startPinned(core int, start func() error) error {
 	var before, only unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
@@ -105,8 +105,8 @@ func startPinned(core int, start func() error) error {
 	return err
 }
 
-// maxDescriptors raises the number of descriptors that this process may hold
-// as far as it goes.
+// maxDescriptors raises the limit of this process's file descriptors as far as
+// possible.
 func maxDescriptors() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -15,16 +15,16 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// joinSize and triggerSize are the lengths of the two messages of a row of
-// kind Broadcast: one that a connection gets back once it is in the group,
-// and one that has the subject send to the group.
+// joinSize and triggerSize are the lengths of the two messages in a row of kind
+// Broadcast: one that a connection gets back once it is in the group, and one
+// that makes the subject send to the group.
 const (
 	joinSize    = 8
 	triggerSize = 4
 )
 
-// drive does what the row asks. Ask is called when the load itself must be
-// told more.
+// drive runs the load of a row. If the subject is a client, it calls ask with
+// the load's address, and ask returns the subject's process ID.
 func drive(spec loadSpec, ask func(addr string) (pid int, err error)) (Result, error) {
 	ld, err := newLoad(spec)
 	if err != nil {
@@ -54,7 +54,7 @@ func (ld *load) driveEcho() (Result, error) {
 	return ld.echo()
 }
 
-// driveClients is driveEcho for a subject that is a client.
+// driveClients is like driveEcho for a subject that is a client.
 func (ld *load) driveClients(ask func(string) (int, error)) (Result, error) {
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -72,7 +72,7 @@ func (ld *load) driveClients(ask func(string) (int, error)) (Result, error) {
 	return ld.echo()
 }
 
-// acceptOne takes the next connection of a client.
+// acceptOne accepts the next connection of a client.
 func (ld *load) acceptOne(ln *net.TCPListener) error {
 	if err := ln.SetDeadline(time.Now().Add(openingLimit)); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (ld *load) acceptOne(ln *net.TCPListener) error {
 	return ld.watch(l)
 }
 
-// echo sends the batch again whenever it has come back.
+// echo sends the batch on each connection again whenever it has come back.
 func (ld *load) echo() (Result, error) {
 	for _, l := range ld.links {
 		if err := ld.send(l); err != nil {
@@ -118,9 +118,9 @@ func (ld *load) echoed(l *link, p []byte) error {
 	return ld.send(l)
 }
 
-// driveBroadcast has the row's number of broadcasts under way: when all
-// connections together have received as much as one of them brings, the next
-// connection asks for another.
+// driveBroadcast keeps the row's number of broadcasts in flight: when all
+// connections together have received as much as one broadcast sends, the next
+// connection triggers another.
 func (ld *load) driveBroadcast() (Result, error) {
 	if err := ld.open(newBatch(joinSize, 1, false, ld.spec.Floor)); err != nil {
 		return Result{}, err
@@ -152,7 +152,7 @@ func (ld *load) driveBroadcast() (Result, error) {
 	return ld.run(func(l *link) error { return ld.read(l, take) })
 }
 
-// driveHandshakes opens a connection for each one that was accepted.
+// driveHandshakes opens a new connection for each one that was accepted.
 func (ld *load) driveHandshakes() (Result, error) {
 	addr, err := netip.ParseAddrPort(ld.spec.Addr)
 	if err != nil {
@@ -203,13 +203,13 @@ func (ld *load) answered(l *link, addr netip.AddrPort, hello []byte) error {
 	return ld.control(unix.EPOLL_CTL_ADD, l, unix.EPOLLIN)
 }
 
-// driveIdle opens the connections, has one message come back on each, and
-// leaves them alone.
+// driveIdle opens the connections, exchanges one message on each, and leaves
+// them idle.
 func (ld *load) driveIdle() (Result, error) {
 	return Result{}, ld.open(ld.batch)
 }
 
-// takeSocket takes the descriptor of nc out of Go's hands.
+// takeSocket takes the descriptor of nc from Go's poller.
 func takeSocket(nc *net.TCPConn) (*socket, error) {
 	defer nc.Close()
 	f, err := nc.File()

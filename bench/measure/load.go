@@ -21,13 +21,13 @@ type link struct {
 	*socket
 	stream io.ReadWriter // the socket, or TLS on it
 	index  int           // in load.links
-	pos    int           // bytes of the batch's reply that have come
+	pos    int           // bytes of the batch's reply received
 	sentAt time.Time
 	reply  []byte // the start of a frame of a client
 	polls  bool   // epoll watches for room to write
 }
 
-// loadSpec is what the load is told.
+// loadSpec holds the load's settings.
 type loadSpec struct {
 	Row      Row
 	Floor    bool   // the subject is the floor
@@ -38,7 +38,7 @@ type loadSpec struct {
 	Measured time.Duration
 }
 
-// A Result is what one run of one subject came to.
+// A Result is the outcome of one run of one subject.
 type Result struct {
 	Messages   int           // messages or handshakes in the measured time
 	Wall       time.Duration // the measured time
@@ -46,11 +46,11 @@ type Result struct {
 	LoadCPU    time.Duration // CPU time of the load in it
 	Reads      int           // read system calls of the subject in it
 	Writes     int           // its write system calls
-	P50, P99   time.Duration // from sending a batch to having its last reply
+	P50, P99   time.Duration // from sending a batch to receiving its last reply
 	Memory     Memory        // of one idle connection, in rows of kind Idle
 }
 
-// Cost is the CPU time of one message in microseconds, or the bytes of one
+// Cost returns the CPU time of one message in microseconds, or the bytes of one
 // idle connection.
 func (r Result) Cost() float64 {
 	if r.Messages == 0 {
@@ -59,11 +59,10 @@ func (r Result) Cost() float64 {
 	return r.SubjectCPU.Seconds() * 1e6 / float64(r.Messages)
 }
 
-// PerSecond is the number of messages in a second.
+// PerSecond returns the number of messages per second.
 func (r Result) PerSecond() float64 { return float64(r.Messages) / r.Wall.Seconds() }
 
-// LoadBound reports whether the load, not the subject, was what kept the
-// numbers down.
+// LoadBound reports whether the load, not the subject, was the bottleneck.
 func (r Result) LoadBound() bool {
 	return r.LoadCPU > r.Wall*9/10 && r.SubjectCPU < r.Wall*9/10
 }
@@ -81,7 +80,7 @@ type load struct {
 	latency  *histogram
 }
 
-// readable is called for each link that has something to read.
+// A readable is called for each link that has something to read.
 type readable func(l *link) error
 
 // newLoad returns a load without connections.
@@ -107,12 +106,12 @@ func (ld *load) watch(l *link) error {
 	return ld.control(unix.EPOLL_CTL_ADD, l, unix.EPOLLIN)
 }
 
-// control tells epoll which events of l are wanted.
+// control tells epoll which events of l to report.
 func (ld *load) control(op int, l *link, events uint32) error {
 	return unix.EpollCtl(ld.epoll, op, l.fd, &unix.EpollEvent{Events: events, Fd: int32(l.index)})
 }
 
-// turn waits for events once and hands them out.
+// turn waits for events once and handles them.
 func (ld *load) turn(f readable) error {
 	n, err := unix.EpollWait(ld.epoll, ld.events[:], 100)
 	if err == unix.EINTR {
@@ -140,7 +139,7 @@ func (ld *load) turn(f readable) error {
 	return nil
 }
 
-// pollWrites has epoll report l writable for as long as bytes are kept back.
+// pollWrites makes epoll report that l is writable as long as bytes are unsent.
 func (ld *load) pollWrites(l *link) error {
 	wanted := len(l.unsent) > 0
 	if wanted == l.polls {
@@ -157,7 +156,7 @@ func (ld *load) pollWrites(l *link) error {
 // patience is how long the first message may take beyond the measured time.
 const patience = 5 * time.Second
 
-// run turns for the time to warm up and for the time that is measured.
+// run calls turn for the warm-up time and for the measured time.
 func (ld *load) run(f readable) (Result, error) {
 	if err := ld.turnFor(ld.spec.Warm, f); err != nil {
 		return Result{}, err
@@ -171,7 +170,7 @@ func (ld *load) run(f readable) (Result, error) {
 	if err := ld.turnFor(ld.spec.Measured, f); err != nil {
 		return Result{}, err
 	}
-	// On a machine that is busy with other things, wait for one at least.
+	// On a busy machine, wait for at least one message.
 	for ld.messages == 0 && time.Since(start) < ld.spec.Measured+patience {
 		if err := ld.turn(f); err != nil {
 			return Result{}, err
@@ -190,7 +189,7 @@ func (ld *load) run(f readable) (Result, error) {
 	}, err
 }
 
-// turnFor turns until d is over.
+// turnFor calls turn until d is over.
 func (ld *load) turnFor(d time.Duration, f readable) error {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		if err := ld.turn(f); err != nil {
@@ -200,7 +199,7 @@ func (ld *load) turnFor(d time.Duration, f readable) error {
 	return nil
 }
 
-// usages returns what the subject and this process have used.
+// usages returns the usages of the subject and of this process.
 func (ld *load) usages() (subject, own usage, err error) {
 	if subject, err = usageOf(ld.spec.PID); err != nil {
 		return subject, own, err
@@ -209,7 +208,7 @@ func (ld *load) usages() (subject, own usage, err error) {
 	return subject, own, err
 }
 
-// read hands what has come for l to take, in pieces.
+// read passes the bytes received on l to take, in pieces.
 func (ld *load) read(l *link, take func(l *link, p []byte) error) error {
 	for {
 		n, err := l.stream.Read(ld.buf)
@@ -231,8 +230,8 @@ func (ld *load) read(l *link, take func(l *link, p []byte) error) error {
 // errEcho says that the subject is broken.
 var errEcho = errors.New("measure: what came back is not what was sent")
 
-// take compares p with what must come next, and reports whether the batch is
-// complete with it.
+// take compares p with the next bytes of the reply, and reports whether they
+// complete the batch.
 func (ld *load) take(l *link, p []byte) (complete bool, err error) {
 	if ld.batch.masked {
 		return ld.takeMasked(l, p)
@@ -244,8 +243,8 @@ func (ld *load) take(l *link, p []byte) (complete bool, err error) {
 	return ld.complete(l), nil
 }
 
-// takeMany is take for bytes that may belong to several batches. It returns
-// how many are complete with them.
+// takeMany is like take for bytes that may belong to several batches. It returns
+// how many batches they complete.
 func (ld *load) takeMany(l *link, p []byte) (complete int, err error) {
 	for len(p) > 0 {
 		piece := p[:min(len(p), len(ld.batch.reply)-l.pos)]
@@ -261,7 +260,7 @@ func (ld *load) takeMany(l *link, p []byte) (complete int, err error) {
 	return complete, nil
 }
 
-// takeMasked is take for the frames of a client.
+// takeMasked is like take for the frames of a client.
 func (ld *load) takeMasked(l *link, p []byte) (complete bool, err error) {
 	l.reply = append(l.reply, p...)
 	rest := l.reply
@@ -316,8 +315,8 @@ func exchange(l *link, b *batch) error {
 	return nil
 }
 
-// open opens the row's connections to the subject, spread over loopback
-// addresses so that there are ports enough, and exchanges first on each.
+// open opens the row's connections to the subject, from several loopback
+// addresses so that there are enough ports, and exchanges first on each.
 func (ld *load) open(first *batch) error {
 	addr, err := netip.ParseAddrPort(ld.spec.Addr)
 	if err != nil {
@@ -348,7 +347,7 @@ func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config, f
 	return ld.watch(l)
 }
 
-// source is the loopback address that connection i comes from.
+// source returns the loopback address that connection i comes from.
 func source(i int) [4]byte {
 	return [4]byte{127, 0, byte(i / 250 % 250), byte(i%250 + 1)}
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// library is the one that these tests use.
+// library returns the library that these tests use.
 func library(t *testing.T) peer.Peer {
 	t.Helper()
 	p, err := peer.Named("gorilla")
@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 			t.Run(row.Name+"/"+p.Name(), func(t *testing.T) {
 				r, err := Run(t.Context(), small(row), p, short)
 				if err == nil && row.Kind != Idle && r.SubjectCPU == 0 {
-					// On a busy machine the subject may have had no turn.
+					// On a busy machine the subject may not have run.
 					r, err = Run(t.Context(), small(row), p, long)
 				}
 				if err != nil {
@@ -69,7 +69,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// checkResult looks for figures that cannot be.
+// checkResult checks that the figures are possible.
 func checkResult(t *testing.T, row Row, r Result) {
 	t.Helper()
 	if row.Kind == Idle {
@@ -86,7 +86,7 @@ func checkResult(t *testing.T, row Row, r Result) {
 	}
 }
 
-// breaks are behaviours that no echo server may have.
+// breaks are behaviors that no echo server may have.
 var breaks = map[string]peer.Behaviour{
 	"a bit is flipped": {Message: func(c peer.Conn, t byte, data []byte) error {
 		data[len(data)/2] ^= 1
@@ -106,7 +106,7 @@ var breaks = map[string]peer.Behaviour{
 	}},
 }
 
-// TestBrokenServerIsDetected lets a load in this process find out.
+// TestBrokenServerIsDetected drives broken servers in this process.
 func TestBrokenServerIsDetected(t *testing.T) {
 	for name, broken := range breaks {
 		for _, row := range []Row{
@@ -115,7 +115,7 @@ func TestBrokenServerIsDetected(t *testing.T) {
 			{Kind: Idle, Size: 128, InFlight: 1, Conns: 1},
 		} {
 			if name == "twice" && row.Kind == Idle {
-				continue // nobody reads on
+				continue // nothing is read after the reply
 			}
 			t.Run(name, func(t *testing.T) {
 				spec := loadSpec{Row: row, Addr: serve(t, broken), PID: os.Getpid(), Measured: openingLimit}

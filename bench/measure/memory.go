@@ -8,7 +8,7 @@ import (
 	"runtime/metrics"
 )
 
-// Memory is what a process holds, in bytes.
+// Memory is the memory that a process holds, in bytes.
 type Memory struct {
 	Heap  int64 // live objects after garbage collection
 	Stack int64 // of goroutines
@@ -17,7 +17,7 @@ type Memory struct {
 
 // heldMemory returns what this process holds after garbage collection.
 func heldMemory() (Memory, error) {
-	// Pools let go after two collections, stacks shrink one step in each.
+	// Pools are emptied by two collections; each shrinks stacks by one step.
 	for range 4 {
 		runtime.GC()
 	}
@@ -35,7 +35,7 @@ func heldMemory() (Memory, error) {
 	}, err
 }
 
-// perConnection is the growth from before to m, for each of n connections.
+// perConnection returns the growth from before to m, divided by n connections.
 func (m Memory) perConnection(before Memory, n int) Memory {
 	return Memory{
 		Heap:  (m.Heap - before.Heap) / int64(n),

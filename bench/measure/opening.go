@@ -9,7 +9,7 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// openLink connects to a server and does the client's handshakes.
+// openLink connects to a server and performs the client's handshakes.
 func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, error) {
 	s, err := connect(addr, source)
 	if err != nil {
@@ -28,7 +28,7 @@ func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, e
 	return l, nil
 }
 
-// answerLink does the server's handshake on s.
+// answerLink performs the server's handshake on s.
 func answerLink(s *socket) (*link, error) {
 	err := wire.Answer(s)
 	s.waits = false

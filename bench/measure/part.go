@@ -10,24 +10,25 @@ import (
 	"os"
 )
 
-// partVariable is the environment variable that makes a program a part of a
-// run.
+// partVariable is the environment variable that names the part that a program
+// plays in a run.
 const partVariable = "WEBSOCKET_BENCH_PART"
 
-// The parts of a run that have processes of their own.
+// The parts of a run that run in processes of their own.
 const (
 	subjectPart = "subject"
 	loadPart    = "load"
 )
 
-// A talk is one end of the conversation, in JSON, between the orchestrator
-// and a part.
+// A talk is one end of the JSON conversation between the orchestrator and a
+// part.
 type talk struct {
 	in  *json.Decoder
 	out *json.Encoder
 }
 
-// An answer is what a part says. Error is empty unless it cannot go on.
+// An answer is a message of a part. Error is empty unless the part cannot
+// continue.
 type answer struct {
 	Error  string
 	Door   door
@@ -35,9 +36,9 @@ type answer struct {
 	Result Result
 }
 
-// Main plays the part of a run that this process was started for, and does
-// not return; or it returns at once if it was not started for one. Programs
-// that call Compare call it first of all.
+// Main plays the part of a run that this process was started for, and does not
+// return. If the process was not started as a part, Main returns at once.
+// Programs that call Compare must call Main first.
 func Main() {
 	t := talk{json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)}
 	var err error
@@ -58,8 +59,8 @@ func Main() {
 	os.Exit(0)
 }
 
-// playSubject starts the subject, and tells what memory is held each time it
-// is asked.
+// playSubject starts the subject, and answers each question with the memory it
+// holds.
 func playSubject(t talk) error {
 	var spec subjectSpec
 	if err := t.in.Decode(&spec); err != nil {
@@ -86,7 +87,7 @@ func playSubject(t talk) error {
 	return errors.Join(tellMemory(t), stop())
 }
 
-// tellMemory answers every question until there are no more.
+// tellMemory answers questions until there are no more.
 func tellMemory(t talk) error {
 	for {
 		var question string
@@ -105,8 +106,8 @@ func tellMemory(t talk) error {
 	}
 }
 
-// playLoad drives the subject and tells the result. Its connections stay
-// until the orchestrator has nothing more to say.
+// playLoad drives the subject and sends the result. It keeps its connections
+// open until the orchestrator has no more questions.
 func playLoad(t talk) error {
 	var spec loadSpec
 	if err := t.in.Decode(&spec); err != nil {

@@ -44,7 +44,7 @@ func startPart(ctx context.Context, part string, core int, spec any) (*process, 
 	return p, p.out.Encode(spec)
 }
 
-// next waits for what the part says next.
+// next waits for the next answer of the part.
 func (p *process) next() (answer, error) {
 	var a answer
 	if err := p.in.Decode(&a); err != nil {

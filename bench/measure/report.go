@@ -19,9 +19,9 @@ type Line struct {
 	Results map[string][]Result
 }
 
-// Compare measures every peer in every row, round after round, so that what
-// disturbs the machine for a while disturbs them all. Progress is told of
-// each result.
+// Compare measures every peer in every row, round after round, so that temporary
+// disturbances of the machine affect all of them. It calls progress with each
+// result.
 func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, progress func(Row, peer.Peer, Result)) ([]Line, error) {
 	var lines []Line
 	for _, row := range rows {
@@ -44,8 +44,7 @@ func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, prog
 	return lines, nil
 }
 
-// Median returns the result in the middle, by cost, of the peer's results, the
-// lower of two.
+// Median returns the median of the peer's results by cost, the lower one of two.
 func (l Line) Median(name string) (Result, bool) {
 	all := slices.Clone(l.Results[name])
 	if len(all) == 0 {
@@ -90,7 +89,7 @@ func (l Line) Ratio(name string) (float64, bool) {
 	return ours.Cost() / other.Cost(), true
 }
 
-// Misses lists, in words, the parts of the row's bar that ours is above.
+// Misses returns, in words, the limits of the row's bar that ours exceeds.
 func (l Line) Misses() []string {
 	var missed []string
 	above := func(name string, bar float64) {

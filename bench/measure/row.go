@@ -1,14 +1,14 @@
 //go:build linux
 
-// Package measure runs a WebSocket library in a process of its own, against a
-// load in another process, and tells what a message, a handshake or an idle
-// connection costs the first of them.
+// Package measure runs a WebSocket library in one process against a load in
+// another, and measures what a message, a handshake or an idle connection costs
+// the library.
 //
 //	orchestrator ── pins, starts, asks ──┬── subject  one library, one core
 //	                                     └── load     raw frames and epoll, the other core
 //
 // The cost is the CPU time that the scheduler counted for the subject's
-// process, divided by the messages that the load saw come back unharmed.
+// process, divided by the number of messages that came back to the load intact.
 package measure
 
 import "fmt"
@@ -20,17 +20,17 @@ type Kind uint8
 const (
 	Echo       Kind = iota // a server that sends every message back
 	EchoClient             // a client that sends every message back
-	Broadcast              // a server that sends one message to everybody
+	Broadcast              // a server that sends one message to all connections
 	Handshake              // a server that accepts and loses connections
 	Idle                   // a server whose connections are silent after one echo
 )
 
-// A Bar is what is asked of the library of this repository in a row. A zero
-// field asks nothing.
+// A Bar holds the limits that the library of this repository should meet in a
+// row. A zero field is no limit.
 type Bar struct {
-	Peer  float64 // at most so many times the cost of the best library
-	Floor float64 // at most so many times the cost of the floor
-	Bytes float64 // at most so many bytes for a connection
+	Peer  float64 // cost relative to that of the best other library
+	Floor float64 // cost relative to that of the floor
+	Bytes float64 // bytes per connection
 }
 
 // A Row is one line of the tables.
@@ -40,7 +40,7 @@ type Row struct {
 	Raw      bool // without net/http's server
 	TLS      bool
 	Size     int // of a message, in bytes
-	InFlight int // messages sent together on each connection, or broadcasts under way
+	InFlight int // messages sent together on each connection, or broadcasts in flight
 	Conns    int
 	Bar      Bar
 	Against  []string // the only libraries whose cost the bar counts; nil: all
@@ -95,7 +95,7 @@ func echoRows(kind Kind, prefix string, tls bool, bars []Bar) []Row {
 	return all
 }
 
-// sizeName writes a number of bytes the short way.
+// sizeName returns a number of bytes in short form.
 func sizeName(n int) string {
 	switch {
 	case n >= 1<<20:
@@ -107,7 +107,7 @@ func sizeName(n int) string {
 	}
 }
 
-// Unit is what the cost of the row is counted in.
+// Unit returns the unit of the row's cost.
 func (r Row) Unit() string {
 	if r.Kind == Idle {
 		return "bytes"

@@ -19,7 +19,7 @@ type Plan struct {
 	Profile func(Row, peer.Peer) string
 }
 
-// runLimit bounds a run beyond the time that is measured.
+// runLimit bounds a run, in addition to the measured time.
 const runLimit = 60 * time.Second
 
 // Takes reports whether p can be the subject of the row.
@@ -44,7 +44,7 @@ func Run(ctx context.Context, row Row, p peer.Peer, plan Plan) (result Result, e
 	}
 	r := &run{ctx: ctx, row: row, peer: p, plan: plan, subjectCore: subjectCore, loadCore: loadCore}
 	defer func() {
-		// What a part says of its end matters only if all went well.
+		// An error at the end of a part matters only if there was none before.
 		if ended := r.end(); err == nil {
 			err = ended
 		}
@@ -90,7 +90,7 @@ func (r *run) startSubject(addr string) (door, error) {
 	return a.Door, err
 }
 
-// startLoad starts the load. At is the door of a server.
+// startLoad starts the load. at says how to reach a server.
 func (r *run) startLoad(at door) (err error) {
 	spec := loadSpec{
 		Row: r.row, Floor: r.peer == peer.Floor, Addr: at.Addr, Cert: at.Cert,
@@ -103,7 +103,7 @@ func (r *run) startLoad(at door) (err error) {
 	return err
 }
 
-// server measures a server: it is started first.
+// server measures a server, which is started first.
 func (r *run) server() (Result, error) {
 	at, err := r.startSubject("")
 	if err != nil {
@@ -125,8 +125,8 @@ func (r *run) server() (Result, error) {
 	return a.Result, err
 }
 
-// clients measures a client: the load is started first, and told of the
-// client afterwards.
+// clients measures a client. The load is started first, and is told the client's
+// process ID afterwards.
 func (r *run) clients() (Result, error) {
 	if err := r.startLoad(door{}); err != nil {
 		return Result{}, err

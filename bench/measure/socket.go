@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errAgain is what a socket returns when it would have to wait. It is
-// temporary, so that crypto/tls goes on after it.
+// errAgain is the error of a socket that would have to wait. It is temporary, so
+// that crypto/tls can continue after it.
 var errAgain error = again{}
 
 type again struct{}
@@ -31,7 +31,8 @@ type socket struct {
 	fd int
 	// waits makes reads and writes wait, for handshakes.
 	waits bool
-	// unsent are bytes that the kernel had no room for, from offset gone on.
+	// unsent holds bytes that the kernel had no room for, beginning at offset
+	// gone.
 	unsent []byte
 	gone   int
 }
@@ -43,8 +44,8 @@ func connect(addr netip.AddrPort, source [4]byte) (*socket, error) {
 		return nil, err
 	}
 	s := &socket{fd: fd, waits: true}
-	// The port is chosen when the destination is known, so that every source
-	// address has all ports.
+	// The port is chosen when the destination is known, so that each source
+	// address can use all ports.
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
@@ -69,7 +70,7 @@ func (s *socket) ready(events int16) error {
 		case err != nil:
 			return err
 		case n == 0:
-			return errors.New("measure: the peer does not go on")
+			return errors.New("measure: timeout in the opening handshake")
 		default:
 			return nil
 		}
@@ -98,8 +99,8 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 }
 
-// Write never waits unless told to: what the kernel has no room for is kept
-// and goes out with flush.
+// Write never waits unless waits is set: it keeps bytes that the kernel has no
+// room for, and flush sends them.
 func (s *socket) Write(p []byte) (int, error) {
 	if len(s.unsent) > 0 {
 		s.unsent = append(s.unsent, p...)
@@ -113,7 +114,7 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// write gives the kernel what it takes of p.
+// write writes as much of p as the kernel accepts.
 func (s *socket) write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -135,7 +136,7 @@ func (s *socket) write(p []byte) (int, error) {
 	return done, nil
 }
 
-// flush goes on with bytes that were kept.
+// flush writes bytes that were kept.
 func (s *socket) flush() error {
 	n, err := s.write(s.unsent[s.gone:])
 	s.gone += n

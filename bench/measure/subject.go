@@ -17,7 +17,7 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// subjectSpec is what a subject is told.
+// subjectSpec holds a subject's settings.
 type subjectSpec struct {
 	Row     Row
 	Peer    string
@@ -25,7 +25,7 @@ type subjectSpec struct {
 	Profile string // file for a CPU profile, or empty
 }
 
-// A door is what a subject says of itself when it is ready.
+// A door says how to reach a subject that is ready.
 type door struct {
 	Addr string
 	Cert []byte // in DER
@@ -38,14 +38,14 @@ type subject struct {
 	options peer.Options
 }
 
-// newSubject returns the subject that spec asks for.
+// newSubject returns the subject for spec.
 func newSubject(spec subjectSpec) (*subject, error) {
 	p, err := peer.Named(spec.Peer)
 	lean := spec.Row.Kind == Idle || spec.Row.Kind == Handshake
 	return &subject{spec: spec, peer: p, options: peer.Options{Lean: lean}}, err
 }
 
-// start starts what the row asks for.
+// start starts the server or the clients of the row.
 func (s *subject) start() (door, error) {
 	if s.spec.Row.Kind == EchoClient {
 		s.dial()
@@ -93,8 +93,8 @@ func (s *subject) acceptRaw(ln net.Listener) error {
 	return nil
 }
 
-// dial opens the row's connections as clients. That they end is the load's
-// doing; that one is never opened is told.
+// dial opens the row's connections as clients. The load ends them, which is not
+// an error; a connection that cannot be opened is.
 func (s *subject) dial() {
 	for range s.spec.Row.Conns {
 		go func() {
@@ -107,7 +107,7 @@ func (s *subject) dial() {
 	}
 }
 
-// behaviour is what the server does in this row.
+// behaviour returns what the server does in this row.
 func (s *subject) behaviour() peer.Behaviour {
 	if s.spec.Row.Kind != Broadcast {
 		return peer.Echo
@@ -131,8 +131,8 @@ func (s *subject) behaviour() peer.Behaviour {
 	}
 }
 
-// triggers returns how many triggers a message of so many bytes is: one, or
-// none. The floor's messages are reads, and one may bring several.
+// triggers returns how many triggers a message of size bytes is: one or none. A
+// message of the floor is a read, which may hold several.
 func (s *subject) triggers(size int) int {
 	trigger := triggerSize
 	if s.peer == peer.Floor {

@@ -10,8 +10,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// coder is github.com/coder/websocket: Reader into a buffer that is kept, and
-// Write. It has no prepared messages.
+// coder is github.com/coder/websocket: Reader into a reused buffer, and Write.
+// It has no prepared messages.
 type coder struct{}
 
 // coderConn is a connection with the buffer that its messages are read into.
@@ -51,7 +51,7 @@ func (coder) Dial(addr string, o Options, b Behaviour) error {
 	return serveCoder(c, b)
 }
 
-// coderMode returns the mode of compression that o asks for.
+// coderMode returns the compression mode for o.
 func coderMode(o Options) websocket.CompressionMode {
 	if o.Compress {
 		return websocket.CompressionNoContextTakeover

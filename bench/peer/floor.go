@@ -9,8 +9,8 @@ import (
 )
 
 // floor is a TCP server: after the opening handshake each read is one message,
-// handed over as it was received, masks and headers included, and what it
-// writes must be frames already.
+// passed on as received, including headers and still masked. What it writes must
+// be frames already.
 type floor struct{}
 
 // The sizes of the one buffer of a connection. The larger holds 16 messages

@@ -17,8 +17,8 @@ import (
 )
 
 // gobwas is github.com/gobwas/ws at its lowest level: headers read through a
-// small buffer, payload into memory that the connection keeps, header and
-// payload in one write. A lean connection reads from the socket itself and
+// small buffer, the payload into memory that the connection keeps, header and
+// payload in one write. A lean connection reads directly from the socket and
 // keeps nothing.
 type gobwas struct{}
 
@@ -30,20 +30,20 @@ type gobwasConn struct {
 	client   bool
 	lean     bool
 	compress bool
-	first    ws.Header   // of the message that is read
+	first    ws.Header   // of the message being read
 	payload  []byte      // of that message
-	out      appender    // a small message on its way out
-	vec      net.Buffers // a large one
+	out      appender    // a small message being written
+	vec      net.Buffers // a large message being written
 	inflated bytes.Buffer
 	deflated bytes.Buffer
 	header   [ws.MaxHeaderSize]byte
 }
 
-// gobwasCopies is the length up to which copying the payload behind its header costs
-// less than a write of two parts.
+// gobwasCopies is the length up to which appending the payload to its header
+// costs less than a write of two parts.
 const gobwasCopies = 16 << 10
 
-// errGobwasClosed ends a connection on which a Close frame was answered.
+// errGobwasClosed ends a connection after a Close frame was answered.
 var errGobwasClosed = errors.New("peer: close frame received")
 
 func (gobwas) Name() string { return "gobwas" }
@@ -90,7 +90,7 @@ func (gobwas) Dial(addr string, o Options, b Behaviour) error {
 	return c.serve(br, b)
 }
 
-// serve hands every message to b. Br holds bytes that came with the
+// serve passes every message to b. br holds bytes that arrived with the
 // handshake, or is nil.
 func (c *gobwasConn) serve(br *bufio.Reader, b Behaviour) error {
 	defer c.nc.Close()
@@ -163,7 +163,7 @@ func (c *gobwasConn) control(h ws.Header) error {
 	}
 }
 
-// hand gives the message, inflated if need be, to b.
+// hand passes the message, inflated if it was compressed, to b.
 func (c *gobwasConn) hand(h ws.Header, b Behaviour) error {
 	if !h.Rsv1() {
 		return b.Message(c, byte(h.OpCode), c.payload)
@@ -178,8 +178,8 @@ func (c *gobwasConn) hand(h ws.Header, b Behaviour) error {
 	return b.Message(c, byte(h.OpCode), c.inflated.Bytes())
 }
 
-// gobwasReaders and gobwasWriters hold what inflates and deflates one message
-// at a time.
+// gobwasReaders and gobwasWriters hold inflaters and deflaters, each for one
+// message at a time.
 var (
 	gobwasReaders = sync.Pool{New: func() any {
 		return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })

@@ -10,9 +10,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// gorilla is github.com/gorilla/websocket: NextReader into a buffer that is
-// kept, WriteMessage, PreparedMessage for groups. Its chat example gives the
-// settings for many connections.
+// gorilla is github.com/gorilla/websocket: NextReader into a reused buffer,
+// WriteMessage, and PreparedMessage for groups. The settings for many
+// connections come from its chat example.
 type gorilla struct{}
 
 // gorillaConn is a connection with the buffer that its messages are read into.

@@ -9,8 +9,8 @@ import (
 	lib "github.com/lxzan/gws"
 )
 
-// gws is github.com/lxzan/gws: its event loop, whose messages come in pooled
-// buffers, WriteMessage, and Broadcaster for groups.
+// gws is github.com/lxzan/gws: its event loop with pooled message buffers,
+// WriteMessage, and Broadcaster for groups.
 type gws struct{}
 
 // gwsConn is a connection as a Behaviour sees it.

@@ -8,8 +8,8 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// ours is the library of this repository: Messages, which lends what it read, Write, and
-// Group with prepared messages.
+// ours is the library of this repository: Messages, which lends each message,
+// Write, and Group with prepared messages.
 type ours struct{}
 
 func init() {

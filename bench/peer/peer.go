@@ -1,8 +1,8 @@
 // Package peer puts WebSocket libraries behind one small interface, so that
-// each of them serves the same traffic. Every library is used the way its own
-// documentation makes it fast: buffers are reused where it offers that, the
-// payload is lent rather than copied where it can lend, and one message is
-// one write unless the library itself gathers them.
+// each of them serves the same traffic. Every library is used as its own
+// documentation advises for speed: buffers are reused if it offers that, the
+// payload is lent rather than copied if possible, and one message is one write
+// unless the library itself combines them.
 //
 // The floor is not a library: it is a TCP server that answers with the bytes
 // it read, one write for each read, and never looks at a frame.
@@ -32,7 +32,7 @@ type Conn interface {
 	Write(t byte, data []byte) error
 }
 
-// A Behaviour is what a program does with its connections. Both functions may
+// A Behaviour says what a program does with its connections. Both functions may
 // be nil. They are called on the goroutine that reads the connection.
 type Behaviour struct {
 	// Opened is called once, before the first message.
@@ -50,15 +50,15 @@ func (b Behaviour) opened(c Conn) {
 	}
 }
 
-// Echo is the behaviour of an echo server or client.
+// Echo is the behavior of an echo server or client.
 var Echo = Behaviour{
 	Message: func(c Conn, t byte, data []byte) error { return c.Write(t, data) },
 }
 
-// Options are what a program asks of a library.
+// Options are the settings of a library.
 type Options struct {
-	// Lean asks for the settings that the library's documentation gives for
-	// many connections that are mostly idle, where it has some.
+	// Lean selects the settings that the library's documentation recommends
+	// for many connections that are mostly idle, if it does.
 	Lean bool
 	// Compress negotiates permessage-deflate without context takeover, at
 	// the lowest level.
@@ -72,20 +72,19 @@ type Options struct {
 type Group interface {
 	// Add puts a connection of the same library into the group.
 	Add(c Conn)
-	// Send gives every connection the message, in the way that the library
-	// recommends for it. When it returns, the bytes may still be on their
-	// way.
+	// Send sends the message to every connection, in the way that the library
+	// recommends. When it returns, the bytes may not have been sent yet.
 	Send(t byte, data []byte) error
 }
 
 // A Peer is one library.
 type Peer interface {
-	// Name is the last part of the import path that tells it from others.
+	// Name returns the part of the import path that distinguishes the library.
 	Name() string
 	// Handler serves WebSockets through net/http. It frees net/http's
-	// goroutine where the library allows it.
+	// goroutine if the library allows it.
 	Handler(o Options, b Behaviour) http.Handler
-	// ConnServer returns a function that does the opening handshake on a
+	// ConnServer returns a function that performs the opening handshake on a
 	// connection without net/http's server, serves it until it ends, and
 	// closes it. It returns nil if the library cannot.
 	ConnServer(o Options, b Behaviour) func(nc net.Conn) error

@@ -19,7 +19,7 @@ import (
 // limit bounds every wait in these tests.
 const limit = 20 * time.Second
 
-// testSizes are around the places where frames and buffers change.
+// testSizes are around the sizes at which frames and buffers change.
 var testSizes = []int{0, 1, 125, 126, 4096, 65535, 65536, 1 << 20}
 
 var maskingKey = []byte{0x37, 0xfa, 0x21, 0x3d}
@@ -116,7 +116,7 @@ func TestConnServerEchoes(t *testing.T) {
 	})
 }
 
-// TestDialEchoes has the client of each library talk to each server.
+// TestDialEchoes connects the client of each library to each server.
 func TestDialEchoes(t *testing.T) {
 	for _, client := range All() {
 		if client == Floor {
@@ -134,8 +134,7 @@ func TestDialEchoes(t *testing.T) {
 	}
 }
 
-// talk has the client send a message, the server send it back, and the client
-// compare it.
+// talk sends a message from the client to the server and back, and compares it.
 func talk(t *testing.T, client, server Peer, o Options) {
 	text := bytes.Repeat([]byte("full duplex "), 500)
 	ts := httptest.NewUnstartedServer(server.Handler(o, Echo))
@@ -169,7 +168,7 @@ func talk(t *testing.T, client, server Peer, o Options) {
 	}
 }
 
-// TestGroups has two connections receive what is sent to their group.
+// TestGroups checks that two connections receive what is sent to their group.
 func TestGroups(t *testing.T) {
 	payload := bytes.Repeat([]byte("all "), 128)
 	for _, p := range All() {
@@ -200,7 +199,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// member connects and does the handshake.
+// member connects and performs the handshake.
 func member(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	nc, err := net.Dial("tcp4", addr)

@@ -1,6 +1,5 @@
-// Package wire writes and reads the bytes of WebSockets for the benchmarks:
-// just enough of RFC 6455 to make traffic beforehand and to check what comes
-// back.
+// Package wire writes and reads frames and handshakes for the benchmarks: just
+// enough of RFC 6455 to prepare traffic and to check what comes back.
 package wire
 
 import "encoding/binary"
@@ -14,10 +13,10 @@ const (
 	Binary       byte = 0x2
 )
 
-// maskBit stands in the second byte of a frame that has a masking key.
+// maskBit is set in the second byte of a frame that has a masking key.
 const maskBit = 0x80
 
-// HeaderLen is the length of the header of a frame with n bytes of payload.
+// HeaderLen returns the length of the header of a frame with n bytes of payload.
 func HeaderLen(n int, masked bool) int {
 	size := 2
 	switch {
@@ -76,9 +75,9 @@ type Frame struct {
 	Payload []byte
 }
 
-// TakeFrame takes a frame off the front of p, unmasks it in place if it is
-// masked, and returns it with what follows. It returns false, and leaves p as
-// it is, if p does not hold a whole frame.
+// TakeFrame takes a frame from the front of p, unmasks it in place if it is
+// masked, and returns it with the bytes that follow. If p does not hold a whole
+// frame it returns false and leaves p unchanged.
 func TakeFrame(p []byte) (f Frame, rest []byte, whole bool) {
 	n, header, whole := payloadLen(p)
 	if !whole {
@@ -99,7 +98,7 @@ func TakeFrame(p []byte) (f Frame, rest []byte, whole bool) {
 	return f, p[end:], true
 }
 
-// payloadLen reads the length of the payload, and where it ends in the
+// payloadLen returns the length of the payload, and the offset after it in the
 // header. It returns false if p is too short.
 func payloadLen(p []byte) (n uint64, at int, whole bool) {
 	if len(p) < 2 {

@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// key is the Sec-WebSocket-Key of every request, the one of RFC 6455,
-// Section 1.3, and accept the answer to it.
+// key is the Sec-WebSocket-Key of every request, and accept the answer to it:
+// the example of RFC 6455, Section 1.3.
 const (
 	key    = "dGhlIHNhbXBsZSBub25jZQ=="
 	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -19,9 +19,9 @@ const (
 // maxHeader is the longest request or response that is read, in bytes.
 const maxHeader = 4096
 
-// Request is the opening handshake of a browser on a page of the host itself.
-// The scheme is that of the page, http or https. Like a browser's, it offers
-// permessage-deflate; with context takeover left out if noContext is set.
+// Request returns the opening handshake of a browser on a page of the host
+// itself. The scheme is that of the page, http or https. Like a browser's, it
+// offers permessage-deflate; without context takeover if noContext is set.
 func Request(scheme, host string, noContext bool) []byte {
 	extension := "permessage-deflate; client_max_window_bits"
 	if noContext {
@@ -59,8 +59,8 @@ func CheckResponse(p []byte) error {
 	return nil
 }
 
-// ReadHeader reads up to the empty line that ends a request or a response.
-// What arrives with it, such as the content of a refusal, is returned as well.
+// ReadHeader reads up to the empty line that ends a request or a response. It
+// also returns bytes that arrive with it, such as the content of a refusal.
 func ReadHeader(r io.Reader) ([]byte, error) {
 	p := make([]byte, 0, maxHeader)
 	for !bytes.Contains(p, endOfHeader) {
@@ -76,10 +76,10 @@ func ReadHeader(r io.Reader) ([]byte, error) {
 	return p, nil
 }
 
-// Response is the answer that accepts the request
+// Response returns the answer that accepts the request
 // (RFC 6455, Section 4.2.2).
 func Response(request []byte) ([]byte, error) {
-	// Header names may be spelled in any case.
+	// Header names are case-insensitive.
 	const name = "\r\nsec-websocket-key:"
 	at := bytes.Index(bytes.ToLower(request), []byte(name))
 	if at < 0 {
@@ -89,14 +89,14 @@ func Response(request []byte) ([]byte, error) {
 	return Switching(string(bytes.TrimSpace(line))), nil
 }
 
-// Switching is the answer that accepts a request with the key.
+// Switching returns the answer that accepts a request with the key.
 func Switching(key string) []byte {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 
-// Greet does the client's opening handshake on rw.
+// Greet performs the client's opening handshake on rw.
 func Greet(rw io.ReadWriter, scheme, host string, noContext bool) (response []byte, err error) {
 	if _, err := rw.Write(Request(scheme, host, noContext)); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func Greet(rw io.ReadWriter, scheme, host string, noContext bool) (response []by
 	return p, CheckResponse(p)
 }
 
-// Answer does the server's opening handshake on rw.
+// Answer performs the server's opening handshake on rw.
 func Answer(rw io.ReadWriter) error {
 	request, err := ReadHeader(rw)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestExamples are the frames of RFC 6455, Section 5.7.
+// TestExamples checks the example frames of RFC 6455, Section 5.7.
 func TestExamples(t *testing.T) {
 	hello := []byte("Hello")
 	tests := []struct {

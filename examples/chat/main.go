@@ -33,8 +33,8 @@ func main() {
 	}
 }
 
-// run listens on addr, tells on out where the page is, and serves it until
-// ctx ends.
+// run listens on addr, prints the address of the page to out, and serves it
+// until ctx ends.
 func run(ctx context.Context, addr string, out io.Writer) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -44,11 +44,11 @@ func run(ctx context.Context, addr string, out io.Writer) error {
 	if err := serve(ctx, l); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "Stopped; everyone was told.")
+	fmt.Fprintln(out, "Stopped. All connections were closed.")
 	return nil
 }
 
-// pageURL returns an address for a browser on this machine where a is local.
+// pageURL returns the URL of the page: on localhost if a is a local address.
 func pageURL(a net.Addr) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
@@ -57,8 +57,8 @@ func pageURL(a net.Addr) string {
 	return "http://" + a.String()
 }
 
-// serve runs a room of its own on l until ctx ends, then closes every
-// connection with 1001. It closes l.
+// serve runs a new room on l until ctx ends, then closes every connection with
+// 1001. It closes l.
 func serve(ctx context.Context, l net.Listener) error {
 	var conns websocket.Registry // http.Server.Shutdown does not know of WebSockets
 	srv := &http.Server{Handler: routes(&conns), ReadHeaderTimeout: 10 * time.Second}
@@ -97,7 +97,7 @@ func routes(conns *websocket.Registry) http.Handler {
 		Registry: conns,
 		Config: websocket.Config{
 			MaxMessageSize: maxText,
-			SlowConsumer:   websocket.CloseSlow, // nobody waits for a page that does not read
+			SlowConsumer:   websocket.CloseSlow, // a page that does not read holds up nobody
 		},
 	}, lobby.enter))
 	return mux

@@ -19,7 +19,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// runMain, in the environment, makes the test binary the program itself.
+// runMain is an environment variable that makes the test binary run main.
 const runMain = "CHAT_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startServer serves a room of its own on addr until stop is called or the
-// test ends. It returns the address it listens on.
+// startServer serves a new room on addr until stop is called or the test ends.
+// It returns the address it listens on.
 func startServer(t *testing.T, addr string) (listening string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -51,7 +51,7 @@ func startServer(t *testing.T, addr string) (listening string, stop func()) {
 	return l.Addr().String(), stop
 }
 
-// deadline returns a context that ends a test which hangs.
+// deadline returns a context that ends a hanging test.
 func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -158,8 +158,8 @@ func TestPageIsServed(t *testing.T) {
 	}
 }
 
-// TestPageIsWhole checks that the page needs nothing from elsewhere and
-// makes no markup of what people write.
+// TestPageIsWhole checks that the page loads nothing from other hosts and never
+// treats what people write as markup.
 func TestPageIsWhole(t *testing.T) {
 	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

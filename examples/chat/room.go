@@ -17,17 +17,17 @@ import (
 const (
 	maxText   = 2048 // bytes of one message
 	maxName   = 24   // runes of a name
-	maxRecent = 50   // messages a newcomer is shown
+	maxRecent = 50   // messages that a newcomer is shown
 )
 
-// An event is what the page is told, as JSON.
+// An event is sent to the page as JSON.
 type event struct {
 	Kind   string   `json:"kind"`             // "welcome", "joined", "left" or "message"
 	Name   string   `json:"name"`             // who joined, left or wrote; in a welcome, the newcomer
-	Time   int64    `json:"time,omitempty"`   // milliseconds since 1970, unlike those of all other events; not in a welcome
-	Text   string   `json:"text,omitempty"`   // of a message
-	People []string `json:"people,omitempty"` // who is here after somebody joined or left, in order
-	Recent []event  `json:"recent,omitempty"` // of a welcome: the last messages, oldest first
+	Time   int64    `json:"time,omitempty"`   // milliseconds since 1970, different for every event; not in a welcome
+	Text   string   `json:"text,omitempty"`   // in a message
+	People []string `json:"people,omitempty"` // in joined and left: everyone who is here now, sorted
+	Recent []event  `json:"recent,omitempty"` // in a welcome: the last messages, oldest first
 }
 
 // A room is a set of people who see the same messages. The zero value is an
@@ -36,19 +36,19 @@ type room struct {
 	everyone websocket.Group
 
 	mu     sync.Mutex
-	names  map[*websocket.Conn]string // of those who are here
+	names  map[*websocket.Conn]string // of everyone who is here
 	recent []event                    // at most maxRecent messages
 	last   int64                      // Time of the latest event
 }
 
-// enter takes the name from a request, which is gone when its connection is
-// served.
+// enter takes the name from the request, which must not be used once the
+// connection is served.
 func (ro *room) enter(r *http.Request) (serve func(c *websocket.Conn) error, err error) {
 	name := cleanName(r.URL.Query().Get("name"))
 	return func(c *websocket.Conn) error { return ro.serve(c, name) }, nil
 }
 
-// serve is the life of one connection: it joins, speaks and leaves.
+// serve serves one connection: it joins, speaks and leaves.
 func (ro *room) serve(c *websocket.Conn, name string) error {
 	ro.join(c, name)
 	defer ro.leave(c)
@@ -64,8 +64,8 @@ func (ro *room) serve(c *websocket.Conn, name string) error {
 	return nil
 }
 
-// join welcomes c under name, or under another like it where that one is
-// taken, and tells everyone.
+// join welcomes c under name, or under a similar one if that is taken, and
+// tells everyone.
 func (ro *room) join(c *websocket.Conn, name string) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
@@ -82,7 +82,7 @@ func (ro *room) join(c *websocket.Conn, name string) {
 	ro.tellLocked(event{Kind: "joined", Name: name, People: ro.peopleLocked()})
 }
 
-// leave tells the others that c is no longer here.
+// leave tells the others that c has left.
 func (ro *room) leave(c *websocket.Conn) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
@@ -91,7 +91,7 @@ func (ro *room) leave(c *websocket.Conn) {
 	ro.tellLocked(event{Kind: "left", Name: name, People: ro.peopleLocked()})
 }
 
-// say tells everyone, c itself as well, that c wrote text.
+// say tells everyone, including c, that c wrote text.
 func (ro *room) say(c *websocket.Conn, text string) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -104,8 +104,8 @@ func (ro *room) say(c *websocket.Conn, text string) {
 	ro.recent = ro.recent[max(0, len(ro.recent)-maxRecent):]
 }
 
-// tellLocked gives e its time and queues it for everyone. This never waits:
-// who reads too slowly is let go, under the policy that routes has set.
+// tellLocked sets the time of e and queues it for everyone. It never waits:
+// a connection that reads too slowly is closed, by the policy that routes sets.
 func (ro *room) tellLocked(e event) event {
 	ro.last = max(ro.last+1, time.Now().UnixMilli())
 	e.Time = ro.last
@@ -113,7 +113,7 @@ func (ro *room) tellLocked(e event) event {
 	return e
 }
 
-// peopleLocked returns the names in order.
+// peopleLocked returns the names, sorted.
 func (ro *room) peopleLocked() []string {
 	return slices.Sorted(maps.Values(ro.names))
 }
@@ -122,12 +122,13 @@ func (ro *room) peopleLocked() []string {
 func encode(e event) []byte {
 	data, err := json.Marshal(e)
 	if err != nil {
-		panic(err) // an event has nothing that JSON cannot say
+		panic(err) // every event can be encoded
 	}
 	return data
 }
 
-// cleanName returns what can be shown of s, on one line, or "Guest".
+// cleanName returns the printable part of s, on one line and not too long, or
+// "Guest".
 func cleanName(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {

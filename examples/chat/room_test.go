@@ -64,7 +64,7 @@ func (p *person) say(text string) {
 	}
 }
 
-// wantEnd reads to the end of the connection and checks its code.
+// wantEnd reads to the end of the connection and checks its close code.
 func (p *person) wantEnd(code websocket.CloseCode) {
 	p.t.Helper()
 	if err := endOf(p.ctx, p.c); !errors.Is(err, code) {
@@ -99,7 +99,7 @@ func TestNewcomerSeesTheLastMessages(t *testing.T) {
 		ada.say(fmt.Sprint(i))
 		ada.next("message")
 	}
-	ada.say(" ") // says nothing
+	ada.say(" ") // ignored
 	recent := enter(t, addr, "Bob").next("welcome").Recent
 	if len(recent) != maxRecent {
 		t.Fatalf("got %d messages, want %d", len(recent), maxRecent)
@@ -155,8 +155,8 @@ func TestRefusedMessages(t *testing.T) {
 	})
 }
 
-// TestSlowPage checks that one who never reads is let go and holds up
-// nobody.
+// TestSlowPage checks that a connection that never reads is closed and holds
+// up nobody.
 func TestSlowPage(t *testing.T) {
 	t.Parallel()
 	addr, _ := startServer(t, "localhost:0")
@@ -175,7 +175,7 @@ func TestSlowPage(t *testing.T) {
 	}
 }
 
-// dialNarrow connects with little room for what is received.
+// dialNarrow connects with a small receive buffer.
 func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {

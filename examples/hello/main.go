@@ -1,5 +1,5 @@
 // Command hello is a client that says hello to a server, such as
-// examples/echo, and prints what that answers.
+// examples/echo, and prints the answer.
 package main
 
 import (

@@ -1,8 +1,8 @@
 //go:build !js
 
-// Command wasm is a page whose program is written in Go: page_js.go, which
-// speaks to this server by the browser's WebSocket. The server compiles it
-// when it starts, so it is to be run in the source tree, with Go installed.
+// Command wasm serves a page whose program is written in Go: page_js.go, which
+// talks to this server over the browser's WebSocket. The server compiles it
+// when it starts, so run it in the source tree, with Go installed.
 package main
 
 import (
@@ -47,7 +47,7 @@ func serve(addr string) error {
 }
 
 // handler compiles the page's program into dir, and serves the page, the
-// program, and what it speaks to.
+// program, and the WebSocket it connects to.
 func handler(dir string) (http.Handler, error) {
 	program := filepath.Join(dir, "page.wasm")
 	build := exec.Command("go", "build", "-o", program, "github.com/fullduplex-go/websocket/examples/wasm")
@@ -76,7 +76,7 @@ func file(path string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) }
 }
 
-// shout answers each text in capitals, until it is told to be quiet.
+// shout answers each message in capitals, until it is told to be quiet.
 func shout(c *websocket.Conn) error {
 	for m, err := range c.Messages(c.Context()) {
 		if err != nil {

@@ -26,7 +26,7 @@ func main() {
 		show(err.Error())
 		return
 	}
-	// An event handler must not wait: Send only queues.
+	// An event handler must not block: Send only queues.
 	entered := js.FuncOf(func(this js.Value, _ []js.Value) any {
 		if err := c.Send(websocket.Text, []byte(this.Get("value").String())); err != nil {
 			show(err.Error())

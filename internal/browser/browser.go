@@ -1,8 +1,8 @@
 // Package browser starts a headless Chromium for tests and drives its tabs
 // through the DevTools protocol, over a connection of this library.
 //
-// A Browser and its tabs serve one goroutine. Every call is bounded in time,
-// and fails the test where it cannot do what it says.
+// A Browser and its tabs must be used by one goroutine. Every call is bounded in
+// time, and fails the test when it cannot do what it says.
 package browser
 
 import (
@@ -18,15 +18,15 @@ import (
 
 // Limits on the life of a Browser.
 const (
-	startTimeout = time.Minute      // until it tells its DevTools address
+	startTimeout = time.Minute      // until it prints its DevTools address
 	callTimeout  = 2 * time.Minute  // one DevTools call, promises included
-	exitTimeout  = 15 * time.Second // from the kill to the end of its last process
+	exitTimeout  = 15 * time.Second // from the kill until its last process has ended
 )
 
-// programs are the names Chromium goes by, in order of preference.
+// programs are the names of Chromium's program, in order of preference.
 var programs = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
 
-// flags keep Chromium headless, off the network and free of dialogues.
+// flags keep Chromium headless, off the network and free of dialogs.
 var flags = []string{
 	"--headless",
 	"--disable-gpu",
@@ -43,19 +43,19 @@ var flags = []string{
 	"--remote-debugging-port=0",
 }
 
-// A Browser is a running Chromium with a profile of its own.
+// A Browser is a running Chromium with its own profile.
 type Browser struct {
 	t   testing.TB
 	dev *devTools
 }
 
 // Start returns a Browser that ends, with all its processes, when the test
-// does. It skips the test where there is no Chromium on the PATH.
+// does. It skips the test if there is no Chromium on the PATH.
 func Start(t testing.TB, extra ...string) *Browser {
 	t.Helper()
 	args := append([]string{"--user-data-dir=" + t.TempDir()}, flags...)
 	if os.Geteuid() == 0 {
-		args = append(args, "--no-sandbox") // the sandbox refuses root
+		args = append(args, "--no-sandbox") // the sandbox does not run as root
 	}
 	cmd := exec.Command(program(t), append(args, extra...)...)
 	ownGroup(cmd)
@@ -83,11 +83,11 @@ func program(t testing.TB) string {
 	return ""
 }
 
-// An output is what a Browser writes on its standard error.
+// An output collects what a Browser writes to its standard error.
 type output struct {
 	found chan string     // the DevTools address, once
-	ended chan struct{}   // closed when the last process that could write is gone
-	text  strings.Builder // everything written; to be read after ended
+	ended chan struct{}   // closed when the last process that could write has ended
+	text  strings.Builder // everything written; read it only after ended
 }
 
 // listen reads r to its end, in the background.
@@ -129,5 +129,5 @@ func end(t testing.TB, cmd *exec.Cmd, out *output) {
 	case <-time.After(exitTimeout):
 		t.Error("a process of the browser outlives it")
 	}
-	cmd.Wait() // a killed process has no good exit status
+	cmd.Wait() // the exit status of a killed process is always an error
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// The page testdata/checks.html runs these checks and posts, for each of
-// them, what is wrong.
+// checks are the checks that the page testdata/checks.html runs. For each of
+// them it posts what is wrong.
 var checks = []string{
 	"text",
 	"binary as ArrayBuffer",
@@ -58,7 +58,7 @@ func TestBrowser(t *testing.T) {
 		refused: make(chan int, 1),
 	}
 	plain := httptest.NewServer(s.routes())
-	t.Cleanup(plain.Close) // after the end of the browser: Close waits for requests
+	t.Cleanup(plain.Close) // after the browser has ended: Close waits for requests
 	secure := httptest.NewTLSServer(websocket.HandlerFunc(&websocket.AcceptOptions{
 		Origin: websocket.AllowOrigins(plain.URL),
 	}, echo))
@@ -83,15 +83,15 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// keyHash returns the hash by which Chromium knows the server's key.
+// keyHash returns the hash by which Chromium identifies the server's key.
 func keyHash(s *httptest.Server) string {
 	sum := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// A pageServer is the other side of the page's checks.
+// A pageServer is the server of the page's checks.
 type pageServer struct {
-	results chan map[string]string // what the page posts at its end
+	results chan map[string]string // what the page posts when it is done
 	ends    sync.Map               // name of a connection to /report: chan *websocket.CloseError
 	refused chan int               // the status of a request to /refused
 }
@@ -138,8 +138,8 @@ func (s *pageServer) routes() http.Handler {
 	return mux
 }
 
-// refuse answers the page's origin as one that is not allowed, and passes on
-// the status.
+// refuse treats the page's origin as one that is not allowed, and passes on the
+// status of the response.
 func (s *pageServer) refuse(w http.ResponseWriter, r *http.Request) {
 	recorder := &statusRecorder{ResponseWriter: w}
 	websocket.HandlerFunc(&websocket.AcceptOptions{
@@ -148,7 +148,7 @@ func (s *pageServer) refuse(w http.ResponseWriter, r *http.Request) {
 	s.refused <- recorder.status
 }
 
-// A statusRecorder remembers the status of a response.
+// A statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -173,8 +173,8 @@ func echo(c *websocket.Conn) error {
 	return nil
 }
 
-// framesHandler echoes, and tells after each message of how many frames it
-// was made. It serves one connection at a time.
+// framesHandler echoes each message, and then sends how many frames it had. It
+// serves one connection at a time.
 func framesHandler() http.Handler {
 	var frames atomic.Int64
 	count := func(websocket.FrameTrace) { frames.Add(1) }
@@ -195,14 +195,14 @@ func framesHandler() http.Handler {
 	})
 }
 
-// A deflateReport is what a connection to /compressed has done.
+// A deflateReport describes what a connection to /compressed has done.
 type deflateReport struct {
 	Offer                                                string
 	DeflatedOut, CompressedOut, InflatedIn, CompressedIn uint64
 }
 
-// compressedHandler echoes with compression, and with the context or without
-// as the query says. A page that sends "report" gets a deflateReport.
+// compressedHandler echoes with compression, with or without context takeover as
+// the query says. A page that sends "report" gets a deflateReport.
 func compressedHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		deflate := &websocket.Compression{PeerWindowBits: 12, Threshold: -1}
@@ -261,7 +261,7 @@ func sendFragments(c *websocket.Conn) error {
 	return echo(c)
 }
 
-// sendNumbers queues 1000 messages and leaves.
+// sendNumbers queues 1000 messages and returns.
 func sendNumbers(c *websocket.Conn) error {
 	for i := range 1000 {
 		if err := c.Send(websocket.Text, strconv.AppendInt(nil, int64(i), 10)); err != nil {
@@ -278,7 +278,7 @@ func tellSubprotocol(c *websocket.Conn) error {
 	return echo(c)
 }
 
-// pingThenEcho pings before anybody reads.
+// pingThenEcho pings before it reads anything.
 func pingThenEcho(c *websocket.Conn) error {
 	if _, err := c.Ping(c.Context()); err != nil {
 		return err
@@ -318,13 +318,13 @@ func (s *pageServer) end(r *http.Request) chan *websocket.CloseError {
 	return end.(chan *websocket.CloseError)
 }
 
-// report passes on how a connection ends, under the name in the query.
+// report passes on how the connection named in the query ends.
 func (s *pageServer) report(r *http.Request) (func(c *websocket.Conn) error, error) {
 	passOn := s.end(r)
 	return func(c *websocket.Conn) error { return readToEnd(c, passOn) }, nil
 }
 
-// readToEnd reads until the connection ends, and passes on how.
+// readToEnd reads until the connection ends, and passes on its CloseError.
 func readToEnd(c *websocket.Conn, passOn chan<- *websocket.CloseError) error {
 	for {
 		_, _, err := c.Read(c.Context())
@@ -340,7 +340,8 @@ func readToEnd(c *websocket.Conn, passOn chan<- *websocket.CloseError) error {
 	}
 }
 
-// reported waits for the end of the named connection to /report, and tells it.
+// reported waits for the end of the named connection to /report, and writes it
+// to w.
 func (s *pageServer) reported(w http.ResponseWriter, r *http.Request) {
 	select {
 	case end := <-s.end(r):

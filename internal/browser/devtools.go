@@ -9,15 +9,15 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A devTools is a connection to the DevTools protocol, one call at a time:
-// each call has a number, its answer has the same, and what comes between
-// them is news that nobody here waits for.
+// A devTools is a connection that speaks the DevTools protocol, one call at a
+// time. Each call has a number and its answer has the same; messages in between
+// are events, which are ignored.
 type devTools struct {
 	c      *websocket.Conn
 	number int // of the latest call
 }
 
-// dialDevTools connects to url until the test ends.
+// dialDevTools connects to url. The connection ends with the test.
 func dialDevTools(t testing.TB, url string) *devTools {
 	t.Helper()
 	opts := &websocket.DialOptions{Config: websocket.Config{MaxMessageSize: 64 << 20}}
@@ -29,8 +29,8 @@ func dialDevTools(t testing.TB, url string) *devTools {
 	return &devTools{c: c}
 }
 
-// call runs method in a session, that of the whole browser if it is empty,
-// and stores the outcome in result, unless that is nil.
+// call runs method in a session and stores the outcome in result, unless that is
+// nil. The empty session is that of the whole browser.
 func (d *devTools) call(ctx context.Context, session, method string, params, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// ownGroup makes cmd, before it starts, the leader of a process group that
-// ends with the test even where the test crashes.
+// ownGroup makes cmd the leader of a process group that ends with the test, even
+// if the test crashes. It must be called before cmd starts.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,7 +4,7 @@ package browser
 
 import "os/exec"
 
-// ownGroup leaves cmd as it is: Chromium's processes end with the first.
+// ownGroup does nothing: Chromium's processes end with the first one.
 func ownGroup(*exec.Cmd) {}
 
 // killGroup ends cmd.

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A deadline is a point in time that can be moved while others wait for it.
+// A deadline is a point in time that can be changed while others wait for it.
 type deadline struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	passed chan struct{} // closed when the deadline has passed
 }
 
-// set moves the deadline to t; the zero time is never.
+// set sets the deadline to t; the zero time means none.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A fault is a net.Conn with some methods replaced. CloseWrite reaches the
-// connection below.
+// A fault is a net.Conn with some methods replaced. CloseWrite is that of the
+// underlying connection.
 type fault struct{ net.Conn }
 
-// CloseWrite ends the outgoing direction of the connection below.
+// CloseWrite closes the outgoing direction of the underlying connection.
 func (f fault) CloseWrite() error {
 	if half, ok := f.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -42,15 +42,15 @@ func OnWrite(nc net.Conn, write func(p []byte) (int, error)) net.Conn {
 	return &writes{fault{nc}, write}
 }
 
-// ReadsOf returns nc with reads of at most k bytes.
+// ReadsOf returns nc limited to reads of at most k bytes.
 func ReadsOf(nc net.Conn, k int) net.Conn {
 	return &reads{fault{nc}, func(p []byte) (int, error) {
 		return nc.Read(p[:min(k, len(p))])
 	}}
 }
 
-// readTo returns a Read for nc that never crosses offset i of the stream, and
-// that calls arrived instead of reading when it is reached.
+// readTo returns nc with a Read that never crosses offset i of the incoming
+// stream, and calls arrived instead of reading once it has reached it.
 func readTo(nc net.Conn, i int, arrived func(p []byte) (int, error)) net.Conn {
 	left := i
 	return &reads{fault{nc}, func(p []byte) (int, error) {
@@ -67,8 +67,8 @@ func readTo(nc net.Conn, i int, arrived func(p []byte) (int, error)) net.Conn {
 func SplitAt(nc net.Conn, i int) net.Conn { return readTo(nc, i, nc.Read) }
 
 // TruncateAt returns nc with an incoming stream that stops after i bytes. From
-// then on reads return end, or if it is nil swallow what arrives and wait
-// until a deadline or Close stops them.
+// then on reads return end; if that is nil they discard what arrives, until a
+// deadline or Close stops them.
 func TruncateAt(nc net.Conn, i int, end error) net.Conn {
 	return readTo(nc, i, func(p []byte) (int, error) {
 		if end != nil {
@@ -105,7 +105,7 @@ func EndWithData(nc net.Conn, i int, end error) net.Conn {
 }
 
 // EmptyReads returns nc with n reads of no bytes and no error at offset i of
-// the incoming stream; a negative n is for ever.
+// the incoming stream; a negative n means forever.
 func EmptyReads(nc net.Conn, i, n int) net.Conn {
 	return readTo(nc, i, func(p []byte) (int, error) {
 		if n == 0 {
@@ -116,8 +116,8 @@ func EmptyReads(nc net.Conn, i, n int) net.Conn {
 	})
 }
 
-// MutateAt returns nc with the byte at offset i of the incoming stream
-// replaced by change of it.
+// MutateAt returns nc with change applied to the byte at offset i of the
+// incoming stream.
 func MutateAt(nc net.Conn, i int, change func(byte) byte) net.Conn {
 	offset := 0
 	return &reads{fault{nc}, func(p []byte) (int, error) {
@@ -130,9 +130,9 @@ func MutateAt(nc net.Conn, i int, change func(byte) byte) net.Conn {
 	}}
 }
 
-// ShortWrite returns nc with one short write: the one that would cross offset
-// i of the outgoing stream ends there and returns err, which may be nil.
-// Later writes succeed.
+// ShortWrite returns nc with one short write: the write that would cross offset
+// i of the outgoing stream stops there and returns err, which may be nil. Later
+// writes succeed.
 func ShortWrite(nc net.Conn, i int, err error) net.Conn {
 	left, done := i, false
 	return OnWrite(nc, func(p []byte) (int, error) {
@@ -149,9 +149,9 @@ func ShortWrite(nc net.Conn, i int, err error) net.Conn {
 	})
 }
 
-// An ErrConn fails one of its calls. Read, Write, CloseWrite and the setters
-// of deadlines are counted together, from 0. Close is not counted, so that
-// what has failed can still be closed.
+// An ErrConn is a net.Conn one of whose calls fails. Read, Write, CloseWrite and
+// the setters of deadlines are counted together, from 0. Close is not counted,
+// so that the connection can still be closed.
 type ErrConn struct {
 	fault
 	at    int64
@@ -165,11 +165,11 @@ func ErrAt(nc net.Conn, n int, err error) *ErrConn {
 	return &ErrConn{fault: fault{nc}, at: int64(n), err: err}
 }
 
-// Fired reports whether the call that fails was made.
+// Fired reports whether the failing call was made.
 func (c *ErrConn) Fired() bool { return c.calls.Load() > c.at }
 
-// UsedAfterFailure reports whether a half was used again after its Read or
-// Write failed.
+// UsedAfterFailure reports whether Read or Write was called again after it had
+// failed.
 func (c *ErrConn) UsedAfterFailure() bool { return c.after.used() }
 
 // try counts a call and makes it, unless it is the one that fails.
@@ -214,7 +214,7 @@ func (c *ErrConn) SetWriteDeadline(t time.Time) error {
 	return c.try(func() error { return c.Conn.SetWriteDeadline(t) })
 }
 
-// half names a direction of a connection.
+// half is a direction of a connection.
 type half int
 
 const (
@@ -222,8 +222,8 @@ const (
 	writeHalf
 )
 
-// failedHalves remembers which halves have failed for good, and whether one
-// was used afterwards. A timeout is no such failure.
+// failedHalves records which directions have failed for good, and whether one
+// was used afterwards. A timeout is not such a failure.
 type failedHalves struct {
 	mu     sync.Mutex
 	broken [2]bool

@@ -2,11 +2,10 @@
 // buffers, deadlines, half-close and reset, and wrappers that make any
 // connection misbehave in one chosen way.
 //
-// Whoever waits, waits on a channel, so a connection made inside a
-// testing/synctest bubble lets the bubble's clock run. It is a network at its
-// worst: closing an end that has unread data, or writing to an end that is
-// closed, resets the connection and takes away what the other side has not
-// read yet, as TCP may do.
+// All calls wait on channels, so a connection made inside a testing/synctest
+// bubble lets the bubble's clock run. It behaves like a network at its worst:
+// closing an end that has unread data, or writing to a closed end, resets the
+// connection and discards what the other side has not read yet, as TCP may do.
 package faultnet
 
 import (
@@ -21,8 +20,8 @@ import (
 // DefaultWindow is the number of bytes each direction of a Pipe holds.
 const DefaultWindow = 64 << 10
 
-// A Conn is one end of a connection in memory. All its methods may be called
-// at the same time.
+// A Conn is one end of a connection in memory. Its methods are safe for
+// concurrent use.
 type Conn struct {
 	in, out       *stream // in: from the peer; out: to the peer
 	local, remote net.Addr
@@ -33,8 +32,8 @@ type Conn struct {
 	closeCalls    atomic.Int32
 }
 
-// Pipe returns the two ends of a connection. What one end writes the other
-// reads, in order, with at most DefaultWindow bytes on the way.
+// Pipe returns the two ends of a connection. Each direction holds at most
+// DefaultWindow bytes that are written and not yet read.
 func Pipe() (a, b *Conn) {
 	ab, ba := newStream(), newStream()
 	a = newConn(ba, ab, "a", "b")
@@ -96,7 +95,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // writeFailed returns the error of a write that the stream refused. Writing to
-// a peer that is gone resets the connection.
+// a closed end resets the connection.
 func (c *Conn) writeFailed(err error) error {
 	if c.out.isAbandoned() {
 		c.in.reset()
@@ -104,7 +103,7 @@ func (c *Conn) writeFailed(err error) error {
 	return c.opError("write", err)
 }
 
-// stopped returns why a call bound by d cannot go on, or nil.
+// stopped returns why a call with deadline d cannot continue, or nil.
 func (c *Conn) stopped(d *deadline) error {
 	select {
 	case <-c.closed:
@@ -125,9 +124,9 @@ func (c *Conn) wait(changed <-chan struct{}, d *deadline) {
 	}
 }
 
-// Close ends both directions. The peer reads what it has not read yet and
-// then io.EOF, unless this end had unread data: then the connection is reset.
-// The second Close returns net.ErrClosed.
+// Close closes both directions. The peer can read the remaining bytes, then
+// io.EOF, unless this end had unread data: then the connection is reset. Later
+// calls return net.ErrClosed.
 func (c *Conn) Close() error {
 	c.closeCalls.Add(1)
 	return c.end(func() {
@@ -160,8 +159,8 @@ func (c *Conn) end(tell func()) error {
 	return err
 }
 
-// CloseWrite ends the outgoing direction: the peer reads what is on the way
-// and then io.EOF.
+// CloseWrite closes the outgoing direction: the peer can read the remaining
+// bytes, then io.EOF.
 func (c *Conn) CloseWrite() error {
 	select {
 	case <-c.closed:
@@ -175,11 +174,11 @@ func (c *Conn) CloseWrite() error {
 // CloseCalls returns how often Close was called.
 func (c *Conn) CloseCalls() int { return int(c.closeCalls.Load()) }
 
-// SetWindow changes the number of bytes that may wait to be read by this
-// end. At 0 the peer's writes make no progress. Bytes already waiting stay.
+// SetWindow sets the number of unread bytes that the incoming direction holds.
+// At 0 the peer's writes make no progress. Bytes already there are kept.
 func (c *Conn) SetWindow(n int) { c.in.setWindow(n) }
 
-// Unread returns the number of bytes that wait to be read by this end.
+// Unread returns the number of bytes that this end can read without waiting.
 func (c *Conn) Unread() int { return c.in.unread() }
 
 // LocalAddr returns this end's address.

@@ -13,8 +13,8 @@ type stream struct {
 	changed   chan struct{} // closed and replaced at every change
 	data      []byte
 	window    int  // len(data) that stops the writer
-	finished  bool // the writer has ended it
-	abandoned bool // the reader is gone
+	finished  bool // the writer has closed it
+	abandoned bool // the reader has closed it
 	broken    bool // reset
 }
 
@@ -22,14 +22,14 @@ func newStream() *stream {
 	return &stream{changed: make(chan struct{}), window: DefaultWindow}
 }
 
-// wakeLocked wakes whoever waits for a change.
+// wakeLocked wakes all goroutines that wait for a change.
 func (s *stream) wakeLocked() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// take moves bytes to p. With no bytes and no error, changed is closed when
-// it is time to try again.
+// take moves bytes to p. If it returns no bytes and no error, changed is closed
+// when the caller should try again.
 func (s *stream) take(p []byte) (n int, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,8 +48,8 @@ func (s *stream) take(p []byte) (n int, changed <-chan struct{}, err error) {
 	}
 }
 
-// put appends as much of p as the window allows. With an incomplete write and
-// no error, changed is closed when it is time to go on.
+// put appends as much of p as the window allows. If n < len(p) and there is no
+// error, changed is closed when the caller should try again.
 func (s *stream) put(p []byte) (n int, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *stream) put(p []byte) (n int, changed <-chan struct{}, err error) {
 	return n, s.changed, nil
 }
 
-// finish is the writer's orderly end.
+// finish closes the stream for the writer; the reader can take the rest.
 func (s *stream) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,8 +75,8 @@ func (s *stream) finish() {
 	s.wakeLocked()
 }
 
-// reset breaks the stream for both sides and drops what was not read. After
-// the reader has taken everything up to an orderly end it changes nothing.
+// reset breaks the stream for both sides and drops unread bytes. It does nothing
+// if the stream is finished and the reader has taken everything.
 func (s *stream) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,8 @@ func (s *stream) reset() {
 	s.wakeLocked()
 }
 
-// abandon is the reader's end. It returns the number of bytes never read.
+// abandon closes the stream for the reader. It returns the number of unread
+// bytes.
 func (s *stream) abandon() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

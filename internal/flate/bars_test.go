@@ -15,14 +15,14 @@ import (
 
 var bars = flag.Bool("bars", false, "print the table of measured bars")
 
-// A contender runs through the messages of a corpus once and returns the
+// A contender processes the messages of a corpus once and returns the number of
 // bytes it wrote.
 type contender func() int
 
-// duel runs two contenders in turn and returns the time of a message with the
-// first, in nanoseconds, how much faster it is than the second, and the bytes
-// both wrote. Each sample is the least processor time of some rounds, the
-// factor is the median of the samples' factors.
+// duel runs two contenders in turn and returns the time per message of the
+// first, in nanoseconds, how many times faster it is than the second, and the
+// bytes each wrote. Each sample is the least CPU time of some rounds; the factor
+// is the median of the samples' factors.
 func duel(messages int, ours, theirs contender) (ns, factor float64, a, b int) {
 	const samples, rounds = 7, 7
 	runtime.LockOSThread()
@@ -65,8 +65,8 @@ func ourDeflate(c corpus, window, level int, context Context) contender {
 	}
 }
 
-// theirDeflate does so with compress/flate. As it cannot tell the size
-// beforehand, a message counts at most its own size.
+// theirDeflate does the same with compress/flate, which cannot know beforehand
+// whether a message grows: one that does counts with its own size.
 func theirDeflate(c corpus, level int, context Context) contender {
 	var b bytes.Buffer
 	b.Grow(2 << 20)
@@ -146,9 +146,9 @@ func (f *feeder) ReadByte() (byte, error) {
 	return c, nil
 }
 
-// theirInflate does so with compress/flate: a reader that is reset before
-// each message, or one reader for the whole connection that is asked for as
-// many bytes as the message has.
+// theirInflate does the same with compress/flate: with a reader that is reset
+// before each message, or one reader for the whole connection, from which it
+// reads as many bytes as each message has.
 func theirInflate(c corpus, in [][]byte, context Context) contender {
 	var f feeder
 	whole := make([][]byte, len(in))
@@ -182,7 +182,7 @@ func theirInflate(c corpus, in [][]byte, context Context) contender {
 // A bar is one row of the table: a comparison over some corpora.
 type bar struct {
 	name          string
-	factor, ratio float64 // at least, against compress/flate; 0: not compared
+	factor, ratio float64 // required at least, against compress/flate; 0: not compared
 	corpora       []corpus
 	duel          func(c corpus) (ours, theirs contender)
 	size          func() int
@@ -212,8 +212,8 @@ func inflateBar(name string, factor float64, corpora []corpus, context Context) 
 	}}
 }
 
-// TestBars prints what is reached beside what is asked for. It asserts
-// nothing, as times depend on the machine:
+// TestBars prints the measured figures next to the required ones. It asserts
+// nothing, since times depend on the machine:
 //
 //	go test ./internal/flate -run TestBars -v -bars
 func TestBars(t *testing.T) {

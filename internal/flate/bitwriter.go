@@ -2,8 +2,8 @@ package flate
 
 import "encoding/binary"
 
-// A bitWriter appends bits, the lowest first. Whoever writes must have made
-// room for what is written and 8 bytes more.
+// A bitWriter appends bits, the lowest first. The caller reserves room for what
+// it writes and 8 bytes more.
 type bitWriter struct {
 	out []byte
 	at  int
@@ -11,7 +11,7 @@ type bitWriter struct {
 	n   uint // bits of acc, fewer than 8 after flush
 }
 
-// reserve makes room for n bytes and what is written by the last flush.
+// reserve makes room for n bytes and for what the last flush writes.
 func (w *bitWriter) reserve(n int) {
 	if need := w.at + n + 16; need > len(w.out) {
 		if need > cap(w.out) {
@@ -35,11 +35,11 @@ func (w *bitWriter) flush() {
 	w.n &= 7
 }
 
-// align fills the last byte with zeros.
+// align pads the last byte with zero bits.
 func (w *bitWriter) align() {
 	w.n = (w.n + 7) &^ 7
 	w.flush()
 }
 
-// bytes appends b, which begins at a byte border.
+// bytes appends b. The output must end at a byte boundary.
 func (w *bitWriter) bytes(b []byte) { w.at += copy(w.out[w.at:], b) }

@@ -5,10 +5,11 @@ import (
 	"math/bits"
 )
 
-// blockSize is how many bytes of a message one block covers at most.
+// blockSize is the largest number of bytes of a message in one block.
 const blockSize = 1 << 15
 
-// survey lists the symbols from lo to hi that occur.
+// survey appends to list[:n] the symbols in [lo, hi) that occur, and returns the
+// new length.
 func survey(list, freq []uint16, n, lo, hi int) int {
 	for i, f := range freq[lo:hi] {
 		list[n] = uint16(lo + i)
@@ -19,15 +20,15 @@ func survey(list, freq []uint16, n, lo, hi int) int {
 	return n
 }
 
-// An encoder is the scratch in which a message is compressed: the sequences
-// of one block, how often each symbol occurs and the codes made from that. It
-// belongs to one call, and nothing of one call is read by another.
+// An encoder is the scratch for compressing a message: the sequences of one
+// block, the frequencies of the symbols and the codes made from them. It belongs
+// to one call, and no call reads data of another.
 type encoder struct {
 	bitWriter
 	seqs     []sequence
 	large    *largeTable // once used
 	litFreq  [maxLitLenSyms]uint16
-	distFreq [32]uint16 // arrays of 32 need no bounds check behind a mask
+	distFreq [32]uint16 // a masked index into 32 entries needs no bounds check
 	preFreq  [32]uint16
 	litList  [maxLitLenSyms + 1]uint16
 	distList [maxDistSyms + 2]uint16
@@ -39,7 +40,7 @@ type encoder struct {
 	dist     [32]huffmanCode
 	pre      [32]huffmanCode
 	builder  codeBuilder
-	lengths  [512]uint16 // code lengths as they are sent: symbol | extra bits<<5
+	lengths  [512]uint16 // code lengths as sent: symbol | extra bits<<5
 	nlengths uint
 	npre     int
 }
@@ -85,8 +86,8 @@ func nlogn(n int) int {
 	return int(logs[n>>k])<<k + n*k<<8
 }
 
-// block writes one block for text, the bytes that e.seqs stand for, in the
-// cheapest of the three forms.
+// block writes text, which e.seqs encode, as one block in the cheapest of the
+// three forms.
 func (e *encoder) block(text []byte) {
 	e.histogram(text)
 	fixed := e.cost(&fixedLitCodes, &fixedDistCodes)
@@ -142,7 +143,7 @@ func (e *encoder) histogram(text []byte) {
 	e.distUsed = e.distList[:survey(e.distList[:], e.distFreq[:], 0, 0, maxDistSyms)]
 }
 
-// cost returns the bits of the block's symbols in the given codes.
+// cost returns the size in bits of the block's symbols in the given codes.
 func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) int {
 	n := e.extra
 	for _, i := range e.litUsed {
@@ -154,7 +155,7 @@ func (e *encoder) cost(lit *[maxLitLenSyms]huffmanCode, dist *[32]huffmanCode) i
 	return n
 }
 
-// dynamicEstimate returns about the bits of the block with codes of its own,
+// dynamicEstimate estimates the size in bits of the block with dynamic codes,
 // from the entropy of its symbols.
 func (e *encoder) dynamicEstimate() int {
 	total, sum := 0, 0
@@ -180,8 +181,8 @@ func (e *encoder) buildCodes() int {
 	return e.buildPreCodes() + e.cost(&e.lit, &e.dist)
 }
 
-// atLeastTwo returns used with symbols added, if need be, so that it has two
-// and their code is complete.
+// atLeastTwo returns used with symbols added until it has two, so that their
+// code is complete.
 func atLeastTwo(freq, used []uint16) []uint16 {
 	if len(used) >= 2 {
 		return used
@@ -230,9 +231,9 @@ func (e *encoder) buildPreCodes() int {
 	return n
 }
 
-// addCodes adds the lengths of gap symbols without a code and of one with a
-// code of length bits to a sequence that ends with run times last. It returns
-// what the sequence ends with then.
+// addCodes adds to a sequence that ends with run times last the lengths of gap
+// symbols without a code and of one symbol with a code of length bits. It
+// returns the new last and run.
 func (e *encoder) addCodes(last, run, gap, length int) (int, int) {
 	if gap > 0 {
 		if last != 0 {
@@ -249,7 +250,7 @@ func (e *encoder) addCodes(last, run, gap, length int) (int, int) {
 	return length, run + 1
 }
 
-// addRun adds run equal code lengths to those to be sent.
+// addRun adds run equal code lengths to e.lengths.
 func (e *encoder) addRun(length, run int) {
 	if length == 0 {
 		for ; run >= 11; run -= min(run, 138) {
@@ -276,10 +277,10 @@ func (e *encoder) addLength(sym, extra int) {
 	e.nlengths++
 }
 
-// preExtra holds the number of extra bits behind each symbol of the lengths.
+// preExtra holds the number of extra bits after each symbol of the code lengths.
 var preExtra = [32]uint8{16: 2, 17: 3, 18: 7}
 
-// writeCodes writes the header that buildCodes has made.
+// writeCodes writes the header made by buildCodes.
 func (e *encoder) writeCodes() {
 	const room = 64 - maxPreCodeLen - 7 - 1 // bits that leave space for a symbol
 	w := e.bitWriter
@@ -339,7 +340,7 @@ func (e *encoder) writeSequences(text []byte, lit *[maxLitLenSyms]huffmanCode, d
 	e.bitWriter = w
 }
 
-// writeStored writes text, at most 65535 bytes, as it is.
+// writeStored writes text, at most 65535 bytes, in a stored block.
 func (e *encoder) writeStored(text []byte) {
 	e.reserve(len(text) + 6)
 	e.add(storedBlock<<1, 3)

@@ -7,15 +7,15 @@ import (
 
 // A Compressor compresses the messages of one direction of a connection
 // (RFC 7692, Section 7.2.1). With [Takeover] it holds its window and table
-// between messages, and may forget them at any time; with [NoTakeover] it
-// holds nothing. What it writes depends on its parameters and on the messages
-// and calls before, never on other Compressors. It is not safe for concurrent
-// use and must not be copied after its first use.
+// between messages, and may be told to forget them at any time; with
+// [NoTakeover] it holds nothing. Its output depends on its parameters and on
+// its earlier messages and calls, never on other Compressors. It is not safe
+// for concurrent use and must not be copied after its first use.
 //
-// Messages that the peer receives uncompressed do not enter the window and
-// need not be mentioned. Those that it receives compressed enter it, and if
-// somebody else compressed them, [Compressor.Remember] or
-// [Compressor.Forget] must be called in their place.
+// Messages that the peer receives uncompressed do not enter the window, and a
+// Compressor need not know them. Messages that it receives compressed enter it;
+// for one compressed elsewhere, call [Compressor.Remember] or
+// [Compressor.Forget].
 type Compressor struct {
 	level   uint8
 	window  uint8
@@ -24,8 +24,8 @@ type Compressor struct {
 	m       *matcher // with Takeover or a message in parts, once used
 }
 
-// NewCompressor returns a Compressor that refers back at most 1<<window
-// bytes, 8 to 15. Level 1 is the fastest, 9 the most thorough.
+// NewCompressor returns a Compressor that refers back at most 1<<window bytes.
+// window is 8 to 15; level is 1, the fastest, to 9, the most thorough.
 func NewCompressor(window, level int, context Context) Compressor {
 	checkWindow(window)
 	if level < 1 || level > 9 {
@@ -36,10 +36,10 @@ func NewCompressor(window, level int, context Context) Compressor {
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
-// Append appends message, compressed, to dst. If that would not be smaller
-// than the message it returns dst as it was and false; the message is then to
-// be sent uncompressed, and is not part of the window. It must not be called
-// while a message in parts is under way.
+// Append appends message, compressed, to dst. If that would not be smaller than
+// message it returns dst unchanged and false; the message must then be sent
+// uncompressed and does not enter the window. Append must not be called inside
+// a message in parts.
 func (c *Compressor) Append(dst, message []byte) (out []byte, smaller bool) {
 	if len(message) == 0 {
 		return dst, false
@@ -66,8 +66,8 @@ func (c *Compressor) Append(dst, message []byte) (out []byte, smaller bool) {
 	return out, smaller
 }
 
-// AppendPart appends part of a message, compressed, to dst. What is appended
-// ends at a byte border, and the peer can inflate all of it when it arrives.
+// AppendPart appends part of a message, compressed, to dst. The output ends at
+// a byte boundary, and the peer can inflate all of it when it arrives.
 // [Compressor.AppendLast] ends the message.
 func (c *Compressor) AppendPart(dst, part []byte) []byte {
 	if len(part) == 0 {
@@ -122,7 +122,7 @@ func (c *Compressor) compress(e *encoder, m *matcher, text []byte) {
 	e.reserve(1)
 }
 
-// ways returns the table's entries under one hash.
+// ways returns the number of the table's entries for one hash.
 func (c *Compressor) ways() uint8 {
 	if c.level == 1 {
 		return 1
@@ -142,8 +142,8 @@ func (c *Compressor) matcher(e *encoder, n int) *matcher {
 	return c.m
 }
 
-// partMatchers holds, by window, matchers of messages in parts that were sent
-// without context.
+// partMatchers holds, by window, matchers for messages in parts without context
+// takeover.
 var partMatchers [16]sync.Pool
 
 // fresh returns an empty matcher with a ring.
@@ -184,7 +184,7 @@ func (c *Compressor) shared(n int) *matcher {
 	return m
 }
 
-// give returns what a call borrowed.
+// give returns e and m to their pools, unless m is the connection's.
 func (c *Compressor) give(e *encoder, m *matcher) {
 	if m != nil && m != c.m {
 		sharedMatchers[b2i(len(m.slab) == largeShared)][b2i(c.level > 1)].Put(m)
@@ -193,28 +193,28 @@ func (c *Compressor) give(e *encoder, m *matcher) {
 	encoders.Put(e)
 }
 
-// Remember enters a message into the window that the peer received compressed
-// by another Compressor. A Compressor that holds nothing remembers nothing:
-// what it does not know it does not refer to.
+// Remember enters into the window a message that the peer received compressed
+// by another Compressor. If c holds no window it does nothing: c never refers to
+// bytes it does not know.
 func (c *Compressor) Remember(message []byte) {
 	if c.m != nil {
 		c.m.learn(message)
 	}
 }
 
-// Forget empties the window, in constant time: what follows refers to nothing
-// before it. The memory stays.
+// Forget empties the window, in constant time: later messages refer to nothing
+// before. The memory is kept.
 func (c *Compressor) Forget() {
 	if c.m != nil {
 		c.m.forget()
 	}
 }
 
-// Drop empties the window and gives its memory back, until it is needed again.
-// It also ends the use of a message in parts that is given up.
+// Drop empties the window and frees its memory until it is needed again. It
+// also abandons a message in parts.
 func (c *Compressor) Drop() { c.m, c.open = nil, false }
 
-// Size returns the bytes of memory that c holds between messages.
+// Size returns the number of bytes of memory that c holds between messages.
 func (c *Compressor) Size() int {
 	if c.m == nil {
 		return 0

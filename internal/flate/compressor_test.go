@@ -23,7 +23,7 @@ func stdInflate(t testing.TB, payload, history []byte) []byte {
 	return m
 }
 
-// A receiver checks the messages of a Compressor in every way there is.
+// A receiver checks the messages of a Compressor with several inflaters.
 type receiver struct {
 	window  int
 	context Context
@@ -88,8 +88,8 @@ func TestCompressor(t *testing.T) {
 	}
 }
 
-// checkConversation sends messages whole, in parts, plain, by another
-// Compressor and after forgetting.
+// checkConversation sends messages whole, in parts, uncompressed, compressed by
+// another Compressor, and after Forget.
 func checkConversation(t *testing.T, r *rand.Rand, window, level int, context Context) {
 	t.Helper()
 	c, in := NewCompressor(window, level, context), newReceiver(window, context)
@@ -201,8 +201,8 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestSecretMarker checks that pooled memory, whatever was compressed in it
-// before, never changes what is written.
+// TestSecretMarker checks that the earlier contents of pooled memory never
+// change the output.
 func TestSecretMarker(t *testing.T) {
 	covers(t, "Z16", "Q.E10")
 	r := rand.New(rand.NewPCG(25, 26))

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// cpuTime returns the processor time that the current thread has used.
-// Getrusage would count in ticks of the clock.
+// cpuTime returns the CPU time that the current thread has used. Getrusage is
+// too coarse.
 func cpuTime() time.Duration {
 	const thread = 3 // CLOCK_THREAD_CPUTIME_ID
 	var ts syscall.Timespec

@@ -7,47 +7,47 @@ import "strconv"
 type Context uint8
 
 const (
-	// NoTakeover lets every message stand alone.
+	// NoTakeover means that no message refers to another.
 	NoTakeover Context = iota
 	// Takeover keeps the window from message to message.
 	Takeover
 )
 
-// checkWindow panics if bits is no window size of RFC 7692, Section 7.1.2.
+// checkWindow panics if bits is not a window size of RFC 7692, Section 7.1.2.
 func checkWindow(bits int) {
 	if bits < 8 || bits > 15 {
 		panic("flate: window of " + strconv.Itoa(bits) + " bits")
 	}
 }
 
-// A Decompressor inflates the messages of one direction of a connection. With
-// Takeover it holds the history between messages; nothing else is held but
-// while a message is inflated. It must be created with [NewDecompressor], is
-// not safe for concurrent use, and must not be copied after its first use.
+// A Decompressor inflates the messages of one direction of a connection. Between
+// messages it holds only the history, and only with Takeover. It must be created
+// with [NewDecompressor], is not safe for concurrent use, and must not be copied
+// after its first use.
 //
-// The first error is returned by every later call, except an ErrTooLong of
-// AppendPart or Finish: a history with a message missing is of no use.
+// Every later call returns the first error, except an ErrTooLong of AppendPart
+// or Finish: a history that lacks a message is useless.
 type Decompressor struct {
 	recent  history
 	context Context
-	z       *inflater // of the message under way in parts, or nil
+	z       *inflater // of a message in parts, or nil
 	err     error
 }
 
-// NewDecompressor returns a Decompressor for a window of 1<<window bytes, 8 to
-// 15. A distance beyond it is an error.
+// NewDecompressor returns a Decompressor for a window of 1<<window bytes, where
+// window is 8 to 15. A distance beyond the window is an error.
 func NewDecompressor(window int, context Context) Decompressor {
 	checkWindow(window)
 	return Decompressor{recent: history{window: 1 << window}, context: context}
 }
 
 // Append appends the message that payload inflates to, without the tail that
-// its sender left out (RFC 7692, Section 7.2.2), and returns the longer slice.
-// Payload is not changed and not kept. The message may have limit bytes;
-// if it has more, the error is [ErrTooLong]. If it is wrong or cut short the
-// error is a [*CorruptError]. With an error dst is returned as it was, though
-// bytes behind its end may have changed. An empty payload is an empty message.
-// Append must not be called while a message in parts is under way.
+// its sender left out (RFC 7692, Section 7.2.2), and returns the extended slice.
+// payload is not changed and not retained. If the message has more than limit
+// bytes, the error is [ErrTooLong]; if it is invalid or cut short, the error is
+// a [*CorruptError]. After an error dst is returned unchanged, though bytes
+// between its length and capacity may differ. An empty payload is an empty
+// message. Append must not be called inside a message in parts.
 func (d *Decompressor) Append(dst, payload []byte, limit int) ([]byte, error) {
 	if d.err != nil || len(payload) == 0 {
 		return dst, d.err
@@ -66,10 +66,10 @@ func (d *Decompressor) Append(dst, payload []byte, limit int) ([]byte, error) {
 }
 
 // AppendPart appends to dst what part, the next bytes of a message's payload,
-// inflates to, at most room bytes. Parts may be cut anywhere. All that part
-// completes is appended, and n is len(part). If there is no room for more, the
-// error is [ErrTooLong], and the call is to be repeated with part[n:], also if
-// that is empty. With another error dst is returned as it was.
+// inflates to, at most room bytes. Parts may be cut anywhere. It appends all
+// bytes that part completes, and n is len(part). If the room does not suffice
+// the error is [ErrTooLong], and the call must be repeated with part[n:], even
+// if that is empty. After any other error dst is returned unchanged.
 //
 // After the last part, [Decompressor.Finish] ends the message.
 func (d *Decompressor) AppendPart(dst, part []byte, room int) (out []byte, n int, err error) {
@@ -83,10 +83,10 @@ func (d *Decompressor) AppendPart(dst, part []byte, room int) (out []byte, n int
 	return dst, n, err
 }
 
-// Finish ends a message of which all parts were given to AppendPart. It
-// appends what is left, at most room bytes; if there is no room for it the
-// error is [ErrTooLong] and Finish is to be called again. A message that does
-// not end as it should is a [*CorruptError].
+// Finish ends a message after the last call of AppendPart. It appends what is
+// left, at most room bytes; if the room does not suffice the error is
+// [ErrTooLong] and Finish must be called again. If the message does not end as
+// it must, the error is a [*CorruptError].
 func (d *Decompressor) Finish(dst []byte, room int) ([]byte, error) {
 	if d.err != nil || d.z == nil {
 		return dst, d.err
@@ -104,7 +104,7 @@ func (d *Decompressor) Finish(dst []byte, room int) ([]byte, error) {
 	return dst, err
 }
 
-// open returns the inflater of the message under way, or of a new one.
+// open returns the inflater of the current message in parts, or of a new one.
 func (d *Decompressor) open() *inflater {
 	if d.z == nil {
 		d.z = newInflater(&d.recent)
@@ -139,7 +139,7 @@ func (d *Decompressor) remember(message []byte) {
 	}
 }
 
-// closePart gives the inflater of a message in parts back.
+// closePart releases the inflater of a message in parts.
 func (d *Decompressor) closePart() {
 	if d.z != nil {
 		d.z.release()
@@ -147,7 +147,7 @@ func (d *Decompressor) closePart() {
 	}
 }
 
-// Close gives back all memory. Later calls return err, which must not be nil.
+// Close frees all memory. Later calls return err, which must not be nil.
 func (d *Decompressor) Close(err error) {
 	d.closePart()
 	d.recent = history{window: d.recent.window}
@@ -156,5 +156,5 @@ func (d *Decompressor) Close(err error) {
 	}
 }
 
-// Size returns the bytes of memory that d holds between messages.
+// Size returns the number of bytes of memory that d holds between messages.
 func (d *Decompressor) Size() int { return len(d.recent.buf) }

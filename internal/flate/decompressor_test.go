@@ -41,8 +41,8 @@ func stdDeflate(t testing.TB, level int, messages ...[]byte) [][]byte {
 	return out
 }
 
-// inflateParts inflates payload cut at the given positions, and checks that
-// the room is kept.
+// inflateParts inflates payload cut at the given positions, and checks that no
+// call exceeds its room.
 func inflateParts(d *Decompressor, payload []byte, room int, cuts ...int) (message []byte, err error) {
 	from := 0
 	buf := make([]byte, 0, min(room, 4096))
@@ -121,7 +121,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// traps are payloads that are not a message, each with the fault it must get.
+// traps are invalid payloads, each with the fault it must yield.
 var traps = []struct {
 	name, payload string
 	want          fault
@@ -145,8 +145,8 @@ func TestTraps(t *testing.T) {
 	}
 }
 
-// checkTrap checks that payload is refused for want, whole and in bytes, that
-// nothing of it is handed on, and that the error stays.
+// checkTrap checks that payload fails with want, whole and byte by byte, that
+// dst is not extended, and that the error stays.
 func checkTrap(t *testing.T, payload []byte, want fault) {
 	t.Helper()
 	d := NewDecompressor(15, Takeover)
@@ -197,7 +197,7 @@ func (s *bitString) put(v, n int) *bitString {
 	return s
 }
 
-// code writes a canonical code, which goes out from its highest bit.
+// code writes a canonical code, highest bit first.
 func (s *bitString) code(lengths []int, sym int) *bitString {
 	code := 0
 	for l := 1; l <= lengths[sym]; l++ {
@@ -229,7 +229,8 @@ func dynamic(lit, dist []int) *bitString {
 	return s
 }
 
-// lengthsOf returns n code lengths, those of the pairs symbol, length set.
+// lengthsOf returns n code lengths, all 0 except those in the pairs symbol,
+// length.
 func lengthsOf(n int, pairs ...int) []int {
 	l := make([]int, n)
 	for i := 0; i < len(pairs); i += 2 {
@@ -238,7 +239,7 @@ func lengthsOf(n int, pairs ...int) []int {
 	return l
 }
 
-// ended returns the payload that ends with an empty stored block.
+// ended returns the payload with the header of an empty stored block appended.
 func (s *bitString) ended() []byte { return s.put(0, 3).b }
 
 func TestCodeTraps(t *testing.T) {
@@ -431,7 +432,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestExactBuffer inflates into slices that hold the message and no byte more.
+// TestExactBuffer inflates into slices whose capacity is that of the message.
 func TestExactBuffer(t *testing.T) {
 	for _, size := range []int{1, 100, 257, 258, 600, 5000} {
 		m := bytes.Repeat([]byte("some text that repeats, "), size)[:size]
@@ -449,7 +450,7 @@ func TestBombMemory(t *testing.T) {
 	payload := stdDeflate(t, 9, make([]byte, 64<<20))[0]
 	const limit = 1 << 20
 	d := NewDecompressor(15, NoTakeover)
-	newInflater(&d.recent).release() // not the bomb's doing
+	newInflater(&d.recent).release() // allocate it beforehand
 	least := uint64(math.MaxUint64)
 	for range 5 { // the rest of the program may allocate now and then
 		d.err = nil
@@ -570,7 +571,7 @@ func TestHistorySize(t *testing.T) {
 	}
 }
 
-// TestMutations compares with the reference on payloads that are nearly right.
+// TestMutations compares with the reference on payloads that are almost valid.
 func TestMutations(t *testing.T) {
 	covers(t, "Z14", "Q.E04", "Q.E05", "Q.E08")
 	r := rand.New(rand.NewPCG(7, 8))
@@ -598,8 +599,8 @@ func TestMutations(t *testing.T) {
 
 // checkAgainstReference inflates payload as a whole and in parts and checks
 // that both agree with the reference, and with compress/flate if payload is
-// valid and has no final block, at which that stops. It reports whether payload
-// is valid.
+// valid and has no final block, at which compress/flate stops. It reports
+// whether payload is valid.
 func checkAgainstReference(t *testing.T, payload, history []byte, window int, cuts []int) bool {
 	t.Helper()
 	ref := new(reference)

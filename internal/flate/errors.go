@@ -12,7 +12,7 @@ var ErrTooLong = errors.New("flate: data inflates to more than the limit")
 // A CorruptError reports that compressed data is not a valid message of
 // RFC 7692, or refers to bytes outside the window.
 type CorruptError struct {
-	Offset int64  // bytes of the message's payload read before the error was seen
+	Offset int64  // bytes of the message's payload read before the error was found
 	Text   string // the broken rule, in short
 }
 
@@ -21,8 +21,8 @@ func (e *CorruptError) Error() string {
 	return "flate: " + e.Text + " at byte " + strconv.FormatInt(e.Offset, 10)
 }
 
-// A fault is a breach of RFC 1951 or RFC 7692 found while inflating. The zero
-// value is none.
+// A fault is a violation of RFC 1951 or RFC 7692 found while inflating. The zero
+// value means none.
 type fault uint8
 
 const (

@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// margin is how many bytes before its end a message is no longer searched.
+// margin is the number of bytes at the end of a message that are not searched.
 const margin = 8
 
-// fast appends the sequences of message[from:to], found with one look at each
-// position and none at positions that follow long without a match. Of the
-// positions inside a match every step-th enters the table.
+// fast appends the sequences of message[from:to]. It tries one table entry per
+// position, and skips positions after a long stretch without a match. Every
+// step-th position inside a match enters the table.
 func (m *matcher) fast(seqs []sequence, message []byte, from, to, step int) []sequence {
 	table, shift, base, valid := m.slab[m.ring:], m.shift, m.base, m.valid
 	i, anchor := from, from
@@ -48,9 +48,9 @@ func (m *matcher) fast(seqs []sequence, message []byte, from, to, step int) []se
 	return seqs
 }
 
-// nearMatchLen returns the length of the match at i with the bytes dist
-// before, in the same message, or 0 if it is shorter than 4. The 8 bytes at i
-// are now.
+// nearMatchLen returns the length of the match between the bytes at i and those
+// dist before in the same message, or 0 if it is shorter than 4. now holds the 8
+// bytes at i.
 func nearMatchLen(message []byte, i, dist, to int, now uint64) int {
 	x := binary.LittleEndian.Uint64(message[i-dist:]) ^ now
 	if uint32(x) != 0 {
@@ -62,7 +62,7 @@ func nearMatchLen(message []byte, i, dist, to int, now uint64) int {
 	return 8 + matchLen(message[i+8:i+min(maxMatch, to-i)], message[i+8-dist:])
 }
 
-// farMatchLen does so for a distance that reaches into the ring.
+// farMatchLen is like nearMatchLen for a distance that reaches into the ring.
 func (m *matcher) farMatchLen(message []byte, i, dist, to int, now uint64) int {
 	at := (m.base + i - dist) & (m.ring - 1)
 	x := binary.LittleEndian.Uint64(m.slab[at:]) ^ now

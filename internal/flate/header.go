@@ -2,22 +2,21 @@ package flate
 
 import "encoding/binary"
 
-// maxHeader is the size in bytes of the longest header of a block with
-// dynamic codes: 17 bits, 19 lengths of 3 bits and 316 lengths of 7 bits, the
-// most costly being those that each have a code of their own. It is rounded
-// up for the bytes that a refill reads ahead.
+// maxHeader is the size in bytes of the longest header of a block with dynamic
+// codes: 17 bits, 19 lengths of 3 bits and 316 lengths of 7 bits, since lengths
+// sent one by one cost most. It is rounded up for the bytes that a refill reads
+// ahead.
 const maxHeader = 320
 
 // A preTable decodes the codes of code lengths: an entry is
-// symbol<<3 | length of the code, or invalidPreEntry for a code that stands
-// for nothing.
+// symbol<<3 | length of the code, or invalidPreEntry for an unused code.
 type preTable [1 << maxPreCodeLen]uint8
 
 const invalidPreEntry = 31 << 3
 
 // header reads the header of a block and builds its tables. The input must
-// hold maxHeader readable bytes, or end in the padding of z.pad; if the
-// header runs into the padding, what header returns means nothing.
+// hold maxHeader readable bytes, or end in the padding of z.pad; if the header
+// runs into the padding, the result is meaningless.
 func (z *inflater) header() fault {
 	z.refill()
 	z.final = z.bits&1 != 0
@@ -36,8 +35,8 @@ func (z *inflater) header() fault {
 	return badBlockType
 }
 
-// storedHeader reads the length of a stored block. An empty one that ends
-// with the input is what every message ends with (RFC 7692, Section 7.2.1).
+// storedHeader reads the length of a stored block. An empty one at the end of
+// the input ends the message (RFC 7692, Section 7.2.1).
 func (z *inflater) storedHeader() fault {
 	z.drop(z.nbits & 7)
 	z.refill()
@@ -202,8 +201,8 @@ func (z *inflater) readLengths(pre *preTable, nlit, total int) (f fault) {
 	return f
 }
 
-// splitLengths gives the first n of z.used to the codes they belong to: the
-// distances, which follow the nlit literals and lengths, are few.
+// splitLengths divides the first n of z.used between z.litCodes, the symbols
+// below nlit, and z.distCodes, which are few.
 func (z *inflater) splitLengths(nlit, n int) {
 	lit, dist := &z.litCodes, &z.distCodes
 	dist.count = [16]uint16{}

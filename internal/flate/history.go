@@ -1,9 +1,8 @@
 package flate
 
-// A history is a ring of the last bytes of the messages received, as long as
-// the window at most. It is no larger than what it holds needs: its buffer
-// doubles as bytes arrive, and is a true ring only once it is as large as the
-// window.
+// A history is a ring of the last bytes of the messages received, at most as
+// many as the window has. Its buffer doubles as bytes arrive, and wraps around
+// only once it is as large as the window.
 //
 // Invariant: len(buf) is 0 or a power of two, at most window; valid bytes end
 // before buf[next]; valid <= len(buf); and next == valid while len(buf) < window.
@@ -46,9 +45,9 @@ func (h *history) grow(n int) {
 	h.buf, h.next = buf, h.valid
 }
 
-// copyOut copies bytes from the one that lies back bytes before the end,
-// which must be at most valid, until dst is full or the end is reached. It
-// returns how many it copied.
+// copyOut copies bytes to dst, beginning back bytes before the end, until dst is
+// full or the end is reached. back must be at most valid. It returns the number
+// of bytes copied.
 func (h *history) copyOut(dst []byte, back int) int {
 	dst = dst[:min(len(dst), back)]
 	from := (h.next - back) & (len(h.buf) - 1)
@@ -58,5 +57,5 @@ func (h *history) copyOut(dst []byte, back int) int {
 	return len(dst)
 }
 
-// forget makes the history empty and keeps its buffer.
+// forget empties the history and keeps its buffer.
 func (h *history) forget() { h.next, h.valid = 0, 0 }

@@ -6,21 +6,21 @@ import (
 )
 
 // A huffmanCode is the code of one symbol, lowest bit first as it is written:
-// code | length<<16. Zero is a symbol without a code.
+// code | length<<16. Zero means that the symbol has no code.
 type huffmanCode uint32
 
 func (c huffmanCode) size() uint { return uint(c >> 16) }
 
-// A codeBuilder makes the Huffman codes of an alphabet from how often its
-// symbols occur. Only symbols that do occur cost time.
+// A codeBuilder makes the Huffman codes of an alphabet from the frequencies of
+// its symbols. Only symbols that occur cost time.
 type codeBuilder struct {
 	keys [maxLitLenSyms]uint32 // frequency<<9 | symbol, ascending
 	work [maxLitLenSyms]uint32
 }
 
-// build sets the codes of the used symbols, given in ascending order, none
-// longer than limit bits. Codes are canonical (RFC 1951, Section 3.2.2). At
-// least two symbols must be used.
+// build sets the codes of the used symbols, which are given in ascending order.
+// The codes are canonical (RFC 1951, Section 3.2.2) and at most limit bits long.
+// At least two symbols must be used.
 func (b *codeBuilder) build(codes []huffmanCode, freq, used []uint16, limit int) {
 	keys := b.sort(freq, used)
 	work := b.work[:len(keys)]

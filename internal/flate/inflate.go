@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // run inflates until the input or the room ends, the message is whole, or a
 // fault is found. Codes are decoded without checks while the position is not
-// behind limit.
+// after limit.
 func (z *inflater) run(limit int) pause {
 	for {
 		var p pause
@@ -51,8 +51,8 @@ func (z *inflater) nextBlock() (p pause, pausing bool) {
 	return wantInput, false
 }
 
-// endBlock leaves a block. The next one begins at a byte border if this one
-// had BFINAL set (RFC 7692, Section 7.2.3.4).
+// endBlock ends a block. The next one begins at a byte boundary if this one had
+// BFINAL set (RFC 7692, Section 7.2.3.4).
 func (z *inflater) endBlock() {
 	z.state = atHeader
 	if z.final {
@@ -84,7 +84,7 @@ func (z *inflater) copyStored() (p pause, pausing bool) {
 }
 
 // room makes space for n more bytes of output, which max must allow. It grows
-// by half as much again, so that what is claimed is bounded by what arrived.
+// the output by half its size, so that memory stays proportional to it.
 func (z *inflater) room(n int) {
 	if len(z.out)-z.op >= n {
 		return
@@ -95,8 +95,8 @@ func (z *inflater) room(n int) {
 	z.grown = true
 }
 
-// short reports whether the output is to grow before more codes are decoded.
-// What room the caller gave is first filled, be it slowly: the message may fit.
+// short reports whether the output should grow before more codes are decoded.
+// The caller's slice is filled first, even if slowly: the message may fit.
 func (z *inflater) short() bool {
 	return len(z.out)-z.op < slack && len(z.out) < z.max && (z.grown || len(z.out) == z.start)
 }
@@ -127,8 +127,8 @@ func (z *inflater) codes(limit int) (p pause, pausing bool) {
 	return wantInput, false
 }
 
-// code decodes one code, checking everything, and returns done if it could. A
-// code that is not whole, or a literal without room, is left in the input.
+// code decodes one code with all checks, and returns done if it could. An
+// incomplete code, or a literal without room, is left in the input.
 func (z *inflater) code() pause {
 	if z.unread(); z.pos > z.end {
 		return wantInput
@@ -173,20 +173,20 @@ func (z *inflater) distEntry() uint32 {
 	return e
 }
 
-// subtableIndex returns the index that the input has in e's subtable.
+// subtableIndex returns the index in e's subtable of the next code.
 func (z *inflater) subtableIndex(e uint32) uint64 {
 	return uint64(e>>16&0x7fff) + z.bits>>(e&63)&(1<<(e>>8&15)-1)
 }
 
-// value uses up the code and the extra bits of an entry and returns what they
-// stand for.
+// value consumes the code and the extra bits of an entry and returns the value
+// they encode.
 func (z *inflater) value(e uint32) int {
 	extra := z.bits & (1<<(e&63) - 1) >> (e >> 8 & 31)
 	z.drop(uint(e & 63))
 	return int(e>>16&0x7fff) + int(extra)
 }
 
-// apply does what a decoded code asks for.
+// apply executes a decoded code.
 func (z *inflater) apply(e, d uint32) pause {
 	switch {
 	case e&literalEntry != 0:
@@ -220,8 +220,8 @@ func (z *inflater) resumeMatch() (p pause, pausing bool) {
 	return wantInput, false
 }
 
-// copyMatch appends n bytes from dist bytes back, for which there must be
-// room. What lies before this call's output comes from the history.
+// copyMatch appends n bytes from dist bytes back. There must be room for them.
+// Bytes from before this call's output come from the history.
 func (z *inflater) copyMatch(dist, n int) {
 	for n > 0 {
 		k := min(n, dist)
@@ -243,15 +243,15 @@ func copy16(dst, src []byte) {
 	binary.LittleEndian.PutUint64(dst[8:], binary.LittleEndian.Uint64(src[8:]))
 }
 
-// copy32 copies 32 bytes in the same way: more than most matches have, so that
-// their length decides no branch.
+// copy32 copies 32 bytes in the same way. Most matches are shorter, so that no
+// branch depends on their length.
 func copy32(dst, src []byte) {
 	_, _ = dst[31], src[31]
 	copy16(dst, src)
 	copy16(dst[16:], src[16:])
 }
 
-// fastCodes decodes codes while the position is not behind limit and slack
+// fastCodes decodes codes while the position is not after limit and slack
 // bytes of room are left. It leaves the state inCodes, or ends the block. It is
 // one long function because its variables must stay in registers: a call for
 // each match or literal would store and load them again.

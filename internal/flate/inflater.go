@@ -20,18 +20,18 @@ const (
 type pause uint8
 
 const (
-	wantInput pause = iota // what follows is not in the input, or not whole
+	wantInput pause = iota // the input ends, perhaps inside a code
 	wantRoom               // the output is full
-	done                   // the message ended as it should
+	done                   // the message ended properly
 	failed                 // see inflater.fault
 )
 
 // padding is how far beyond the end of z.pad's data a load may reach: an
-// iteration of the fast loop begins at most 8 bytes behind the end, moves on
-// by 14 and loads 8.
+// iteration of the fast loop begins at most 8 bytes after the end, advances by
+// 14 and loads 8.
 const padding = 40
 
-// slack is the room in bytes that an iteration of the fast loop may need: two
+// slack is the room in bytes that one iteration of the fast loop may need: two
 // literals and a match, copied up to 32 bytes at a time.
 const slack = maxMatch + 2 + 32
 
@@ -39,18 +39,18 @@ const slack = maxMatch + 2 + 32
 // from input that is not padded.
 const loadAhead = 24
 
-// An inflater is the scratch in which one message is inflated. It belongs to
-// a message from its first byte to its last, then returns to a pool.
+// An inflater is the scratch for inflating one message. It belongs to the
+// message from its first byte to its last, then goes back to a pool.
 //
-// Its input is either the caller's slice, of which it leaves the last bytes
-// alone, or pad, in which those bytes are followed by zeros so that loads need
-// no check. A code that runs into the zeros is undone: the position is always
-// that of the last code that was whole.
+// Its input is either the caller's slice, except for its last bytes, or pad,
+// where those bytes are followed by zeros so that loads need no check. A code
+// that runs into the zeros is undone: the position is always after the last
+// whole code.
 type inflater struct {
 	in    []byte
 	pos   int    // next byte of in to load into bits
 	end   int    // of the data in in
-	bits  uint64 // loaded and not yet used, from the lowest bit; above nbits are bits of in that will be loaded again
+	bits  uint64 // loaded and not yet used, lowest bit first; bits above nbits will be loaded again
 	nbits uint
 	inPad bool // in is pad
 	last  bool // the message ends at end
@@ -59,7 +59,7 @@ type inflater struct {
 	op     int    // where the next byte of output goes
 	start  int    // where this call's output began
 	max    int    // where output must stop
-	grown  bool   // out is no longer the caller's
+	grown  bool   // out is no longer the caller's slice
 	recent *history
 
 	state  blockState
@@ -93,8 +93,8 @@ func newInflater(recent *history) *inflater {
 	return z
 }
 
-// begin prepares z for a message that may refer to recent. Tables and bytes
-// of other messages stay behind, where nothing leads to them.
+// begin prepares z for a message that may refer to recent. Tables and bytes of
+// other messages remain in memory, but cannot be referred to.
 func (z *inflater) begin(recent *history) {
 	z.recent = recent
 	z.last = false
@@ -103,37 +103,37 @@ func (z *inflater) begin(recent *history) {
 	z.carried, z.consumed = 0, 0
 }
 
-// release returns z to the pool. It keeps nothing of the caller's.
+// release returns z to the pool. z retains none of the caller's slices.
 func (z *inflater) release() {
 	z.in, z.out, z.recent = nil, nil, nil
 	z.own.forget()
 	inflaters.Put(z)
 }
 
-// refill makes at least 56 bits valid.
+// refill loads input until at least 56 bits are valid.
 func (z *inflater) refill() {
 	z.bits |= binary.LittleEndian.Uint64(z.in[z.pos:]) << (z.nbits & 63)
 	z.pos += int((63 - z.nbits) >> 3)
 	z.nbits |= 56
 }
 
-// drop uses up n valid bits.
+// drop consumes n valid bits.
 func (z *inflater) drop(n uint) {
 	z.bits >>= n & 63
 	z.nbits -= n
 }
 
-// unread gives loaded whole bytes back to the input.
+// unread returns whole loaded bytes to the input.
 func (z *inflater) unread() {
 	z.pos -= int(z.nbits >> 3)
 	z.nbits &= 7
 	z.bits &= 1<<z.nbits - 1
 }
 
-// overrun reports whether bits behind the end were used.
+// overrun reports whether bits after the end were used.
 func (z *inflater) overrun() bool { return z.pos-int(z.nbits>>3) > z.end }
 
-// setOutput makes dst the slice that output is appended to, room bytes at most.
+// setOutput makes z append its output to dst, at most room bytes.
 func (z *inflater) setOutput(dst []byte, room int) {
 	z.out, z.grown = dst[:cap(dst)], false
 	z.start, z.op = len(dst), len(dst)
@@ -156,7 +156,7 @@ func (z *inflater) whole(payload []byte) pause {
 	return z.finish()
 }
 
-// feed inflates part of a message. It returns how many bytes of it were used
+// feed inflates part of a message. It returns the number of bytes that were used
 // or kept: all of them unless the output is full.
 func (z *inflater) feed(part []byte) (n int, p pause) {
 	for {
@@ -175,8 +175,8 @@ func (z *inflater) feed(part []byte) (n int, p pause) {
 	}
 }
 
-// direct inflates part in place, as far as loads stay inside it. When it
-// wants input, at most maxHeader bytes are left.
+// direct inflates part in place, as far as loads stay inside it. When it returns
+// wantInput, at most maxHeader bytes are left.
 func (z *inflater) direct(part []byte) (int, pause) {
 	z.in, z.pos, z.end, z.inPad, z.last = part, 0, len(part), false, false
 	p := z.run(len(part) - loadAhead)
@@ -184,9 +184,9 @@ func (z *inflater) direct(part []byte) (int, pause) {
 	return z.pos, p
 }
 
-// bridge inflates what pad carries and as much of part as fits behind it.
-// What it does not use it carries on, unless that is only part's and could
-// not all be copied: then it is left in part.
+// bridge inflates the bytes in pad and as much of part as fits after them. It
+// keeps unused bytes in pad, unless they all belong to part and not all of part
+// could be copied: then they are left in part.
 func (z *inflater) bridge(part []byte) (int, pause) {
 	carried := z.carried
 	n := copy(z.pad[carried:2*maxHeader], part)
@@ -203,8 +203,8 @@ func (z *inflater) bridge(part []byte) (int, pause) {
 	return z.pos - carried, p
 }
 
-// finish inflates what pad carries and the tail behind it. When the output
-// was full it is called again.
+// finish inflates the bytes in pad and the tail after them. If the output is
+// full it must be called again.
 func (z *inflater) finish() pause {
 	if !z.last {
 		z.carried += copy(z.pad[z.carried:], tail[:])
@@ -220,7 +220,7 @@ func (z *inflater) finish() pause {
 	}
 }
 
-// padded inflates the bytes that pad carries.
+// padded inflates the bytes in pad.
 func (z *inflater) padded(last bool) pause {
 	z.in, z.pos, z.end, z.inPad, z.last = z.pad[:], 0, z.carried, true, last
 	clear(z.pad[z.end:][:padding])
@@ -233,7 +233,7 @@ func (z *inflater) padded(last bool) pause {
 	return p
 }
 
-// settle gives back what was loaded and not used, and counts the rest.
+// settle returns loaded but unused bytes to the input, and counts the used ones.
 func (z *inflater) settle() {
 	z.unread()
 	z.consumed += int64(z.pos)
@@ -245,8 +245,7 @@ func (z *inflater) fail(f fault) pause {
 	return failed
 }
 
-// pauseErr returns the error of a message that could not be inflated as a
-// whole.
+// pauseErr returns the error of a whole message that could not be inflated.
 func (z *inflater) pauseErr(p pause) error {
 	if p == wantRoom {
 		return ErrTooLong

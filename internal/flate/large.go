@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// A largeTable leads from a hash of five bytes to where they were last seen
-// in a message that stands alone.
+// A largeTable maps a hash of five bytes to the position where they were last
+// seen in a message without context.
 type largeTable [1 << largeTableBits]uint16
 
 const largeTableBits = 15
@@ -14,8 +14,8 @@ const largeTableBits = 15
 // hash5 returns the index of the low five bytes of x.
 func hash5(x uint64) uint64 { return x << 24 * 0x9e3779b97f4a7c15 >> (64 - largeTableBits) }
 
-// search appends the sequences of message[from:to]. Of the positions inside a
-// match only the last two enter the table.
+// search appends the sequences of message[from:to]. Only the last two positions
+// inside a match enter the table.
 func (t *largeTable) search(seqs []sequence, message []byte, from, to, window int) []sequence {
 	i, anchor := from, from
 	last := to - margin
@@ -56,7 +56,7 @@ func (t *largeTable) search(seqs []sequence, message []byte, from, to, window in
 	return seqs
 }
 
-// compressLarge writes the blocks of a message that stands alone.
+// compressLarge writes the blocks of a message without context.
 func (e *encoder) compressLarge(message []byte, window int) {
 	if e.large == nil {
 		e.large = new(largeTable)

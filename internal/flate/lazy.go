@@ -8,15 +8,15 @@ import (
 // An effort says how hard the lazy search tries.
 type effort struct {
 	looks int // entries tried at a position, 1 to 4
-	step  int // of the positions inside a match every step-th enters the table
+	step  int // every step-th position inside a match enters the table
 	lazy  int // a match shorter than this is put off if the next position has a longer one
 }
 
 // efforts holds the effort of each level from 2 on.
 var efforts = [10]effort{2: {3, 3, 8}, 3: {4, 3, 16}, 4: {4, 1, 20}, 5: {4, 1, 48}, 6: {4, 1, 64}, 7: {4, 1, 96}, 8: {4, 1, 128}, 9: {4, 1, maxMatch}}
 
-// lazy appends the sequences of message[from:to], found with several looks at
-// each position, and one at the next before a match is taken.
+// lazy appends the sequences of message[from:to]. It tries several entries at
+// each position, and the next position before it takes a match.
 func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) []sequence {
 	i, anchor := from, from
 	last := to - margin
@@ -47,7 +47,7 @@ func (m *matcher) lazy(seqs []sequence, message []byte, from, to int, e effort) 
 	return seqs
 }
 
-// insertEach enters every step-th position from i to end into a table of four
+// insertEach enters every step-th position in [i, end) into a table of four
 // ways.
 func (m *matcher) insertEach(message []byte, i, end, step int) {
 	table, shift, base := m.slab[m.ring:], m.shift, m.base
@@ -57,8 +57,8 @@ func (m *matcher) insertEach(message []byte, i, end, step int) {
 	}
 }
 
-// find returns the longest match at position i that is longer than best, or
-// 0, and enters the position into the table.
+// find returns the longest match at position i if it is longer than best, else
+// length 0, and enters the position into the table.
 func (m *matcher) find(message []byte, i, to, best, looks int) (length, dist int) {
 	now := binary.LittleEndian.Uint64(message[i:])
 	slot := m.slab[m.ring+8*hash4(uint32(now), m.shift):]

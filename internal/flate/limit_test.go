@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestLimitInParts cuts messages that just fit at every byte: a code that is
-// not whole yet must not be taken for a byte too many, though it may look like
-// a literal as long as zeros stand for what is missing.
+// TestLimitInParts cuts messages that just fit at every byte. An incomplete
+// code must not count as a byte too many, although with zeros in place of its
+// missing bits it may look like a literal.
 func TestLimitInParts(t *testing.T) {
 	covers(t, "Z04", "Z15", "Q.E02")
 	lit := lengthsOf(258, 'a', 1, 'b', 3, 256, 2, 257, 3)

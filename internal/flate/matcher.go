@@ -5,28 +5,28 @@ import (
 	"math/bits"
 )
 
-// A matcher finds what repeats. It has a ring of the last messages' bytes,
-// exactly as large as the window, and behind it in the same memory a table
-// that leads from a hash of four bytes to where they were last seen.
+// A matcher finds repeated bytes. It has a ring of the last messages' bytes,
+// exactly as large as the window, and after it in the same memory a table that
+// maps a hash of four bytes to the position where they were last seen.
 //
-// A message is searched where it lies and copied into the ring afterwards.
-// Positions count all bytes modulo 65536. An entry of the table is only a
-// hint: it is used if it leads back no further than the window and the bytes
-// known, and the bytes there are equal. So no entry ever needs to be removed,
-// and to forget is to set valid to 0. What a stale entry leads to depends only
-// on the matcher's own messages: a matcher without history clears its table
-// before positions could meet those of messages before.
+// A message is searched in place and copied into the ring afterwards.
+// Positions count all bytes modulo 65536. An entry of the table is only a hint:
+// it is used if it points into the window and at known bytes, and those are
+// equal. So no entry ever needs to be removed, and forgetting sets valid to 0.
+// What a stale entry points to depends only on the matcher's own messages: a
+// matcher without history clears its table before positions wrap around to
+// those of earlier messages.
 type matcher struct {
 	slab   []byte // ring, then table
 	ring   int    // its size in bytes: the window, or 0
 	shift  uint8  // of a 32-bit hash to the table's index
-	ways   uint8  // entries of 2 bytes under one hash: 1 or 4
-	window int    // farthest distance
+	ways   uint8  // entries of 2 bytes for one hash: 1 or 4
+	window int    // longest distance
 	base   int    // position of the next message
 	valid  int    // bytes of the ring that may be referred to
 }
 
-// tableBytes returns the size of the table beside a ring of 1<<window bytes.
+// tableBytes returns the size of the table for a ring of 1<<window bytes.
 // Both together fill a size class of the runtime's allocator.
 func tableBytes(window int) int {
 	if window >= 10 && window <= 12 {
@@ -35,8 +35,8 @@ func tableBytes(window int) int {
 	return 1 << window
 }
 
-// setup gives a matcher its memory, of which the first ring bytes are the
-// ring, and empties it.
+// setup sets the memory of a matcher, whose first ring bytes are the ring, and
+// empties the matcher.
 func (m *matcher) setup(slab []byte, ring, window int, ways uint8) {
 	entries := (len(slab) - ring) / int(2*ways)
 	*m = matcher{slab: slab, ring: ring, window: 1 << window, ways: ways}
@@ -52,8 +52,8 @@ func (m *matcher) begin(n int) {
 	}
 }
 
-// commit enters a message that was searched, or is known to the peer, into
-// the history.
+// commit enters a message into the history: one that was searched, or one that
+// the peer received from another Compressor.
 func (m *matcher) commit(message []byte) {
 	n := len(message)
 	if m.ring == 0 {
@@ -79,7 +79,7 @@ func (m *matcher) forget() { m.valid = 0 }
 
 func hash4(x uint32, shift uint8) int { return int(x * 0x9e3779b1 >> (shift & 31)) }
 
-// matchLen returns how many bytes a and b have in common from their starts.
+// matchLen returns the length of the longest common prefix of a and b.
 // b must not be shorter than a.
 func matchLen(a, b []byte) int {
 	n := 0
@@ -95,8 +95,8 @@ func matchLen(a, b []byte) int {
 	return n
 }
 
-// ringMatchLen returns how many bytes of message from i on are as those dist
-// bytes before, where dist reaches into the ring.
+// ringMatchLen returns how many bytes of message[i:], at most most, equal those
+// dist bytes before, where dist reaches into the ring.
 func (m *matcher) ringMatchLen(message []byte, i, dist, most int) int {
 	want := message[i : i+most]
 	at := (m.base + i - dist) & (m.ring - 1)
@@ -117,7 +117,7 @@ func (m *matcher) ringMatchLen(message []byte, i, dist, most int) int {
 	return n + matchLen(want[n:], message)
 }
 
-// learn enters a message into the history that was not searched.
+// learn enters a message that was not searched into the history.
 func (m *matcher) learn(message []byte) {
 	m.begin(len(message))
 	from, last := max(0, len(message)-m.window), len(message)-margin

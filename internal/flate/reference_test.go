@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// covers records which rows of the requirements and of the hostile inputs a
-// test proves.
+// covers records which rows of requirements.tsv and which hostile inputs a test
+// covers.
 func covers(t testing.TB, ids ...string) {
 	t.Helper()
 	if len(ids) == 0 {
@@ -14,8 +14,8 @@ func covers(t testing.TB, ids ...string) {
 	}
 }
 
-// A reference is an inflater written from RFC 1951 alone: bit by bit, with no
-// table and no speed. It records what the blocks of a message look like.
+// A reference is a slow inflater written from RFC 1951 alone, bit by bit and
+// without tables. It records the form of a message's blocks.
 type reference struct {
 	in      []byte
 	bit     int

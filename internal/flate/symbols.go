@@ -18,8 +18,8 @@ const (
 	dynamicBlock = 2
 )
 
-// tail is what the sender of a message leaves out and the receiver puts back:
-// the lengths of an empty stored block (RFC 7692, Section 7.2.1).
+// tail ends a message: the lengths of an empty stored block, which the sender
+// leaves out and the receiver puts back (RFC 7692, Sections 7.2.1 and 7.2.2).
 var tail = [4]byte{0x00, 0x00, 0xff, 0xff}
 
 // preCodeOrder is the order in which the lengths of the codes of code lengths

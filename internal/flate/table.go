@@ -4,7 +4,7 @@ import "math/bits"
 
 // A decoding table is indexed with the next bits of the input, as many as its
 // size constant says; each shorter code fills all entries that begin with it,
-// and longer codes share an entry that leads to a subtable behind the first
+// and longer codes share an entry that points to a subtable after the first
 // table.
 //
 // An entry for a literal, a length or a distance:
@@ -13,14 +13,14 @@ import "math/bits"
 //	bits 16-30  the literal, the smallest length or the smallest distance
 //	bit 15      exception, see below
 //	bits 8-12   length of the code in bits
-//	bits 0-7    length of the code and of the extra bits behind it
+//	bits 0-7    length of the code and of the extra bits after it
 //
-// An exception is the end of a block, a subtable or, with neither bit, a code
-// that stands for nothing. An entry for a subtable:
+// An exception is the end of a block, a subtable or, with neither bit, an
+// unused code. An entry for a subtable:
 //
 //	bits 16-30  index of its first entry
 //	bits 8-12   its size: the bits that index it
-//	bits 0-7    bits of the input that the first table has used
+//	bits 0-7    bits of the input that index the first table
 const (
 	literalEntry   = 1 << 31
 	exceptionEntry = 1 << 15
@@ -31,9 +31,9 @@ const (
 	codeLenUnit = 1<<8 | 1 // a bit of code in an entry's two counts
 )
 
-// The first tables' sizes in bits, and the room for them and their
-// subtables: more than the 852 and 402 entries that the worst codes need,
-// and powers of two, so that a masked index needs no bounds check.
+// The sizes in bits of the first tables, and the number of entries of these and
+// their subtables: more than the 852 and 402 that the worst codes need, and
+// powers of two, so that a masked index needs no bounds check.
 const (
 	litTableBits  = 9
 	distTableBits = 8
@@ -107,7 +107,7 @@ func makeFixedTables() (*litTable, *distTable) {
 // builds a decoding table from them. Symbols without a code cost nothing.
 type codeLengths struct {
 	used  []uint16   // symbol<<4 | length
-	count [16]uint16 // symbols by length; that of length 0 means nothing
+	count [16]uint16 // symbols by length; count[0] is not used
 }
 
 // add gives sym, larger than all before it, a code of length bits.
@@ -126,7 +126,8 @@ func (c *codeLengths) has(sym int) bool {
 	return false
 }
 
-// sortedEntries is scratch: the entries of a table in the order of their codes.
+// sortedEntries is scratch for the entries of a table in the order of their
+// codes.
 type sortedEntries [512]uint32
 
 // space returns the part of the code space that is used, in units of the
@@ -141,9 +142,9 @@ func (c *codeLengths) space() (used, longest int) {
 	return used, longest
 }
 
-// build fills table, whose first part is indexed with tableBits bits. A set of
-// lengths must be complete; as in zlib a single code of one bit, and for
-// distances none at all, is accepted, and what it leaves free is invalid.
+// build fills table, whose first part is indexed with tableBits bits. The code
+// must be complete; as in zlib, a single code of one bit, and for distances no
+// code at all, is accepted too, and unused codes are invalid.
 func (c *codeLengths) build(table, entries []uint32, sorted *sortedEntries, tableBits int) (ok bool) {
 	used, longest := c.space()
 	if used != 1<<maxCodeLen {
@@ -224,8 +225,8 @@ func fillTable(table, sorted []uint32, count *[16]uint16, tableBits, longest int
 	}
 }
 
-// nextCode returns the successor of the bit-reversed code, one of log2(size)
-// bits. The successor of the last is 0.
+// nextCode returns the successor of a bit-reversed code of log2(size) bits. The
+// successor of the last code is 0.
 func nextCode(code, size int) int {
 	free := uint(code ^ (size - 1))
 	if free == 0 {
@@ -264,9 +265,9 @@ func fillSubtables(table, sorted []uint32, count *[16]uint16, code, tableBits in
 	}
 }
 
-// subtableBits returns the size of the subtable that begins with a code of l
-// bits, of which left are still to be placed: the least that these and longer
-// codes fill.
+// subtableBits returns the size in bits of the subtable that begins with a code
+// of l bits, of which left are still to be placed: the smallest that these and
+// longer codes fill.
 func subtableBits(count *[16]uint16, l, left, tableBits int) int {
 	b := l - tableBits
 	space := left

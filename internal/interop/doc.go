@@ -1,6 +1,6 @@
-// Package interop tests the library against WebSocket implementations that
-// have nothing in common with it: ws, of Node.js, whose compression is zlib's.
+// Package interop tests the library against an unrelated implementation: ws for
+// Node.js, whose compression is zlib's.
 //
-// Its tests need node, and what npm ci installs in this directory; they are
-// skipped without.
+// The tests need node and the packages that npm ci installs in this directory;
+// they are skipped without these.
 package interop

@@ -21,7 +21,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// covers says that the test proves rows of the requirements.
+// covers records which rows of requirements.tsv a test covers.
 func covers(t testing.TB, ids ...string) {
 	t.Helper()
 	if len(ids) == 0 {
@@ -29,7 +29,7 @@ func covers(t testing.TB, ids ...string) {
 	}
 }
 
-// callTimeout bounds everything that one connection does.
+// callTimeout bounds the life of one connection.
 const callTimeout = 2 * time.Minute
 
 // A peer is a running peer.js.
@@ -55,8 +55,8 @@ type deflateOptions struct {
 	ClientMaxWindowBits     int  `json:"clientMaxWindowBits,omitempty"`
 }
 
-// startPeer runs peer.js until the test ends. It skips the test where node or
-// ws is absent.
+// startPeer runs peer.js until the test ends. It skips the test if node or ws is
+// missing.
 func startPeer(t *testing.T) *peer {
 	t.Helper()
 	node, err := exec.LookPath("node")
@@ -163,7 +163,7 @@ func config(c *websocket.Compression) websocket.Config {
 	return websocket.Config{Compression: c, MaxMessageSize: 64 << 20}
 }
 
-// A terms is what one connection is to agree on.
+// A terms is what one connection should agree on.
 type terms struct {
 	window             int
 	oursNew, theirsNew bool // who forgets after each message
@@ -183,7 +183,7 @@ func eachTerms(t *testing.T, f func(t *testing.T, k terms)) {
 	}
 }
 
-// wanted returns our settings for k, with another level for each window.
+// wanted returns our settings for k, with a different level for each window.
 func (k terms) wanted() *websocket.Compression {
 	return &websocket.Compression{
 		WindowBits: k.window, PeerWindowBits: k.window, NoContextTakeover: k.oursNew, PeerNoContextTakeover: k.theirsNew,
@@ -191,8 +191,8 @@ func (k terms) wanted() *websocket.Compression {
 	}
 }
 
-// TestClientOfWs has us as the client of ws: its zlib inflates what we
-// compress, with the window agreed on, and the other way round.
+// TestClientOfWs connects our client to a server of ws: its zlib inflates what
+// we compress, with the agreed window, and vice versa.
 func TestClientOfWs(t *testing.T) {
 	covers(t, "N08", "N10", "N14", "N16", "N19", "N21", "Z05", "Z07", "Z08", "Z09", "Z10")
 	p := startPeer(t)
@@ -213,7 +213,7 @@ func TestClientOfWs(t *testing.T) {
 	})
 }
 
-// TestServerOfWs has us as the server of ws.
+// TestServerOfWs connects a client of ws to our server.
 func TestServerOfWs(t *testing.T) {
 	covers(t, "N07", "N09", "N11", "N13", "N18", "N21", "Z05", "Z07", "Z08", "Z09", "Z10")
 	p := startPeer(t)
@@ -234,7 +234,7 @@ func TestServerOfWs(t *testing.T) {
 	})
 }
 
-// check checks that an agreement has the terms in it. ours and theirs are the
+// check checks that an agreement contains the terms. ours and theirs are the
 // roles.
 func (k terms) check(t *testing.T, agreed, ours, theirs string) {
 	t.Helper()
@@ -255,14 +255,14 @@ func (k terms) check(t *testing.T, agreed, ours, theirs string) {
 	}
 }
 
-// A message is what one side sends.
+// A message is one that we send.
 type message struct {
 	kind    websocket.MessageType
 	content []byte
 }
 
 // messages returns messages of many sizes: text, JSON, noise, and repetitions
-// from so far back that the window decides.
+// whose distance is inside some windows and outside others.
 func messages(seed uint64) (all []message) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	noise := make([]byte, 70_000)

@@ -1,9 +1,10 @@
 "use strict";
 
-// The peer of interop_test.go: an echo of ws in both roles. It listens, and
-// prints its port as a line of JSON. Every line of JSON that it reads asks it
-// to connect to a url, with options of ws; it answers with a line that tells
-// what was agreed on, or what went wrong. It ends with its standard input.
+// The peer of interop_test.go: ws as an echo server and an echo client. It
+// listens and prints its port as a line of JSON. Every line of JSON that it reads
+// asks it to connect to a URL, with options for ws; it answers with a line that
+// says what was agreed on, or what went wrong. It exits when its standard input
+// ends.
 
 const http = require("node:http");
 const readline = require("node:readline");
@@ -11,8 +12,7 @@ const { WebSocket, WebSocketServer } = require("ws");
 
 const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
-// echo sends every message back as it came: some of them in fragments, and
-// some uncompressed.
+// echo sends every message back, some in fragments and some uncompressed.
 function echo(ws) {
   let count = 0;
   ws.on("error", (e) => process.stderr.write(`${e.stack}\n`));

@@ -22,8 +22,7 @@ import (
 	"github.com/fullduplex-go/websocket/internal/browser"
 )
 
-// TestInBrowser runs the tests for js in a browser, and has a subtest for each
-// of them.
+// TestInBrowser runs the tests for js in a browser, each as a subtest.
 func TestInBrowser(t *testing.T) {
 	b := browser.Start(t)
 	results := make(chan result, 1)
@@ -44,7 +43,7 @@ func TestInBrowser(t *testing.T) {
 	}
 }
 
-// A result is what the page posts at its end.
+// A result is what the page posts when it is done.
 type result struct {
 	code, output string
 }
@@ -74,7 +73,7 @@ func compile(t *testing.T) string {
 	return path
 }
 
-// routes serves the page, the program, and what it connects to.
+// routes serves the page, the program, and the paths that it connects to.
 func routes(t *testing.T, program string, results chan<- result) http.Handler {
 	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	require.NoError(t, err)
@@ -124,7 +123,7 @@ func echo(c *websocket.Conn) error {
 	return nil
 }
 
-// closeAsAsked says bye and closes with the code and the reason in the query.
+// closeAsAsked sends "bye" and closes with the code and the reason in the query.
 func closeAsAsked(r *http.Request) (func(c *websocket.Conn) error, error) {
 	code, err := strconv.ParseUint(r.FormValue("code"), 10, 16)
 	reason := r.FormValue("reason")
@@ -150,8 +149,8 @@ func sendAfterFirst(c *websocket.Conn) error {
 	return err
 }
 
-// A stall reads nothing until it is told to, and then tells the size of all
-// messages up to an empty one.
+// A stall reads nothing until it is told to, and then sends the total size of
+// all messages up to an empty one.
 type stall chan struct{}
 
 func (s stall) count(c *websocket.Conn) error {

@@ -98,7 +98,7 @@ func TestStreams(t *testing.T) {
 }
 
 // TestBackPressure writes to a server that does not read until a write has to
-// wait, which it must before the browser has taken everything.
+// wait, which must happen before the browser has buffered everything.
 func TestBackPressure(t *testing.T) {
 	c := dial(t, "/stall", nil)
 	const most, size = 400, 256 << 10
@@ -180,7 +180,7 @@ func get(t *testing.T, path string) string {
 	return string(p)
 }
 
-// reported returns how the connection to /report ended for the server.
+// reported returns how the server saw the connection to /report end.
 func reported(t *testing.T) string {
 	t.Helper()
 	return get(t, "/reported")
@@ -265,13 +265,14 @@ func TestDialFails(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// honoured are the options that Dial obeys in a browser. The others it refuses.
+// honoured are the options that Dial honors in a browser. It refuses the others.
 var honoured = []string{
 	"RequireSubprotocol", "Subprotocols", "MaxMessageSize", "MaxFragments", "MaxQueuedBytes", "SlowConsumer", "PongTimeout",
 	"WriteTimeout", "IdleTimeout", "HandshakeTimeout", "CloseTimeout", "HoldReplies", "ReadBufferSize", "Trace", "Logger",
 }
 
-// optionFields returns the names of a struct's fields, and of those it embeds.
+// optionFields returns the names of a struct's fields, including those of
+// embedded structs.
 func optionFields(typ reflect.Type) (names []string) {
 	for _, f := range reflect.VisibleFields(typ) {
 		if !f.Anonymous {
@@ -344,7 +345,7 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// TestPipe has no browser in between, and so no limits.
+// TestPipe uses DialConn and AcceptConn, which have none of a browser's limits.
 func TestPipe(t *testing.T) {
 	s, c := wstest.Pipe(t, nil, nil)
 	go s.Read(t.Context())

@@ -1,4 +1,4 @@
-// Package jstest tests package websocket where it runs on js/wasm: its tests
-// for js are compiled, and run in a headless Chromium against a Go server, by
-// its test for every other system.
+// Package jstest tests package websocket on js/wasm. Its test for other systems
+// compiles its tests for js and runs them in a headless Chromium, against a Go
+// server.
 package jstest

@@ -1,3 +1,3 @@
-// Package nettest has the tests of [websocket.AsNetConn] that need more than
-// the standard library.
+// Package nettest holds the tests of [websocket.AsNetConn] that need
+// golang.org/x/net. It is a module of its own so that the library does not.
 package nettest

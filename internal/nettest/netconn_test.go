@@ -15,7 +15,7 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// TestConn runs the tests that golang.org/x/net has for every net.Conn.
+// TestConn runs the tests for a net.Conn of golang.org/x/net/nettest.
 func TestConn(t *testing.T) {
 	for name, transport := range map[string]func() (client, server net.Conn, err error){
 		"TCP":    tcpPair,
@@ -62,7 +62,7 @@ func join(transport func() (client, server net.Conn, err error)) (c1, c2 net.Con
 	return c1, c2, stop, nil
 }
 
-// tcpPair returns the two ends of a connection on loopback.
+// tcpPair returns the two ends of a TCP connection on the loopback interface.
 func tcpPair() (client, server net.Conn, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,7 +80,7 @@ func tcpPair() (client, server net.Conn, err error) {
 	return client, <-accepted, nil
 }
 
-// tlsPair returns the two ends of a TLS connection on loopback.
+// tlsPair returns the two ends of a TLS connection on the loopback interface.
 func tlsPair() (client, server net.Conn, err error) {
 	nc, ns, err := tcpPair()
 	if err != nil {

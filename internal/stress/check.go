@@ -11,7 +11,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// verify looks at what came of a round that is over.
+// verify checks the outcome of a finished round.
 func (r *round) verify() {
 	for _, e := range r.ends {
 		r.verifyErrors(e)
@@ -36,7 +36,7 @@ func (r *round) verify() {
 	}
 }
 
-// verifyErrors looks whether all calls of an end returned one terminal error.
+// verifyErrors checks that all calls of an end returned the same terminal error.
 func (r *round) verifyErrors(e *end) {
 	end := e.terminal()
 	if end == nil {
@@ -57,8 +57,8 @@ func (r *round) verifyErrors(e *end) {
 	}
 }
 
-// verifyTrace looks whether the end was told once, after all goroutines of the
-// connection are gone.
+// verifyTrace checks that Trace.Closed was called once at each end, after all
+// goroutines of the connection have ended.
 func (r *round) verifyTrace() {
 	for _, e := range r.ends {
 		if e == nil || e.conn == nil {
@@ -70,8 +70,8 @@ func (r *round) verifyTrace() {
 	}
 }
 
-// verifyHandshake looks whether the closing handshake was complete, with the
-// code and the reason of who closed.
+// verifyHandshake checks that the closing handshake was completed, with the code
+// and the reason of the end that closed.
 func (r *round) verifyHandshake() {
 	for _, res := range r.results {
 		if !r.closedWell(res) {
@@ -91,8 +91,8 @@ func (r *round) verifyHandshake() {
 }
 
 // closedWell reports whether Close returned what it should after a complete
-// handshake: nil, or that it gave up messages that the peer, which closed as
-// well, would have discarded.
+// handshake: nil or, if the peer closed as well, that messages were dropped
+// which the peer would have discarded.
 func (r *round) closedWell(res result) bool {
 	if res.err == nil {
 		return true
@@ -101,12 +101,12 @@ func (r *round) closedWell(res result) bool {
 	return r.plan.ending == closeBoth && res.err != end && errors.Is(res.err, end)
 }
 
-// describe returns all that end says.
+// describe returns the code, the reason and the cause of end.
 func describe(end *websocket.CloseError) string {
 	return fmt.Sprintf("%v: received %v, sent %v, cause %v", end, end.Received, end.Sent, end.Err)
 }
 
-// cutReason returns what fits a Close frame.
+// cutReason returns the part of s that fits a Close frame.
 func cutReason(s string) string {
 	if len(s) <= 123 {
 		return s
@@ -118,7 +118,7 @@ func cutReason(s string) string {
 	return s[:n]
 }
 
-// verifyAbnormal looks whether an end without a handshake is shown as one.
+// verifyAbnormal checks that an end without a handshake is reported as such.
 func (r *round) verifyAbnormal(excused bool) {
 	for _, e := range r.ends {
 		end := e.terminal()
@@ -128,8 +128,8 @@ func (r *round) verifyAbnormal(excused bool) {
 	}
 }
 
-// verifyArrivals looks whether all that one end was promised has reached the
-// other.
+// verifyArrivals checks that all messages that from was promised have reached
+// to.
 func (r *round) verifyArrivals(from, to *end) {
 	p := r.promised(from, from.firstEnd())
 	switch {
@@ -146,8 +146,8 @@ func (r *round) verifyArrivals(from, to *end) {
 	}
 }
 
-// closedCleanly reports whether an end was closed by Close, and that returned
-// nil, and nothing else could have ended it.
+// closedCleanly reports whether Close closed an end and returned nil, and
+// nothing else can have ended it.
 func (r *round) closedCleanly(e *end) bool {
 	for _, res := range r.results {
 		if res.end == e && res.err == nil {
@@ -157,8 +157,8 @@ func (r *round) closedCleanly(e *end) bool {
 	return false
 }
 
-// callEverything calls what there is after the end: each call returns the
-// terminal error.
+// callEverything checks that every call after the end returns the terminal
+// error.
 func (r *round) callEverything(e *end) {
 	end := e.terminal()
 	if end == nil {
@@ -189,7 +189,7 @@ func endsQuietly(end *websocket.CloseError) bool {
 	return false
 }
 
-// afterEnd are calls that return the terminal error after the end.
+// afterEnd are the calls that return the terminal error after the end.
 var afterEnd = map[string]func(ctx context.Context, c *websocket.Conn) error{
 	"Read": func(ctx context.Context, c *websocket.Conn) error {
 		_, _, err := c.Read(ctx)

@@ -16,14 +16,14 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A notebook takes reports.
+// A notebook records reports.
 type notebook struct{ lines []string }
 
 func (n *notebook) report(format string, args ...any) {
 	n.lines = append(n.lines, fmt.Sprintf(format, args...))
 }
 
-// requireOnly requires one report that has the text, or none for "".
+// requireOnly requires one report that contains text, or none if text is "".
 func (n *notebook) requireOnly(t *testing.T, text string) {
 	t.Helper()
 	if text == "" {
@@ -40,7 +40,7 @@ func text(writer, number int) []byte {
 }
 
 // TestLedgerFindsFaults sends three messages of one writer and lets them arrive
-// in ways that are wrong, and in some that are right.
+// in wrong ways, and in some right ones.
 func TestLedgerFindsFaults(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -99,8 +99,8 @@ func TestLedgerFindsFaults(t *testing.T) {
 	}
 }
 
-// TestLedgerReportsWhatComesBeforeItsCall lets a message arrive whose call then
-// says that nothing was sent.
+// TestLedgerReportsWhatComesBeforeItsCall lets a message arrive before its call
+// reports that nothing was sent.
 func TestLedgerReportsWhatComesBeforeItsCall(t *testing.T) {
 	var notes notebook
 	l := newLedger('c', 1, 0, func() int64 { return 1 }, notes.report)
@@ -112,7 +112,7 @@ func TestLedgerReportsWhatComesBeforeItsCall(t *testing.T) {
 	require.False(t, l.underWay())
 }
 
-// TestLedgerMisses counts what does not arrive, as far as it was promised.
+// TestLedgerMisses counts the promised messages that do not arrive.
 func TestLedgerMisses(t *testing.T) {
 	var notes notebook
 	var now int64
@@ -140,7 +140,7 @@ func TestLedgerMisses(t *testing.T) {
 	notes.requireOnly(t, "")
 }
 
-// TestContent looks whether contents have their size and are valid text.
+// TestContent checks that contents have the right size and are valid text.
 func TestContent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for size := range 300 {
@@ -152,7 +152,8 @@ func TestContent(t *testing.T) {
 	require.Len(t, content(r, websocket.Text, corpusSize), corpusSize)
 }
 
-// TestPlanComesFromItsSeed compares plans, and looks whether all kinds occur.
+// TestPlanComesFromItsSeed compares plans of equal seeds, and checks that all
+// kinds occur.
 func TestPlanComesFromItsSeed(t *testing.T) {
 	seen := make(map[string]bool)
 	for seed := range uint64(500) {
@@ -198,7 +199,7 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-// TestInventoryFindsGoroutines leaves one behind, for a while.
+// TestInventoryFindsGoroutines leaves a goroutine behind, for a while.
 func TestInventoryFindsGoroutines(t *testing.T) {
 	before := takeInventory()
 	require.Empty(t, before.newGoroutines())
@@ -213,7 +214,7 @@ func TestInventoryFindsGoroutines(t *testing.T) {
 	notes.requireOnly(t, "")
 }
 
-// TestInventoryFindsSockets leaves one open, for a while.
+// TestInventoryFindsSockets leaves a socket open, for a while.
 func TestInventoryFindsSockets(t *testing.T) {
 	before := openSockets()
 	if before < 0 {
@@ -226,7 +227,7 @@ func TestInventoryFindsSockets(t *testing.T) {
 	require.Equal(t, before, openSockets())
 }
 
-// TestJudge looks at the errors of calls.
+// TestJudge checks the outcomes for the errors of calls.
 func TestJudge(t *testing.T) {
 	dead, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -259,7 +260,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestPlanIsReadable looks whether a plan says what a reader of a failure needs.
+// TestPlanIsReadable checks that a plan's text says what a failure report needs.
 func TestPlanIsReadable(t *testing.T) {
 	p := choose(7)
 	for _, text := range []string{p.transport.name, p.door.String(), p.ending.String(), "writers", "client: queue", "server: queue"} {

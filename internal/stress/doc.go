@@ -1,45 +1,45 @@
-// Package stress lets two ends of this library talk to each other at random,
-// and checks what the library promises about messages, errors and the end.
+// Package stress lets two ends of this library exchange random messages, and
+// checks what the library promises about messages, errors and the end.
 //
 // A round opens one connection over one kind of transport. Each end has
 // writers, readers and a meddler, each a goroutine that picks one action after
 // another with a seeded generator: all ways to read and to write, contexts and
-// deadlines that end, slices that are used again, loops that are left, readers
-// that are given up. Then the connection ends, in one of the ways that it can.
-// A round knows what it may expect:
+// deadlines that end, slices that are reused, loops that break, readers that are
+// abandoned. Then the connection ends, in one of the possible ways. A round
+// checks that:
 //
-//   - A message whose write returned nil arrives once, whole, of its type, and
-//     in the order of its writer's calls, if the end came in peace.
-//   - A message whose write gave up may arrive, once and whole; one whose
-//     context had ended before the call never does.
-//   - A read that gives up loses nothing. A [websocket.MessageReader] that is
-//     given up loses the message it read, and no other.
-//   - What was lent or returned is damaged by nobody but its owner.
-//   - When Close returns nil, all that was written before it was called has
-//     arrived, unless the peer closed as well.
-//   - Every call after the end returns the terminal error, which is one.
-//   - All calls return, and no goroutine or descriptor is left behind.
+//   - A message whose write returned nil arrives once, whole, with its type, and
+//     in the order of its writer's calls, if the closing handshake completed.
+//   - A message whose write was interrupted may arrive, once and whole; if its
+//     context had ended before the call it never does.
+//   - An interrupted read loses nothing. An abandoned [websocket.MessageReader]
+//     loses its message, and no other.
+//   - Memory that was lent or returned is changed by nobody but its owner.
+//   - When Close returns nil, everything written before the call has arrived,
+//     unless the peer closed as well.
+//   - Every call after the end returns the same terminal error.
+//   - All calls return, and no goroutine or socket is left behind.
 //
 // # What a round may do
 //
-// A connection ends when it is told to, and for no other reason, but:
+// A connection ends only when it is told to, with these exceptions:
 //
-//	interrupted                  what may come of it
-//	a read                       nothing; without deadlines below, the end
-//	a write, Drain or Flush      the message may arrive all the same; over TLS
-//	                             and without deadlines below, the end
-//	a MessageWriter              nothing before its first fragment, else the end
-//	Send on a full queue         nothing, or a message lost and counted, or the
-//	                             end: what SlowConsumer says
+//	interrupted                  possible effects
+//	a read                       none; the end if the transport has no deadlines
+//	a write, Drain or Flush      the message may arrive nevertheless; the end
+//	                             over TLS or if the transport has no deadlines
+//	a MessageWriter              none before its first fragment, else the end
+//	Send on a full queue         none, or a message lost and counted, or the
+//	                             end, as SlowConsumer says
 //
-// A round in which one of these has happened is excused for ending early, and
-// still checked for everything else. CloseNow promises the arrival of what
-// Write reported only where the peer is silent and the socket takes all of it:
-// on TCP and Unix sockets, and elsewhere if replies are never held. A
-// transport that is cut promises nothing but whole messages, once.
+// A round in which one of these has happened may end early, and is still checked
+// for everything else. CloseNow promises that what Write reported arrives only
+// if the peer is silent and the socket takes all of it: on TCP and Unix sockets,
+// and elsewhere if replies are never held. If the transport breaks, only whole
+// messages arrive, each at most once.
 //
-// All choices of a round come from its seed; how goroutines meet does not. So
-// a failure is repeated with its seed alone, many times over:
+// All choices of a round come from its seed; the scheduling of goroutines does
+// not. So a failure is reproduced by repeating its seed many times:
 //
 //	go test -race ./internal/stress -run '^TestStress$' -stress.seed=N -stress.repeat -stress.time=1m
 package stress

@@ -14,10 +14,10 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A door is a pair of functions that open a connection: of the server's and of
-// the client's.
+// A door says which functions open a connection, at the server and at the
+// client.
 type door struct {
-	viaServer bool // Accept, behind a server of net/http; else AcceptConn
+	viaServer bool // Accept, in a server of net/http; else AcceptConn
 	viaDial   bool // Dial, with NetDial; else DialConn
 }
 
@@ -32,7 +32,7 @@ func (d door) String() string {
 	return dial + " to " + accept
 }
 
-// open does the opening handshake over j.
+// open performs the opening handshake over j.
 func (d door) open(j *joint, tr *transport, cc, sc websocket.Config) (client, server *websocket.Conn, err error) {
 	var serverErr error
 	done := make(chan struct{})
@@ -56,7 +56,7 @@ func (d door) open(j *joint, tr *transport, cc, sc websocket.Config) (client, se
 	return client, server, errors.Join(err, serverErr)
 }
 
-// dial is the client's part.
+// dial performs the client's part.
 func (d door) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *websocket.Conn, err error) {
 	target := "ws://" + host + "/"
 	if tr.tls {
@@ -73,7 +73,7 @@ func (d door) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *
 	return c, err
 }
 
-// accept is the server's part.
+// accept performs the server's part.
 func (d door) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if !d.viaServer {
 		c, _, err := websocket.AcceptConn(context.Background(), nc, opts)
@@ -108,7 +108,7 @@ func (d door) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Con
 	}
 }
 
-// A onceListener accepts one connection that is there already.
+// A onceListener accepts one existing connection.
 type onceListener struct {
 	mu     sync.Mutex
 	nc     net.Conn
@@ -116,7 +116,7 @@ type onceListener struct {
 	closed chan struct{}
 }
 
-// Accept returns the connection, and later waits for Close.
+// Accept returns the connection. Later calls wait for Close.
 func (l *onceListener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	nc := l.nc
@@ -129,7 +129,7 @@ func (l *onceListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// Close ends the call of Accept that waits.
+// Close ends a waiting call of Accept.
 func (l *onceListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil

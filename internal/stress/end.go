@@ -14,7 +14,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// An end is one of the two that talk, with what is known about it.
+// An end is one end of the connection, with what is known about it.
 type end struct {
 	index   int
 	letter  byte // in the names of its messages
@@ -25,16 +25,16 @@ type end struct {
 	report  func(format string, args ...any)
 	clock   func() int64
 
-	gate   sync.RWMutex                  // held by who streams a message and wants nobody in between
-	bodies atomic.Int32                  // of loops, that will answer
+	gate   sync.RWMutex                  // write-locked while a reader streams a message and no other may read
+	bodies atomic.Int32                  // bodies of loops that will answer
 	shared atomic.Pointer[sharedContext] // given to several calls
 	timed  [2]atomic.Bool                // a deadline was set, by direction
 	closed atomic.Int32                  // calls of Trace.Closed
 
 	mu      sync.Mutex
-	first   int64                           // when the first call began that may end the connection
-	excuses []string                        // why it may end on its own
-	errs    map[*websocket.CloseError]*call // that returned them
+	first   int64                           // when the first call that may end the connection began
+	excuses []string                        // why it may end by itself
+	errs    map[*websocket.CloseError]*call // the calls that returned them
 }
 
 // newEnd returns an end without a connection.
@@ -50,15 +50,15 @@ func newEnd(index int, p *plan, report func(string, ...any), clock func() int64)
 	return e
 }
 
-// ends enters that a call that ends the connection began at a moment.
+// ends records that a call that ends the connection began at a time.
 func (e *end) ends(at int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.first = min(e.first, at)
 }
 
-// excuse enters why the connection may end from a moment on, unasked, or in
-// another way than asked.
+// excuse records why the connection may end from a time on without being told
+// to, or in another way than told to.
 func (e *end) excuse(at int64, format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,14 +68,14 @@ func (e *end) excuse(at int64, format string, args ...any) {
 	}
 }
 
-// excused returns the excuses.
+// excused returns all excuses.
 func (e *end) excused() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.excuses
 }
 
-// firstEnd returns when the first call began that may end the connection.
+// firstEnd returns when the first call that may end the connection began.
 func (e *end) firstEnd() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -95,43 +95,44 @@ func (e *end) terminal() *websocket.CloseError {
 	return ce
 }
 
-// kind says what a call does.
+// A kind says what a call does.
 type kind uint8
 
 const (
 	reading kind = iota
 	writing
-	neither // it waits for the peer and writes nothing itself
+	neither // waits for the peer and writes nothing itself
 )
 
-// An outcome is what became of a call.
+// An outcome is the result of a call.
 type outcome uint8
 
 const (
 	done    outcome = iota
 	gaveUp          // its context or deadline ended
-	refused         // by one of the errors that it may have
+	refused         // it returned one of the errors that it may return
 	over            // the connection has ended, or is closing
 )
 
-// A call is a call of the library under way.
+// A call is a running call of the library.
 type call struct {
 	end     *end
 	name    string
 	kind    kind
 	ctx     context.Context
 	at      int64
-	dead    bool                  // its context had ended before
-	after   *websocket.CloseError // the connection had, with this
+	dead    bool                  // its context had ended before the call
+	after   *websocket.CloseError // the connection had ended before, with this error
 	lenient bool                  // it may succeed after the end
 }
 
-// begin must be called before the library.
+// begin records a call. It must come before the call itself.
 func (e *end) begin(name string, k kind, ctx context.Context) *call {
 	return &call{end: e, name: name, kind: k, ctx: ctx, at: e.clock(), dead: ctx.Err() != nil, after: e.terminal()}
 }
 
-// judge looks at the error that the library returned. Those of may are fine.
+// judge checks the error that the library returned. The errors in may are
+// allowed.
 func (c *call) judge(err error, may ...error) outcome {
 	c.hazard()
 	e := c.end
@@ -162,7 +163,7 @@ func (c *call) judge(err error, may ...error) outcome {
 	return refused
 }
 
-// hazard enters that the call, if it was interrupted, may have ended the
+// hazard records that the call, if it was interrupted, may have ended the
 // connection.
 func (c *call) hazard() {
 	if c.ctx.Err() == nil || c.dead || c.after != nil || c.ctx == c.end.conn.Context() {
@@ -174,8 +175,8 @@ func (c *call) hazard() {
 	}
 }
 
-// note keeps a CloseError to be compared in the end: readers get the terminal
-// error only, writers another one while the connection is closing.
+// note records a CloseError for a later comparison: readers get only the
+// terminal error, writers get another one while the connection is closing.
 func (e *end) note(c *call, ce *websocket.CloseError) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -184,13 +185,13 @@ func (e *end) note(c *call, ce *websocket.CloseError) {
 	}
 }
 
-// A sharedContext is one that several calls get.
+// A sharedContext is a context given to several calls.
 type sharedContext struct {
 	context.Context
 	cancel context.CancelFunc
 }
 
-// share returns a context that others have as well, and that ends soon.
+// share returns a context that other calls use too, and that ends soon.
 func (e *end) share(r *rand.Rand) context.Context {
 	for {
 		old := e.shared.Load()
@@ -205,13 +206,13 @@ func (e *end) share(r *rand.Rand) context.Context {
 	}
 }
 
-// brief returns a short time of up to so many microseconds.
+// brief returns a random time of up to most microseconds.
 func brief(r *rand.Rand, most int) time.Duration {
 	return time.Duration(r.IntN(most)) * time.Microsecond
 }
 
-// context returns a context for a call, and what releases it. With may unset it
-// does not end.
+// context returns a context for a call, and the function that releases it. It
+// ends only if may is set.
 func (e *end) context(r *rand.Rand, may bool) (context.Context, context.CancelFunc) {
 	n := r.IntN(10)
 	if !may {
@@ -258,7 +259,7 @@ func (e *end) setDeadline(k kind, t time.Time) {
 	c.judge(set(t))
 }
 
-// pause gives others time to run.
+// pause lets other goroutines run.
 func pause(r *rand.Rand, most int) {
 	<-time.After(brief(r, most))
 }

@@ -7,13 +7,13 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A fate is what a call said about its message.
+// A fate is what a call reported about its message.
 type fate uint8
 
 const (
 	pending fate = iota // the call has not returned
 	said                // it returned nil: the message arrives
-	maybe               // it gave up: the message may arrive
+	maybe               // it was interrupted: the message may arrive
 	never               // nothing was sent
 )
 
@@ -25,17 +25,17 @@ const (
 	queued             // the call leaves the message in the queue
 )
 
-// An entry is what is known of one message.
+// An entry is what is known about one message.
 type entry struct {
 	typ  websocket.MessageType
 	way  way
 	fate fate
 	at   int64 // when the call returned, on the round's clock
-	seen bool  // by the peer's application, at least its name
+	seen bool  // the peer's application has received it, or at least its name
 }
 
-// A ledger has all messages of one direction. Empty messages have no names:
-// they are told apart by nothing and only counted.
+// A ledger records all messages of one direction. Empty messages have no names
+// and are only counted.
 type ledger struct {
 	from   byte // the end that sends
 	clock  func() int64
@@ -45,14 +45,14 @@ type ledger struct {
 	entries   [][]entry // by writer and number
 	empty     []entry
 	emptySeen int
-	nameless  int           // messages that were given up before their name was read
+	nameless  int           // messages abandoned before their name was read
 	begun     int           // calls
 	milestone int           // of begun
 	reached   chan struct{} // closed when milestone is reached
-	arrivals  chan struct{} // holds one: something arrived
+	arrivals  chan struct{} // holds one value when something has arrived
 }
 
-// newLedger returns the ledger of what from's writers send.
+// newLedger returns the ledger of the messages that from's writers send.
 func newLedger(from byte, writers, milestone int, clock func() int64, report func(string, ...any)) *ledger {
 	return &ledger{
 		from: from, clock: clock, report: report,
@@ -63,7 +63,7 @@ func newLedger(from byte, writers, milestone int, clock func() int64, report fun
 	}
 }
 
-// begin enters a message that is about to be sent.
+// begin records a message that is about to be sent.
 func (l *ledger) begin(writer int, t websocket.MessageType, w way) name {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +74,7 @@ func (l *ledger) begin(writer int, t websocket.MessageType, w way) name {
 	return name{writer, len(l.entries[writer]) - 1}
 }
 
-// settle enters what the call said about message n.
+// settle records what the call reported about message n.
 func (l *ledger) settle(n name, f fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +85,7 @@ func (l *ledger) settle(n name, f fate) {
 	}
 }
 
-// beginEmpty enters an empty message and returns its number.
+// beginEmpty records an empty message and returns its number.
 func (l *ledger) beginEmpty(w way) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,14 +93,14 @@ func (l *ledger) beginEmpty(w way) int {
 	return len(l.empty) - 1
 }
 
-// settleEmpty enters what the call said about an empty message.
+// settleEmpty records what the call reported about an empty message.
 func (l *ledger) settleEmpty(number int, f fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.empty[number].fate, l.empty[number].at = f, l.clock()
 }
 
-// arrived enters a whole message that a reader has received.
+// arrived records a whole message that a reader has received.
 func (l *ledger) arrived(o *order, t websocket.MessageType, p []byte) {
 	if len(p) == 0 {
 		l.arrivedEmpty()
@@ -114,7 +114,7 @@ func (l *ledger) arrived(o *order, t websocket.MessageType, p []byte) {
 	l.see(o, n, t)
 }
 
-// arrivedEmpty enters an empty message.
+// arrivedEmpty records an empty message that a reader has received.
 func (l *ledger) arrivedEmpty() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,8 +131,8 @@ func (l *ledger) arrivedEmpty() {
 	}
 }
 
-// see enters that a reader knows message n: it has received it, or given it up
-// after its name.
+// see records that a reader knows message n: it has received the message, or
+// abandoned it after its name.
 func (l *ledger) see(o *order, n name, t websocket.MessageType) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,8 +155,8 @@ func (l *ledger) see(o *order, n name, t websocket.MessageType) {
 	l.announceLocked()
 }
 
-// lost enters that readers gave up so many more messages before their names
-// were read.
+// lost records that readers abandoned more messages before their names were
+// read; more may be negative.
 func (l *ledger) lost(more int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,7 +164,7 @@ func (l *ledger) lost(more int) {
 	l.announceLocked()
 }
 
-// announceLocked tells who waits for arrivals. The caller holds l.mu.
+// announceLocked signals an arrival. The caller holds l.mu.
 func (l *ledger) announceLocked() {
 	select {
 	case l.arrivals <- struct{}{}:
@@ -172,13 +172,13 @@ func (l *ledger) announceLocked() {
 	}
 }
 
-// An order is what one reader has seen last of each writer. Reads have turns,
-// so each reader sees an increasing part of what a writer sent.
+// An order is the last message of each writer that one reader has seen. Reads
+// take turns, so each reader sees a writer's messages in ascending order.
 type order struct{ last map[int]int }
 
 func newOrder() *order { return &order{last: make(map[int]int)} }
 
-// follows enters n and reports whether it comes after what was seen before.
+// follows records n and reports whether it comes after what was seen before.
 func (o *order) follows(n name) bool {
 	if last, ok := o.last[n.writer]; ok && n.number <= last {
 		return false
@@ -187,17 +187,17 @@ func (o *order) follows(n name) bool {
 	return true
 }
 
-// A promise says which messages must have arrived: those that were said to be
-// sent before a moment, and of those that went by the queue only if queued is
-// set, up to a number that the queue dropped.
+// A promise says which messages must have arrived: those reported as sent before
+// a time. Messages from the queue are included only if queued is set, and except
+// for as many as the queue dropped.
 type promise struct {
 	before  int64
 	queued  bool
 	dropped int
 }
 
-// missing returns how many promised messages have not arrived, beyond those
-// that may be among the nameless and the dropped, and names some.
+// missing returns how many promised messages have not arrived, not counting
+// those that may be among the nameless and the dropped, and names some of them.
 func (l *ledger) missing(p promise) (count int, which string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -222,7 +222,7 @@ func (l *ledger) missing(p promise) (count int, which string) {
 	return max(count, 0), fmt.Sprint(names[:min(len(names), 8)])
 }
 
-// holds reports whether p promises e.
+// holds reports whether p includes e.
 func (p promise) holds(e entry) bool {
 	return e.fate == said && e.at < p.before && (e.way == written || p.queued)
 }
@@ -248,7 +248,8 @@ func (w way) String() string {
 	return "written"
 }
 
-// anyNameless reports whether messages were given up before their name.
+// anyNameless reports whether messages were abandoned before their name was
+// read.
 func (l *ledger) anyNameless() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// An inventory is what a process has that a round could leave behind.
+// An inventory lists what a round could leave behind in the process.
 type inventory struct {
 	goroutines map[string]bool // their numbers
 	sockets    int             // -1 where they cannot be counted
 }
 
-// takeInventory returns what there is.
+// takeInventory returns the inventory of the process.
 func takeInventory() *inventory {
 	inv := &inventory{goroutines: make(map[string]bool), sockets: openSockets()}
 	for _, stack := range strings.Split(stacks(), "\n\n") {
@@ -22,13 +22,15 @@ func takeInventory() *inventory {
 	return inv
 }
 
-// number returns what stands for a goroutine in its stack: "goroutine 7".
+// number returns the part of a stack that identifies its goroutine, such as
+// "goroutine 7".
 func number(stack string) string {
 	head, _, _ := strings.Cut(stack, " [")
 	return head
 }
 
-// compare waits until what has come since is gone, and reports what stays.
+// compare waits until everything newer than inv is gone, and reports what
+// remains.
 func (inv *inventory) compare(report func(format string, args ...any)) {
 	deadline := time.Now().Add(patience)
 	for {
@@ -44,8 +46,8 @@ func (inv *inventory) compare(report func(format string, args ...any)) {
 	}
 }
 
-// newGoroutines returns the stacks of goroutines that were not there before.
-// The first is of the caller.
+// newGoroutines returns the stacks of goroutines that are not in inv. The first
+// stack is that of the caller.
 func (inv *inventory) newGoroutines() (left []string) {
 	for _, stack := range strings.Split(strings.TrimSpace(stacks()), "\n\n")[1:] {
 		if !inv.goroutines[number(stack)] {

@@ -11,26 +11,27 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A name tells the messages of one direction apart: who wrote it, and its
-// number among those of this writer, from 0.
+// A name identifies a message of one direction: its writer, and its number among
+// the messages of that writer, from 0.
 type name struct{ writer, number int }
 
 func (n name) String() string { return fmt.Sprintf("%d of writer %d", n.number, n.writer) }
 
-// nameSize is the size in bytes of what stands before the content of a
-// message: its name, its size and its checksum, in ASCII.
+// nameSize is the size in bytes of what precedes the content of a message: its
+// name, its size and its checksum, in ASCII.
 //
 //	c02 0000001f 00000123 89abcdef\n
 //
 // The first letter is the end that sent it.
 const nameSize = 31
 
-// checksummed is how much of that the checksum covers, beside the content.
+// checksummed is the number of these bytes that the checksum covers, in addition
+// to the content.
 const checksummed = 21
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// compose appends a message of so many bytes, at least nameSize, to b.
+// compose appends a message of size bytes, at least nameSize, to b.
 func compose(b []byte, from byte, n name, size int, content []byte) []byte {
 	start := len(b)
 	b = append(b, from)
@@ -43,7 +44,7 @@ func compose(b []byte, from byte, n name, size int, content []byte) []byte {
 	return append(b, content...)
 }
 
-// appendHex appends v in so many hexadecimal digits.
+// appendHex appends v as the given number of hexadecimal digits.
 func appendHex(b []byte, v, digits int) []byte {
 	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
 		b = append(b, "0123456789abcdef"[uint32(v)>>shift&15])
@@ -61,7 +62,8 @@ func parseName(p []byte, from byte) (name, bool) {
 	return name{int(writer), int(number)}, err1 == nil && err2 == nil
 }
 
-// parse returns the name of p, a whole message, or what is wrong with it.
+// parse returns the name of p, a whole message. The error says what is wrong
+// with it.
 func parse(p []byte, from byte) (name, error) {
 	n, ok := parseName(p, from)
 	if !ok {
@@ -97,7 +99,7 @@ func makeNoise() []byte {
 	return b
 }
 
-// content returns so many bytes that are valid in a message of type t. They are
+// content returns size bytes that are valid in a message of type t. They are
 // shared and must not be changed.
 func content(r *rand.Rand, t websocket.MessageType, size int) []byte {
 	switch kind := r.IntN(3); {

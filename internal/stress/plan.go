@@ -9,12 +9,12 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// patience is how long a round may take, or wait for what must come. It is
-// generous: nothing here depends on time.
+// patience bounds the time that a round waits for something that must happen.
+// It is generous: no check depends on it.
 const patience = time.Minute
 
-// timeout is of the library, so that what hangs there is seen as an end that
-// nobody asked for.
+// timeout is used for the library's own timeouts, so that a peer that hangs
+// shows as an unexpected end.
 const timeout = 20 * time.Second
 
 // Interruptions says which calls are given contexts and deadlines that end.
@@ -35,8 +35,8 @@ type ending uint8
 
 const (
 	closeOne   ending = iota // one end calls Close
-	closeBoth                // both do, at the same time
-	closeTwice               // two goroutines of one end do
+	closeBoth                // both ends call Close, at the same time
+	closeTwice               // two goroutines of one end call Close
 	closeNow                 // one end calls CloseNow
 	cut                      // the transport breaks
 )
@@ -54,8 +54,8 @@ const (
 	closeAfter                     // Close at once
 )
 
-// A plan is all that a round chooses before it begins. Everything comes from
-// the seed.
+// A plan holds all choices made before a round begins. Everything comes from the
+// seed.
 type plan struct {
 	seed      uint64
 	transport *transport
@@ -67,7 +67,7 @@ type plan struct {
 	largest   int // size of the largest message
 	interrupt interruptions
 	pings     bool
-	contested bool // readers read behind the back of streaming ones
+	contested bool // others read while a reader streams a message
 	answers   bool // the server answers from within its loops
 
 	busy   bool // it ends while messages are under way
@@ -76,10 +76,10 @@ type plan struct {
 	code   websocket.CloseCode
 	reason string
 	after  [2]aftermath
-	when   int // how many messages of the closer are begun before a busy end
+	when   int // how many messages the closer begins before a busy end
 }
 
-// choose makes the plan of a seed.
+// choose returns the plan of a seed.
 func choose(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 0))
 	p := &plan{
@@ -110,7 +110,7 @@ func choose(seed uint64) *plan {
 func (p *plan) adapt(r *rand.Rand) {
 	tr := p.transport
 	if tr.noDeadlines {
-		p.door.viaServer = false // net/http needs them to give a connection away
+		p.door.viaServer = false // net/http needs them to hijack a connection
 	}
 	if tr.slow {
 		p.largest = min(p.largest, 20000)
@@ -128,7 +128,7 @@ func (p *plan) adapt(r *rand.Rand) {
 	}
 }
 
-// chooseEnding chooses the end.
+// chooseEnding chooses how the connection ends.
 func (p *plan) chooseEnding(r *rand.Rand) {
 	p.ending = ending(r.IntN(int(cut) + 1))
 	if r.IntN(3) == 0 {
@@ -185,8 +185,8 @@ func chooseCompression(r *rand.Rand) *websocket.Compression {
 	}
 }
 
-// quiet reports whether CloseNow promises that all arrives: the peer has
-// nothing on its way, and what is held fits the socket, or nothing is held.
+// quiet reports whether CloseNow promises that everything arrives: the peer has
+// nothing in flight, and what is held fits the socket, or nothing is held.
 func (p *plan) quiet() bool {
 	holds := p.config[p.closer].HoldReplies >= 0
 	return !p.busy && !p.pings && p.interrupt == nothing && (p.transport.taking || !holds)
@@ -214,5 +214,5 @@ func (p *plan) String() string {
 	return s
 }
 
-// roles names the ends by their index.
+// roles are the names of the ends, by index.
 var roles = [2]string{"client", "server"}

@@ -9,22 +9,22 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A reader is a goroutine that receives messages in every way there is, until
+// A reader is a goroutine that receives messages in all possible ways, until
 // the connection ends.
 type reader struct {
 	*end
 	id     int
 	rand   *rand.Rand
 	order  *order
-	buf    []byte // for ReadInto, used again and again
+	buf    []byte // for ReadInto, reused
 	kept   []kept
-	stale  []*websocket.MessageReader // of messages that are over or given up
+	stale  []*websocket.MessageReader // of messages that are over or abandoned
 	answer *writer                    // nil: does not answer
-	over   bool                       // a call has returned the end
+	over   bool                       // a call has returned the terminal error
 }
 
-// A kept message was received into memory of the reader's own. Nothing may
-// change it any more.
+// A kept message was received into memory that belongs to the reader. Nothing
+// may change it any more.
 type kept struct {
 	data []byte
 	copy []byte
@@ -53,7 +53,7 @@ func (r *reader) run() {
 	}
 }
 
-// closeAgain calls Close after the end, which only says how that was.
+// closeAgain calls Close after the end, which only returns how it ended.
 func (r *reader) closeAgain() {
 	err := r.conn.Close(websocket.CloseNormal, "")
 	switch end := r.terminal(); {
@@ -63,7 +63,7 @@ func (r *reader) closeAgain() {
 	}
 }
 
-// judgeRead looks at what a call that reads returned, and reports whether it
+// judgeRead checks the error of a call that reads, and reports whether the call
 // received something.
 func (r *reader) judgeRead(c *call, err error) bool {
 	o := c.judge(err)
@@ -74,7 +74,7 @@ func (r *reader) judgeRead(c *call, err error) bool {
 		}
 	}
 	if o == gaveUp {
-		pause(r.rand, 100) // a deadline may have passed, and stay so
+		pause(r.rand, 100) // a deadline may have passed and not be reset yet
 	}
 	return o == done
 }
@@ -95,8 +95,7 @@ func (r *reader) read() {
 	r.useStale()
 }
 
-// lookAtKept checks what was kept longest and lets it go, until so many are
-// left.
+// lookAtKept checks and drops the oldest kept messages until left remain.
 func (r *reader) lookAtKept(left int) {
 	for len(r.kept) > left {
 		k := r.kept[0]
@@ -144,7 +143,7 @@ func (r *reader) loop() {
 		}
 		c = r.begin("Messages", reading, ctx)
 	}
-	// It ended without an error: the connection has as well.
+	// The loop ended without an error, so the connection has ended normally.
 	<-r.conn.Context().Done()
 	r.over = true
 	if ce := r.terminal(); ce == nil || !ce.Received || !ce.Sent {
@@ -152,8 +151,8 @@ func (r *reader) loop() {
 	}
 }
 
-// body is the body of a loop. The message is lent to it: nobody else changes
-// it, and the body may do with it what it likes.
+// body is the body of a loop. The message is lent to it: nothing else changes
+// the message, and the body may.
 func (r *reader) body(m websocket.Message) {
 	r.bodies.Add(1)
 	r.in.arrived(r.order, m.Type, m.Data)
@@ -171,14 +170,14 @@ func (r *reader) body(m websocket.Message) {
 	}
 	r.damage(m.Data)
 	if answers {
-		r.answer.buf = m.Data[:0] // an answer may be made where the message was
+		r.answer.buf = m.Data[:0] // an answer may overwrite the message
 		r.answer.write()
 		r.answer.buf = nil
 		r.bodies.Add(-1)
 	}
 }
 
-// damage changes p and what lies behind it.
+// damage overwrites p, or bytes between its length and capacity, or nothing.
 func (r *reader) damage(p []byte) {
 	switch r.rand.IntN(3) {
 	case 0:
@@ -189,7 +188,7 @@ func (r *reader) damage(p []byte) {
 }
 
 // stream reads a message with a MessageReader, in one of many ways, to its end
-// or not. Unless the round is contested nobody else reads meanwhile.
+// or not. Unless the round is contested no other reader reads meanwhile.
 func (r *reader) stream() {
 	contested := r.plan.contested && r.rand.IntN(2) == 0
 	if contested {
@@ -209,7 +208,7 @@ func (r *reader) stream() {
 	s := &streamed{reader: r, call: c, mr: mr}
 	c.after = nil
 	if contested {
-		r.in.lost(1) // others may take it away, and keep the turn
+		r.in.lost(1) // others may take the message away, and keep the turn
 		defer r.in.lost(-1)
 	}
 	pick(r.rand, streamActions)(s)
@@ -224,10 +223,10 @@ type streamed struct {
 	call  *call
 	mr    *websocket.MessageReader
 	got   []byte
-	ended bool // all was read
+	ended bool // everything was read
 }
 
-// streamActions are how a message is read with a MessageReader.
+// streamActions are the ways to read a message with a MessageReader.
 var streamActions = []action[*streamed]{
 	{6, (*streamed).inPieces},
 	{3, (*streamed).byCopy},
@@ -235,7 +234,7 @@ var streamActions = []action[*streamed]{
 	{1, (*streamed).discard},
 }
 
-// account enters what was received.
+// account records what was received.
 func (s *streamed) account(t websocket.MessageType) {
 	if s.ended {
 		s.in.arrived(s.order, t, s.got)
@@ -248,7 +247,7 @@ func (s *streamed) account(t websocket.MessageType) {
 	}
 }
 
-// again reports whether reading goes on after err.
+// again reports whether reading continues after err.
 func (s *streamed) again(err error) bool {
 	switch {
 	case err == nil:
@@ -263,7 +262,7 @@ func (s *streamed) again(err error) bool {
 	return false
 }
 
-// judge looks at an error of the MessageReader.
+// judge checks an error of the MessageReader.
 func (s *streamed) judge(err error) outcome {
 	if s.plan.contested && isStale(err) {
 		return refused
@@ -287,10 +286,10 @@ func isStale(err error) bool {
 // inPieces reads the message to its end.
 func (s *streamed) inPieces() { s.readUpTo(1 << 30) }
 
-// partly reads some bytes, among them the name as a rule, and gives it up.
+// partly reads some bytes, usually including the name, and abandons the message.
 func (s *streamed) partly() { s.readUpTo(s.rand.IntN(10 * nameSize)) }
 
-// readUpTo reads so many bytes at least.
+// readUpTo reads at least n bytes, unless the message ends before.
 func (s *streamed) readUpTo(n int) {
 	for err := error(nil); s.again(err) && len(s.got) < n; {
 		piece := make([]byte, 1+s.rand.IntN(1<<s.rand.IntN(15)))
@@ -315,7 +314,8 @@ func (s *streamed) byCopy() {
 	}
 }
 
-// Write takes a piece from io.Copy, which nobody changes meanwhile.
+// Write receives a piece from io.Copy and checks that nothing changes it
+// meanwhile.
 func (s *streamed) Write(p []byte) (int, error) {
 	s.got = append(s.got, p...)
 	if s.rand.IntN(8) == 0 {
@@ -327,7 +327,7 @@ func (s *streamed) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// discard drops the message, after its name as a rule.
+// discard drops the message, usually after its name.
 func (s *streamed) discard() {
 	if s.rand.IntN(4) > 0 {
 		s.readUpTo(nameSize)
@@ -340,8 +340,8 @@ func (s *streamed) discard() {
 	}
 }
 
-// useStale uses a MessageReader whose message is over or was given up. It is
-// only told so, and does no harm.
+// useStale uses a MessageReader whose message is over or was abandoned. It must
+// return an error and change nothing.
 func (r *reader) useStale() {
 	if len(r.stale) == 0 || r.rand.IntN(3) > 0 {
 		return

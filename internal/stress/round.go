@@ -27,7 +27,7 @@ type round struct {
 
 	acting  sync.WaitGroup        // writers
 	running sync.WaitGroup        // readers
-	early   *websocket.CloseError // what had ended the connection before it was told to
+	early   *websocket.CloseError // the terminal error if the connection ended before it was told to
 	results []result              // of the calls of Close
 }
 
@@ -40,8 +40,8 @@ type result struct {
 // maxFaults is how many faults of a round are reported.
 const maxFaults = 12
 
-// Run plays the round of a seed. It returns an error that describes the round
-// and what went wrong, or nil. No other round may run at the same time.
+// Run plays the round of a seed. It returns nil, or an error that describes the
+// round and what went wrong. No other round may run at the same time.
 func Run(seed uint64) error {
 	r := &round{plan: choose(seed)}
 	before := takeInventory()
@@ -68,7 +68,7 @@ func Run(seed uint64) error {
 	return fmt.Errorf("%v\n%s", r.plan, strings.Join(r.faults, "\n"))
 }
 
-// report enters a fault.
+// report records a fault.
 func (r *round) report(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *round) report(format string, args ...any) {
 	r.faults = append(r.faults, "- "+fmt.Sprintf(format, args...))
 }
 
-// now returns the time of the round's clock, which counts looks at it.
+// now returns the time on the round's clock, which counts the calls of now.
 func (r *round) now() int64 { return r.tick.Add(1) }
 
 // random returns the generator of one goroutine.
@@ -87,8 +87,8 @@ func (r *round) random(stream int) *rand.Rand {
 	return rand.New(rand.NewPCG(r.plan.seed, uint64(stream)))
 }
 
-// play opens the connection, lets everybody act, ends it and looks at what
-// came of it.
+// play opens the connection, runs all goroutines, ends the connection and checks
+// the outcome.
 func (r *round) play() {
 	j, err := r.open()
 	if err != nil {
@@ -176,7 +176,7 @@ func (r *round) startWriters() {
 	}
 }
 
-// startMeddlers starts what disturbs both ends.
+// startMeddlers starts the meddlers of both ends.
 func (r *round) startMeddlers(stop <-chan struct{}) *sync.WaitGroup {
 	var meddling sync.WaitGroup
 	for i, e := range r.ends {
@@ -186,8 +186,8 @@ func (r *round) startMeddlers(stop <-chan struct{}) *sync.WaitGroup {
 	return &meddling
 }
 
-// await waits for what must happen soon. If it does not, the round's stacks
-// are shown and the connection is torn down.
+// await waits for something that must happen soon. If it does not, await reports
+// the stacks of all goroutines and breaks the connection.
 func (r *round) await(what string, wait func()) {
 	waited := make(chan struct{})
 	go func() {
@@ -208,7 +208,7 @@ func (r *round) await(what string, wait func()) {
 	<-waited
 }
 
-// awaitBusy waits until some messages of the closer are begun, or everything is
+// awaitBusy waits until the closer has begun some messages, or everything is
 // over.
 func (r *round) awaitBusy() {
 	closer := r.ends[r.plan.closer]
@@ -225,7 +225,7 @@ func (r *round) awaitBusy() {
 	})
 }
 
-// clearDeadlines lets all calls go on without one.
+// clearDeadlines removes all deadlines.
 func (r *round) clearDeadlines() {
 	for _, e := range r.ends {
 		if e.terminal() == nil && r.plan.interrupt != nothing {
@@ -240,9 +240,9 @@ func (r *round) excuses() []string {
 	return slices.Concat(r.ends[0].excused(), r.ends[1].excused())
 }
 
-// settle waits until all that was said to be sent has arrived at both ends.
+// settle waits until all messages reported as sent have arrived at both ends.
 func (r *round) settle() {
-	for range 2 { // the server may answer what comes last
+	for range 2 { // the server may answer the last messages
 		for _, e := range r.ends {
 			r.drain(e)
 			r.settleOne(e)
@@ -250,7 +250,7 @@ func (r *round) settle() {
 	}
 }
 
-// drain lets an end's queue become empty, unless it has ended.
+// drain waits until an end's queue is empty or the connection has ended.
 func (r *round) drain(e *end) {
 	if e.terminal() != nil {
 		return
@@ -259,7 +259,7 @@ func (r *round) drain(e *end) {
 	r.await("Drain", func() { c.judge(e.conn.Drain(c.ctx)) })
 }
 
-// settleOne waits until all that e sent has arrived.
+// settleOne waits until all messages that e sent have arrived.
 func (r *round) settleOne(e *end) {
 	late := time.After(patience / 3)
 	for e.terminal() == nil {
@@ -279,7 +279,8 @@ func (r *round) settleOne(e *end) {
 	}
 }
 
-// promised returns the promise that all that e said before a moment arrives.
+// promised returns the promise that all messages that e reported as sent before
+// a time arrive.
 func (r *round) promised(e *end, before int64) promise {
 	p := promise{before: before, queued: true}
 	if r.plan.config[e.index].SlowConsumer == websocket.DropOldest {
@@ -288,8 +289,8 @@ func (r *round) promised(e *end, before int64) promise {
 	return p
 }
 
-// lookAtDropped compares what the queue says that it dropped with what is
-// missing.
+// lookAtDropped compares the number of messages that the queue says it dropped
+// with the number of missing ones.
 func (r *round) lookAtDropped(e *end) {
 	p := r.promised(e, math.MaxInt64)
 	if p.dropped == 0 || e.out.anyNameless() {
@@ -337,7 +338,7 @@ func (r *round) closeAll(ends ...*end) {
 	r.results = results
 }
 
-// stacks returns those of all goroutines.
+// stacks returns the stacks of all goroutines.
 func stacks() string {
 	for buf := make([]byte, 64<<10); ; buf = make([]byte, 2*len(buf)) {
 		if n := runtime.Stack(buf, true); n < len(buf) {

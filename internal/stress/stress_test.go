@@ -14,7 +14,7 @@ var (
 	flagTime   = flag.Duration("stress.time", 4*time.Second, "how long to play rounds; 0 plays none")
 	flagSeed   = flag.Uint64("stress.seed", 0, "seed of the first round; 0 is a random one")
 	flagRepeat = flag.Bool("stress.repeat", false, "play the round of -stress.seed again and again")
-	flagKeep   = flag.Bool("stress.keep", false, "go on after a failure")
+	flagKeep   = flag.Bool("stress.keep", false, "continue after a failure")
 )
 
 // TestStress plays rounds, each with the next seed, for a while.
@@ -47,8 +47,8 @@ func TestStress(t *testing.T) {
 	t.Logf("%d rounds", rounds)
 }
 
-// TestEnvironments plays rounds in processes of their own, with settings of the
-// runtime that let goroutines meet in other ways.
+// TestEnvironments plays rounds in processes of their own, with runtime settings
+// that change how goroutines are scheduled.
 func TestEnvironments(t *testing.T) {
 	if *flagTime == 0 {
 		t.Skip("they have no time")

@@ -23,17 +23,17 @@ type transport struct {
 	name string
 	base func() (a, b net.Conn, err error)
 	wrap func(nc net.Conn, r *rand.Rand) net.Conn // nil: nothing
-	tls  bool                                     // TLS is done over it
+	tls  bool                                     // TLS runs over it
 
-	slow        bool // it carries little
+	slow        bool // its throughput is low
 	noDeadlines bool // an interrupted call ends the connection
-	taking      bool // what CloseNow finds held, it takes
+	taking      bool // it takes at once what CloseNow finds held
 }
 
 // fragile reports whether an interrupted write may end the connection.
 func (tr *transport) fragile() bool { return tr.tls || tr.noDeadlines }
 
-// transports are all kinds that there are.
+// transports are all kinds of transport.
 var transports = []transport{
 	{name: "TCP", base: tcp, taking: true},
 	{name: "Unix", base: unix, taking: true},
@@ -54,7 +54,7 @@ var transports = []transport{
 // A joint is two connected ends of a transport.
 type joint struct {
 	client, server net.Conn    // wrapped
-	below          [2]net.Conn // as they came
+	below          [2]net.Conn // before wrapping
 }
 
 // join connects two ends.
@@ -70,7 +70,7 @@ func (tr *transport) join(r *rand.Rand) (*joint, error) {
 	return j, nil
 }
 
-// cut breaks one end, as the loss of a process or of a network does.
+// cut breaks one end, like the loss of a process or of a network.
 func (j *joint) cut(r *rand.Rand) {
 	switch nc := j.below[r.IntN(2)].(type) {
 	case *faultnet.Conn:
@@ -93,7 +93,7 @@ func (j *joint) close() {
 
 func tcp() (a, b net.Conn, err error) { return sockets("tcp", "127.0.0.1:0") }
 
-// unix uses a socket in a directory of its own, which is gone when it returns.
+// unix connects two Unix sockets. It removes the socket file before it returns.
 func unix() (a, b net.Conn, err error) {
 	dir, err := os.MkdirTemp("", "stress")
 	if err != nil {
@@ -125,7 +125,7 @@ func pipe() (a, b net.Conn, err error) {
 	return a, b, nil
 }
 
-// memory holds few bytes on the way, so that writers often wait.
+// memory returns a pipe with a small window, so that writers often wait.
 func memory() (a, b net.Conn, err error) {
 	x, y := faultnet.Pipe()
 	x.SetWindow(5000)
@@ -133,8 +133,7 @@ func memory() (a, b net.Conn, err error) {
 	return x, y, nil
 }
 
-// A wrapped connection is no longer one of package net, and cannot be shut one
-// way.
+// A wrapped connection hides the type of package net, and has no CloseWrite.
 type wrapped struct{ net.Conn }
 
 func wrap(nc net.Conn, _ *rand.Rand) net.Conn { return wrapped{nc} }
@@ -164,7 +163,7 @@ type chopped struct {
 
 func chop(nc net.Conn, r *rand.Rand) net.Conn { return &chopped{nc, share(r)} }
 
-// size returns how many of n bytes are moved next.
+// size returns how many of n bytes to move next.
 func (c *chopped) size(n int) int {
 	most := 1 << c.sizes.below(11)
 	return min(n, 1+c.sizes.below(most))
@@ -186,7 +185,7 @@ func (c *chopped) Write(p []byte) (written int, err error) {
 	return written, err
 }
 
-// CloseWrite shuts the sending half, if that can be.
+// CloseWrite closes the sending direction, if the transport can do that.
 func (c *chopped) CloseWrite() error { return closeWrite(c.Conn) }
 
 func closeWrite(nc net.Conn) error {
@@ -196,7 +195,7 @@ func closeWrite(nc net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// A delayed connection takes its time now and then.
+// A delayed connection pauses now and then.
 type delayed struct {
 	net.Conn
 	pauses *shared
@@ -221,10 +220,10 @@ func (d *delayed) Write(p []byte) (int, error) {
 	return d.Conn.Write(p)
 }
 
-// CloseWrite shuts the sending half, if that can be.
+// CloseWrite closes the sending direction, if the transport can do that.
 func (d *delayed) CloseWrite() error { return closeWrite(d.Conn) }
 
-// A stripped connection has no deadlines, like a channel of SSH.
+// A stripped connection has no deadlines, like an SSH channel.
 type stripped struct{ net.Conn }
 
 func strip(nc net.Conn, _ *rand.Rand) net.Conn { return stripped{nc} }
@@ -235,12 +234,12 @@ func (stripped) SetDeadline(time.Time) error      { return errNoDeadlines }
 func (stripped) SetReadDeadline(time.Time) error  { return errNoDeadlines }
 func (stripped) SetWriteDeadline(time.Time) error { return errNoDeadlines }
 
-// host is the name that servers have.
+// host is the name of the servers.
 const host = "stress.example"
 
-// tlsConfigs returns the settings of both sides of TLS. There are no session
-// tickets: nobody might read them, and a socket that is closed with something
-// unread takes back what it has sent.
+// tlsConfigs returns the TLS settings of both ends. There are no session
+// tickets: they might stay unread, and a socket closed with unread data resets
+// the connection, which discards what it has sent.
 var tlsConfigs = sync.OnceValues(func() (client, server *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {

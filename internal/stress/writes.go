@@ -12,15 +12,15 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A writer is a goroutine that sends messages in every way there is.
+// A writer is a goroutine that sends messages in all possible ways.
 type writer struct {
 	*end
 	id   int
 	rand *rand.Rand
-	buf  []byte // the message that is sent, used again and again
+	buf  []byte // the message being sent, reused
 }
 
-// An action is something to do, with how often it is done.
+// An action is something to do, and its relative frequency.
 type action[T any] struct {
 	weight int
 	do     func(T)
@@ -57,7 +57,7 @@ var writerActions = []action[*writer]{
 	{3, (*writer).rest},
 }
 
-// run sends the messages of the plan, or until the connection ends.
+// run sends the messages of the plan, unless the connection ends before.
 func (w *writer) run() {
 	for range w.plan.messages {
 		if w.terminal() != nil {
@@ -67,7 +67,7 @@ func (w *writer) run() {
 	}
 }
 
-// compose makes a message in buf and enters it. Most messages are small.
+// compose makes a message in buf and records it. Most messages are small.
 func (w *writer) compose(way way, t websocket.MessageType) (name, []byte) {
 	size := nameSize + w.rand.IntN(1+w.rand.IntN(200))
 	if w.rand.IntN(3) == 0 {
@@ -83,8 +83,8 @@ func (w *writer) anyType() websocket.MessageType {
 	return websocket.MessageType(1 + w.rand.IntN(2))
 }
 
-// wrote enters the outcome of a call that wrote message n, and uses the memory
-// again, which must not have been changed.
+// wrote records the outcome of a call that wrote message n, checks that the call
+// has not changed the message, and overwrites its memory.
 func (w *writer) wrote(c *call, n name, err error, may ...error) {
 	f := maybe
 	switch c.judge(err, may...) {
@@ -117,7 +117,7 @@ func (w *writer) write() {
 	w.writeOnce(ctx)
 }
 
-// writeOnce sends one message with Write or one of its kin.
+// writeOnce sends one message with Write or a similar method.
 func (w *writer) writeOnce(ctx context.Context) {
 	t := w.anyType()
 	n, p := w.compose(written, t)
@@ -146,7 +146,8 @@ func (w *writer) writePrepared() {
 	w.wrote(c, n, w.conn.WritePrepared(ctx, m))
 }
 
-// policy prepares for a call that queues: it returns which errors it may have.
+// policy prepares for a call that queues a message, and returns the errors that
+// it may return.
 func (w *writer) policy(c *call) (may []error) {
 	switch w.plan.config[w.index].SlowConsumer {
 	case websocket.DropNewest:
@@ -157,8 +158,8 @@ func (w *writer) policy(c *call) (may []error) {
 	return nil
 }
 
-// queued enters the outcome of a call that queued message n. One that failed
-// has sent nothing.
+// queued records the outcome of a call that queued message n. If it failed,
+// nothing is sent.
 func (w *writer) queued(c *call, n name, err error) {
 	may := w.policy(c)
 	f := never
@@ -237,7 +238,7 @@ func (w *writer) stream() {
 	c := w.begin("MessageWriter", writing, ctx)
 	mw, err := w.conn.Writer(ctx, t)
 	if err == nil {
-		c.after, c.lenient = nil, true // what it collects needs no connection
+		c.after, c.lenient = nil, true // buffering needs no connection
 		err = w.pieces(mw, p)
 	}
 	if err != nil && mw != nil {
@@ -251,7 +252,7 @@ func (w *writer) stream() {
 	w.wrote(c, n, err)
 }
 
-// pieces writes p to mw in pieces and closes it.
+// pieces writes p to mw in pieces and closes mw.
 func (w *writer) pieces(mw *websocket.MessageWriter, p []byte) (err error) {
 	for len(p) > 0 {
 		piece := p[:1+w.rand.IntN(min(len(p), 1<<w.rand.IntN(15)))]
@@ -279,7 +280,8 @@ func (w *writer) pieces(mw *websocket.MessageWriter, p []byte) (err error) {
 	return mw.Close()
 }
 
-// An onlyReader has no method but Read, and ends with its last bytes.
+// An onlyReader has no method but Read, which returns io.EOF together with the
+// last bytes.
 type onlyReader struct{ r *bytes.Reader }
 
 func (o onlyReader) Read(p []byte) (int, error) {
@@ -290,8 +292,8 @@ func (o onlyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// forsaken begins a message and gives it up before its first byte has left:
-// nothing comes of it, and the connection lives.
+// forsaken begins a message and abandons it before its first byte is sent:
+// nothing is sent, and the connection stays open.
 func (w *writer) forsaken() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -304,7 +306,7 @@ func (w *writer) forsaken() {
 		c.after, c.lenient = nil, true
 		if _, err = mw.Write(w.buf); err == nil {
 			cancel()
-			c.dead = true // before anything has begun
+			c.dead = true // its context ended before anything was sent
 			err = mw.Close()
 		}
 	}
@@ -331,8 +333,8 @@ func (w *writer) ping() {
 	}
 }
 
-// pingBriefly sends a Ping and does not wait for long: the Pong may be behind
-// what the caller stands in the way of.
+// pingBriefly sends a Ping and does not wait for long: the Pong may come after
+// data that only the caller itself could read.
 func (w *writer) pingBriefly() {
 	if w.plan.pings && !w.plan.transport.noDeadlines {
 		ctx, cancel := context.WithTimeout(context.Background(), brief(w.rand, 2000))
@@ -348,7 +350,7 @@ func (w *writer) pingOnce(ctx context.Context) {
 	c.judge(err)
 }
 
-// rest looks at what can be looked at, and waits.
+// rest calls the methods that only report state, and waits.
 func (w *writer) rest() {
 	w.conn.Stats()
 	if messages, bytes := w.conn.Queued(); messages < 0 || bytes < 0 {
@@ -357,8 +359,8 @@ func (w *writer) rest() {
 	pause(w.rand, 500)
 }
 
-// meddle interrupts the calls of others, until stop is closed, and leaves
-// nothing behind.
+// meddle interrupts the calls of other goroutines until stop is closed, and
+// leaves no deadline behind.
 func (w *writer) meddle(stop <-chan struct{}) {
 	for {
 		select {

@@ -3,16 +3,16 @@ package utf8stream
 
 import "unicode/utf8"
 
-// A Validator checks text that is cut anywhere, even inside a rune, and fails
-// at the first byte that no valid continuation can mend. The zero value is
-// ready for the start of a text.
+// A Validator checks text that arrives in pieces, cut anywhere, even inside a
+// rune. It fails at the first byte after which no text can be valid. The zero
+// value is ready for the start of a text.
 type Validator struct {
-	start [utf8.UTFMax]byte // the bytes of a rune that is not complete
-	n     uint8             // how many
+	start [utf8.UTFMax]byte // the bytes of an incomplete rune
+	n     uint8             // number of bytes in start
 }
 
-// Accept reports whether p continues the text. After a false the Validator
-// must be reset.
+// Accept reports whether the text is still valid with p appended. Once it has
+// returned false, v must be reset.
 func (v *Validator) Accept(p []byte) bool {
 	for v.n > 0 && len(p) > 0 {
 		if !v.add(p[0]) {
@@ -25,7 +25,8 @@ func (v *Validator) Accept(p []byte) bool {
 	return utf8.Valid(p[:whole])
 }
 
-// add completes the rune that was cut by one byte.
+// add appends b to the incomplete rune, and reports whether it can still be
+// valid.
 func (v *Validator) add(b byte) bool {
 	v.start[v.n] = b
 	v.n++
@@ -38,7 +39,7 @@ func (v *Validator) add(b byte) bool {
 	return complete
 }
 
-// Complete reports whether the text may end here: not inside a rune.
+// Complete reports whether the text may end here, which is not inside a rune.
 func (v *Validator) Complete() bool { return v.n == 0 }
 
 // Reset makes v ready for another text.

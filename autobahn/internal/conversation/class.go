@@ -2,8 +2,8 @@ package conversation
 
 import "fmt"
 
-// A Class says how a conversation must end: who sends Close first, which close
-// codes the testee may use, and whether both Close frames must be seen.
+// A Class says how a conversation must end: which side sends Close first, which
+// close codes the testee may use, and whether both Close frames must be seen.
 type Class uint8
 
 // The classes, each with its name in conversations.txt. An empty Close frame,
@@ -33,12 +33,11 @@ func parseClass(s string) (Class, error) {
 	return 0, fmt.Errorf("conversation: no class %q", s)
 }
 
-// TesteeCloses reports whether the testee must be the one that ends the
-// connection.
+// TesteeCloses reports whether the testee must end the connection.
 func (c Class) TesteeCloses() bool { return c == ProtocolFail || c == TextFail }
 
-// NeedsCleanEnd reports whether both Close frames must be seen, and TCP be
-// ended by the server in time.
+// NeedsCleanEnd reports whether both Close frames must be seen, and the server
+// must close TCP in time.
 func (c Class) NeedsCleanEnd() bool { return c == Normal || c == NormalCode }
 
 // Allows reports whether the testee's Close frame may carry code. sent is the

@@ -47,8 +47,8 @@ var parameters = [][]deflate.Params{
 	{with(true, 9), with(true, 0), hints},
 }
 
-// with returns an offer that asks the server to forget after each message, and
-// to keep to a window.
+// with returns an offer that asks the server for a window and, if noContext is
+// set, for no context takeover.
 func with(noContext bool, window int) deflate.Params {
 	p := hints
 	p.ServerNoContext, p.ServerWindow = noContext, window
@@ -110,10 +110,10 @@ func group(id string, data corpus.Kind, opcode byte, offers []deflate.Params) []
 	return cases
 }
 
-// Accept returns the answer of the judge as a server to a client's offers, and
-// false if none of them fits. For each of the judge's own offers in turn it
-// asks of the client what that offer asks of the server, and takes the first
-// of the client's offers that allows it.
+// Accept returns the answer of the judge as a server to a client's offers, or
+// false if none of them fits. For each of the judge's own offers in turn it asks
+// the client for what that offer asks of the server, and takes the first of the
+// client's offers that allows it.
 func (c *Compression) Accept(offers []deflate.Params) (deflate.Params, bool) {
 	for _, own := range c.Offers {
 		for _, offer := range offers {
@@ -125,8 +125,8 @@ func (c *Compression) Accept(offers []deflate.Params) (deflate.Params, bool) {
 	return deflate.Params{}, false
 }
 
-// answer grants what offer asks of the server, and asks the client to forget
-// after each message and to keep to a window.
+// answer grants what offer asks of the server, and asks the client for a window
+// and, if noContext is set, for no context takeover.
 func answer(offer deflate.Params, noContext bool, window int) deflate.Params {
 	if offer.ClientWindow > 0 {
 		window = min(window, offer.ClientWindow)

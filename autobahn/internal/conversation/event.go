@@ -26,7 +26,7 @@ type Frame struct {
 	Payload []byte
 }
 
-// An EventKind tells the things a judge records.
+// An EventKind is the kind of an Event.
 type EventKind byte
 
 // The kinds of event, each with its letter in conversations.txt.
@@ -44,7 +44,7 @@ type Event struct {
 	Payload []byte
 }
 
-// String writes e as in conversations.txt, a long payload shortened.
+// String returns e as in conversations.txt, with a long payload shortened.
 func (e Event) String() string {
 	if e.Kind == WaitEnd {
 		return "w" + string(e.Payload)
@@ -59,7 +59,7 @@ func Equal(a, b []Event) bool {
 	})
 }
 
-// Notate writes a list of events as in conversations.txt.
+// Notate returns a list of events as in conversations.txt.
 func Notate(events []Event) string {
 	if len(events) == 0 {
 		return "none"
@@ -71,7 +71,7 @@ func Notate(events []Event) string {
 	return strings.Join(words, " ")
 }
 
-// notate writes a payload in ASCII or hex, at most about 40 octets of it.
+// notate returns a payload in ASCII or hex, at most about 40 octets of it.
 func notate(p []byte) string {
 	const most = 40
 	head, tail := p, ""

@@ -13,8 +13,8 @@ var opcodes = map[byte]byte{
 	'C': Continuation, 'T': Text, 'B': Binary, 'X': Close, 'I': Ping, 'O': Pong,
 }
 
-// A reader walks over the notation of conversations.txt. Its methods panic
-// with an error of type syntaxError, which parse turns into a result.
+// A reader reads the notation of conversations.txt. Its methods panic with a
+// syntaxError, which recoverSyntax turns into an error.
 type reader struct{ rest string }
 
 type syntaxError string

@@ -2,8 +2,8 @@ package conversation
 
 import "bytes"
 
-// A Piece is a part of one frame: payload octets From up to To. The header
-// goes out before octet 0.
+// A Piece is a part of one frame: its payload octets [From, To). The header is
+// sent before octet 0.
 type Piece struct {
 	Frame    *Frame
 	From, To int
@@ -41,9 +41,8 @@ func (s *Script) Frames() []*Frame {
 	return frames
 }
 
-// ClosesItself reports whether the script has a Close frame of its own, which
-// the judge then counts as its Close. One with a reserved bit is sent but does
-// not count.
+// ClosesItself reports whether the script has a Close frame, which then counts
+// as the judge's own. One with a reserved bit is sent but does not count.
 func (s *Script) ClosesItself() bool {
 	for _, f := range s.Frames() {
 		if f.Opcode == Close && f.RSV == 0 {
@@ -83,9 +82,9 @@ func kindOf(opcode byte) EventKind {
 	return BinaryMessage
 }
 
-// Fragment cuts a message into frames of size octets. A length that is a
-// multiple of size and larger ends with an empty frame; one up to size, or a
-// size of 0, gives a single frame. The frames share payload's memory. rsv is
+// Fragment cuts a message into frames of size octets. If the length is a
+// multiple of size and larger, the last frame is empty; if it is at most size,
+// or size is 0, there is one frame. The frames share payload's memory. rsv is
 // set on the first.
 func Fragment(opcode, rsv byte, payload []byte, size int) []*Frame {
 	if size <= 0 || len(payload) <= size {

@@ -1,7 +1,7 @@
 // Package conversation holds the 517 conversations of the Autobahn|Testsuite
-// as data: what is sent, what must come back, and how the end must look.
-// Categories 1 to 10 are text, conversations.txt; categories 12 and 13 are
-// spelled out from two small tables in compression.go.
+// as data: what is sent, what must come back, and how the connection must end.
+// Categories 1 to 10 are in conversations.txt; categories 12 and 13 are
+// generated from two small tables in compression.go.
 package conversation
 
 import (
@@ -16,8 +16,8 @@ import (
 //go:embed conversations.txt
 var table string
 
-// A Timer ends a conversation that goes on for too long after its script. Kill
-// says how: with Close 1001, or else with an empty Close.
+// A Timer ends a conversation that takes too long after its script: with Close
+// 1001 if Kill is set, otherwise with an empty Close.
 type Timer struct {
 	Kill  bool
 	After time.Duration
@@ -47,7 +47,7 @@ func (c *Conversation) Category() int {
 // CodeCounts reports whether a wrong close code fails the behavior too.
 func (c *Conversation) CodeCounts() bool { return c.Category() == 7 && !c.Informational }
 
-// CategoryNames maps the categories to what they are about.
+// CategoryNames maps the categories to their subjects.
 var CategoryNames = map[int]string{
 	1:  "Framing",
 	2:  "Pings and pongs",
@@ -101,8 +101,8 @@ func (c *Conversation) plan() (*Plan, error) {
 	return p, err
 }
 
-// All returns the 517 conversations in the order of the suite. The slice and
-// what it points to are shared and read only.
+// All returns the 517 conversations in the order of the suite. They are shared
+// and must not be changed.
 var All = sync.OnceValue(func() []*Conversation {
 	var all []*Conversation
 	for line := range strings.Lines(table) {
@@ -149,7 +149,7 @@ func parseLine(line string) (*Conversation, error) {
 	return c, nil
 }
 
-// parseEnd sets what the second field of a line says.
+// parseEnd parses the second field of a line.
 func (c *Conversation) parseEnd(words []string) (err error) {
 	if c.Class, err = parseClass(words[0]); err != nil {
 		return err
@@ -184,7 +184,7 @@ func parseTimer(s string) (Timer, error) {
 	return Timer{s[0] == 'K', after}, nil
 }
 
-// Description says in short what c plays.
+// Description returns a short description of c.
 func (c *Conversation) Description() string {
 	if c.Compression == nil {
 		return c.Script

@@ -1,6 +1,6 @@
-// Package corpus holds the data that the compressed conversations are cut
-// from. The files are generated, always the same, and of the same kinds, sizes
-// and compressibility as the suite's own.
+// Package corpus holds the data for the compressed conversations. The files are
+// generated, always the same, and have the kinds, sizes and compressibility of
+// the suite's own.
 package corpus
 
 import (
@@ -15,7 +15,7 @@ type Kind uint8
 // The files. JSON and HTML are text, cut between characters.
 const (
 	JSON   Kind = iota // pretty-printed test results; ASCII
-	Bitmap             // an uncompressed grey picture
+	Bitmap             // an uncompressed gray picture
 	Prose              // German sentences with a byte order mark; sent as binary
 	HTML               // a report with large tables
 	PDF                // a document whose streams are compressed
@@ -76,8 +76,8 @@ func characterStarts(p []byte) []int {
 	return append(starts, len(p))
 }
 
-// A Ring cuts messages from a file, one behind the other, and begins again
-// at its end.
+// A Ring cuts messages from a file, one after the other, and starts over at its
+// end.
 type Ring struct {
 	file *file
 	next int // octet or character
@@ -102,7 +102,7 @@ func (r *Ring) Next(n int) []byte {
 	return append(message, r.slice(0, n)...)
 }
 
-// length returns the units in the file.
+// length returns the number of units in the file.
 func (r *Ring) length() int {
 	if r.file.starts != nil {
 		return len(r.file.starts) - 1
@@ -110,7 +110,7 @@ func (r *Ring) length() int {
 	return len(r.file.data)
 }
 
-// slice returns the units from..to.
+// slice returns the units in [from, to).
 func (r *Ring) slice(from, to int) []byte {
 	if r.file.starts != nil {
 		from, to = r.file.starts[from], r.file.starts[to]

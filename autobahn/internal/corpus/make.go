@@ -44,8 +44,8 @@ func makeJSON() []byte {
 	return b.Bytes()
 }
 
-// makeBitmap returns a Windows bitmap of 8-bit grey values: soft shapes under
-// the noise of a sensor.
+// makeBitmap returns a Windows bitmap of 8-bit gray values: soft shapes with the
+// noise of a sensor.
 func makeBitmap() []byte {
 	const headers, palette = 14 + 40, 4 * 256
 	b := make([]byte, 0, headers+palette+bitmapSide*bitmapSide)

@@ -6,23 +6,23 @@ import (
 	"math"
 )
 
-// tail ends every flush of a compressor and is left out on the wire
+// tail ends every flush of a compressor and is not sent
 // (RFC 7692, Section 7.2.1).
 const tail = "\x00\x00\xff\xff"
 
-// Compressor compresses the messages of one connection in one direction.
-// compress/flate has a single window, of 32 KiB. A smaller one is kept by
-// starting afresh whenever the window's size has been fed since the last start:
-// no match then reaches further back.
+// Compressor compresses the messages of one direction of a connection. The
+// window of compress/flate is always 32 KiB. For a smaller one the compressor
+// restarts whenever it has been fed as many octets as the window has: no match
+// then reaches further back.
 type Compressor struct {
 	terms Direction
 	out   bytes.Buffer
 	w     *flate.Writer
-	fed   int // octets since the last start
+	fed   int // octets since the last restart
 }
 
-// NewCompressor returns a compressor with the suite's level, or with the
-// fastest one where it often starts afresh.
+// NewCompressor returns a compressor with the suite's level, or with the fastest
+// one if it restarts often.
 func NewCompressor(terms Direction) *Compressor {
 	c := &Compressor{terms: terms}
 	level := 6
@@ -55,15 +55,15 @@ func (c *Compressor) Compress(p []byte) []byte {
 	}
 }
 
-// room returns how much may be fed before the compressor must start afresh.
+// room returns how many octets may be fed before the compressor must restart.
 func (c *Compressor) room() int {
 	if !c.limited() {
-		return math.MaxInt // the 32 KiB of compress/flate are the window
+		return math.MaxInt // the window is that of compress/flate
 	}
 	return 1<<c.terms.Window - c.fed
 }
 
-// restart forgets all that was fed.
+// restart forgets everything that was fed.
 func (c *Compressor) restart() {
 	c.w.Reset(&c.out)
 	c.fed = 0

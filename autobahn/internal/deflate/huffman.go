@@ -104,7 +104,7 @@ type bitReader struct {
 
 var errShort = errors.New("deflate: the compressed data ends inside a block")
 
-// fill takes octets in until at least 56 bits are held, if there are so many.
+// fill reads octets until at least 56 bits are held or the input ends.
 func (b *bitReader) fill() {
 	for b.n <= 56 && len(b.in) > 0 {
 		b.bits |= uint64(b.in[0]) << b.n
@@ -113,7 +113,7 @@ func (b *bitReader) fill() {
 	}
 }
 
-// drop takes n bits away.
+// drop skips n bits.
 func (b *bitReader) drop(n uint) error {
 	if b.n < n {
 		return errShort
@@ -130,10 +130,10 @@ func (b *bitReader) take(n uint) (int, error) {
 	return v, b.drop(n)
 }
 
-// align drops the bits up to the next octet border.
+// align skips the bits up to the next octet boundary.
 func (b *bitReader) align() { b.drop(b.n % 8) }
 
-// empty reports whether all is read.
+// empty reports whether everything is read.
 func (b *bitReader) empty() bool { return b.n == 0 && len(b.in) == 0 }
 
 // octets reads n octets. The reader must be aligned.

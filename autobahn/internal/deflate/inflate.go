@@ -8,9 +8,9 @@ import (
 // historySize is the farthest a match can reach back (RFC 1951, Section 3.2.5).
 const historySize = 1 << 15
 
-// An Inflater inflates the messages of one connection in one direction, and
-// checks every match against the agreed window. It fails on a match into an
-// earlier message where the sender agreed to forget.
+// An Inflater inflates the messages of one direction of a connection, and checks
+// every match against the agreed window. It fails on a match into an earlier
+// message if the sender agreed to no context takeover.
 type Inflater struct {
 	terms    Direction
 	limit    int
@@ -179,8 +179,8 @@ func (f *Inflater) dynamicCodes() error {
 	return f.distance.build(lengths[literals:], true)
 }
 
-// codeLengths reads n run-length encoded code lengths with the code that
-// literals holds for the moment.
+// codeLengths reads n run-length encoded code lengths. The literals field holds
+// the code of the code lengths meanwhile.
 func (f *Inflater) codeLengths(lengths []byte, n int) ([]byte, error) {
 	for len(lengths) < n {
 		symbol, err := f.literals.decode(&f.b)
@@ -279,7 +279,7 @@ func (f *Inflater) match(start, lengthCode int) error {
 	return nil
 }
 
-// checkDistance records a distance and judges it.
+// checkDistance records a distance and checks it.
 func (f *Inflater) checkDistance(distance int) error {
 	f.farthest = max(f.farthest, distance)
 	switch {

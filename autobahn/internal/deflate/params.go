@@ -1,6 +1,6 @@
 // Package deflate is the judge's own permessage-deflate (RFC 7692): the
-// parameters, a compressor over compress/flate that keeps to any window, and
-// an inflater that records how far back every match reaches.
+// parameters, a compressor for any window that uses compress/flate, and an
+// inflater that records how far back every match reaches.
 package deflate
 
 import (
@@ -34,8 +34,8 @@ func (p Params) Answer() string {
 	return join(p.serverNoContext(), p.serverWindow(), p.clientNoContext(), p.clientWindow())
 }
 
-// serverNoContext returns a parameter of RFC 7692, Section 7.1, as it is
-// written, or nothing if p has none.
+// serverNoContext returns server_no_context_takeover (RFC 7692, Section 7.1), or
+// "" if p does not have it.
 func (p Params) serverNoContext() string {
 	return flag("server_no_context_takeover", p.ServerNoContext)
 }
@@ -59,7 +59,7 @@ func flag(name string, set bool) string {
 	return ""
 }
 
-// window returns the parameter name with its value, if it is there.
+// window returns the parameter name with its value, or "" if bits is 0.
 func window(name string, bits int) string {
 	switch bits {
 	case 0:
@@ -71,7 +71,7 @@ func window(name string, bits int) string {
 	}
 }
 
-// join writes the extension with those of the parameters that are not empty.
+// join returns the extension with those parameters that are not empty.
 func join(params ...string) string {
 	s := Name
 	for _, p := range params {
@@ -153,7 +153,7 @@ func (p *Params) set(name, value string, hasValue bool) error {
 	}
 }
 
-// setFlag sets a parameter that has no value and stands once.
+// setFlag sets a parameter that has no value and may occur once.
 func setFlag(flag *bool, name string, hasValue bool) error {
 	if *flag || hasValue {
 		return fmt.Errorf("deflate: %s repeated or with a value", name)
@@ -162,8 +162,8 @@ func setFlag(flag *bool, name string, hasValue bool) error {
 	return nil
 }
 
-// setWindow sets a window, which stands once and is 8 to 15 without leading
-// zeros, or absent.
+// setWindow sets a window, which may occur once. Its value is 8 to 15 without
+// leading zeros, or absent.
 func setWindow(window *int, name, value string, hasValue bool) error {
 	if *window != 0 {
 		return fmt.Errorf("deflate: %s repeated", name)
@@ -180,7 +180,7 @@ func setWindow(window *int, name, value string, hasValue bool) error {
 	return nil
 }
 
-// Honours returns nil if p is a lawful answer to offer (RFC 7692, Section 7.1).
+// Honours returns nil if p is a valid answer to offer (RFC 7692, Section 7.1).
 func (p Params) Honours(offer Params) error {
 	switch {
 	case offer.ServerNoContext && !p.ServerNoContext:
@@ -198,8 +198,8 @@ func (p Params) Honours(offer Params) error {
 	}
 }
 
-// HonoursOne returns nil if p is a lawful answer to one of the offers, else
-// why it is not one to the last.
+// HonoursOne returns nil if p is a valid answer to one of the offers, else why
+// it is not a valid answer to the last.
 func (p Params) HonoursOne(offers []Params) (err error) {
 	for _, offer := range offers {
 		if err = p.Honours(offer); err == nil {
@@ -211,7 +211,7 @@ func (p Params) HonoursOne(offers []Params) (err error) {
 
 // A Direction holds the agreed terms for one sender.
 type Direction struct {
-	NoContext bool // it forgets after each message
+	NoContext bool // no context takeover
 	Window    int  // bits
 }
 
@@ -221,7 +221,7 @@ func (p Params) Server() Direction { return direction(p.ServerNoContext, p.Serve
 // Client returns the terms for what the client sends.
 func (p Params) Client() Direction { return direction(p.ClientNoContext, p.ClientWindow) }
 
-// direction fills in the window of 15 bits that an absent parameter means.
+// direction replaces an absent window by its default of 15 bits.
 func direction(noContext bool, window int) Direction {
 	if window <= 0 {
 		window = 15

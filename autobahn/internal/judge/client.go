@@ -59,7 +59,7 @@ func JudgeServerConn(conn net.Conn, u *url.URL, c *conversation.Conversation, op
 	return r
 }
 
-// checkAnswer notes an answer that does not honour what was offered.
+// checkAnswer records a fault if the answer does not honor the offers.
 func (s *session) checkAnswer(answer deflate.Params) {
 	if err := answer.HonoursOne(s.plan.Compression.Offers); err != nil {
 		s.fault("%v", err)

@@ -15,7 +15,7 @@ func (s *session) close(code int, reason string) {
 	s.sendFrame(conversation.Close, peer.ClosePayload(code, reason))
 }
 
-// startClosing notes that the judge's own Close goes out.
+// startClosing records that the judge's own Close is sent.
 func (s *session) startClosing(code int) {
 	s.state, s.closedByUs, s.sentCode = closing, true, code
 	s.whenWritten(func() {
@@ -38,12 +38,12 @@ func (s *session) receiveClose(m peer.Inbound) {
 		s.clean = true
 		s.reset()
 	default:
-		s.closer = s.after(closeLimit) // for the server to end TCP
+		s.closer = s.after(closeLimit) // for the server to close TCP
 	}
 }
 
 // answerClose replies to a testee that closes first. As a server the judge
-// ends TCP, as a client it waits for the server to do so.
+// closes TCP, as a client it waits for the server to do so.
 func (s *session) answerClose() {
 	s.state = closing
 	s.sendFrame(conversation.Close, peer.ClosePayload(1000, ""))
@@ -54,8 +54,8 @@ func (s *session) answerClose() {
 	}
 }
 
-// violated handles a breach of the protocol by the testee: the judge fails the
-// connection and records no more.
+// violated handles a violation of the protocol by the testee: the judge fails
+// the connection and stops recording.
 func (s *session) violated(m peer.Inbound, v *peer.Violation) {
 	s.fault("%s", v.Text)
 	s.deaf = true

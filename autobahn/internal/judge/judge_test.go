@@ -16,8 +16,8 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/peer"
 )
 
-// TestVerdicts judges ends of connections that are made up. The first rule
-// that matches counts.
+// TestVerdicts judges made-up ends of connections. The first rule that matches
+// counts.
 func TestVerdicts(t *testing.T) {
 	type end struct {
 		closedByUs, clean, cutByUs bool
@@ -71,7 +71,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestFaultFails checks that a breach of the protocol fails the behavior,
+// TestFaultFails checks that a violation of the protocol fails the behavior,
 // whatever the events are.
 func TestFaultFails(t *testing.T) {
 	s := &session{plan: conversation.Find("2.7").Plan(), closedByUs: true, clean: true}
@@ -161,7 +161,8 @@ func TestHandshakesRefused(t *testing.T) {
 	}
 }
 
-// messages returns what follows a handshake, up to and with the Close frame.
+// messages returns what follows a handshake, up to and including the Close
+// frame.
 func messages(t *testing.T, in *bufio.Reader) (texts []string) {
 	r := peer.NewReader(in, peer.Client, nil)
 	for {

@@ -2,9 +2,9 @@
 // Autobahn|Testsuite does. It is the client of a server, or the server of a
 // client.
 //
-// A session is one conversation. Its single goroutine owns all state and
-// selects over what happens: something received, something written, a timer.
-// One goroutine reads and checks frames, another writes.
+// A session is one conversation. A single goroutine owns its state and selects
+// over the events: something received, something written, a timer. One other
+// goroutine reads and checks frames, another one writes.
 package judge
 
 import (
@@ -35,16 +35,16 @@ type Result struct {
 	CloseCode     int // of the testee; 0: none
 	CloseReason   string
 	Duration      time.Duration // from the end of the opening handshake
-	Software      string        // how the testee names itself
-	Extension     string        // what was agreed; empty: nothing
+	Software      string        // the testee's name for itself
+	Extension     string        // what was agreed on; empty: nothing
 	Farthest      int           // longest distance of a match in the testee's compressed messages
 	Expected      string        // events, in the notation of conversations.txt
 	Received      string
 	Notes         []string // what was wrong, one sentence each
 }
 
-// Strict reports whether r is what a faultless testee gets: OK, or
-// INFORMATIONAL where the suite gives nothing else.
+// Strict reports whether r is the result of a faultless testee: OK, or
+// INFORMATIONAL if the suite knows no other verdict.
 func (r *Result) Strict() bool {
 	return good(r.Behavior) && good(r.BehaviorClose)
 }
@@ -60,20 +60,21 @@ type Options struct {
 	Patience float64
 	// Wait is the length of the waits in the scripts. 0: a second.
 	Wait time.Duration
-	// Longest bounds the conversations' own limits, of which some are many
-	// minutes, for a testee that may not answer. 0: no bound.
+	// Longest bounds the conversations' own limits, for a testee that may not
+	// answer; some are many minutes. 0: no bound.
 	Longest time.Duration
-	// Chop cuts every write of the judge into pieces of so many octets. 0: as
+	// Chop cuts every write of the judge into pieces of this many octets. 0: as
 	// the script says.
 	Chop int
 	// Volume bounds the octets sent in a conversation of categories 12 and 13,
 	// by sending fewer than its 1000 messages, but at least 2. 0: no bound.
 	Volume int
-	// TLS is how the judge reaches a wss server, or serves as one.
+	// TLS holds the settings with which the judge connects to a wss server, or
+	// serves as one.
 	TLS *tls.Config
 }
 
-// limit returns d with patience.
+// limit returns d multiplied by Patience.
 func (o *Options) limit(d time.Duration) time.Duration {
 	if o.Patience == 0 {
 		return d
@@ -89,7 +90,8 @@ func (o *Options) wait() time.Duration {
 	return o.Wait
 }
 
-// total returns the limit of a whole conversation for which the suite has d.
+// total returns the time limit of a whole conversation whose limit in the suite
+// is d.
 func (o *Options) total(d time.Duration) time.Duration {
 	if o.Longest > 0 {
 		d = min(d, o.Longest)

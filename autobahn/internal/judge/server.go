@@ -19,7 +19,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/peer"
 )
 
-// A Server is the judge of clients. It speaks the suite's URL protocol:
+// A Server judges clients. It speaks the suite's URL protocol:
 // /getCaseCount, /runCase, /getCaseStatus, /getCaseInfo, /updateReports and
 // /stopServer. Its methods may be called from any goroutine.
 type Server struct {
@@ -33,7 +33,7 @@ type Server struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when a result is stored
 	results map[string]map[string]*Result
-	running map[string]int // conversations under way, by agent
+	running map[string]int // number of running conversations, by agent
 	conns   sync.WaitGroup
 	stopped chan struct{}
 	stop    sync.Once
@@ -50,7 +50,7 @@ func NewServer(cases []*conversation.Conversation, opts *Options) *Server {
 	}
 }
 
-// Serve accepts connections until Stop, and returns when the last has ended.
+// Serve accepts connections until Stop, and returns when the last one has ended.
 func (s *Server) Serve(l net.Listener) error {
 	if s.opts.TLS != nil {
 		l = tls.NewListener(l, s.opts.TLS)
@@ -81,8 +81,8 @@ func (s *Server) Serve(l net.Listener) error {
 // Stop makes Serve return.
 func (s *Server) Stop() { s.stop.Do(func() { close(s.stopped) }) }
 
-// Results returns what is known of an agent, by conversation. The results are
-// shared and read only.
+// Results returns the results of an agent, by conversation. They are shared and
+// must not be changed.
 func (s *Server) Results(agent string) map[string]*Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,14 +110,14 @@ func (s *Server) Result(ctx context.Context, agent, id string) (*Result, error) 
 	}
 }
 
-// begin notes that a conversation with an agent is under way.
+// begin records that a conversation with an agent is running.
 func (s *Server) begin(agent string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running[agent]++
 }
 
-// awaitIdle waits until no conversation with an agent is under way.
+// awaitIdle waits until no conversation with an agent is running.
 func (s *Server) awaitIdle(ctx context.Context, agent string) {
 	for {
 		s.mu.Lock()
@@ -134,7 +134,7 @@ func (s *Server) awaitIdle(ctx context.Context, agent string) {
 	}
 }
 
-// store keeps the result of a conversation that was under way.
+// store records the result of a conversation that was running.
 func (s *Server) store(agent string, r *Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,8 +208,7 @@ func (s *Server) route(request *peer.Request, conn net.Conn, out *peer.Outbox, i
 	}
 }
 
-// update has the reports of an agent written, when its last conversation is
-// over.
+// update calls Update for an agent when its last conversation is over.
 func (s *Server) update(agent string) {
 	if s.Update == nil {
 		return
@@ -220,7 +219,7 @@ func (s *Server) update(agent string) {
 	s.Update(agent)
 }
 
-// describe returns the JSON that tells a case's status or what it is.
+// describe returns a case's status or its description as JSON.
 func (s *Server) describe(path string, c *conversation.Conversation, agent string) []byte {
 	if path == "/getCaseInfo" {
 		p, _ := json.Marshal(map[string]string{"id": c.ID, "description": c.Description()})
@@ -253,8 +252,8 @@ func (s *Server) find(query url.Values) *conversation.Conversation {
 	return s.cases[n-1]
 }
 
-// reply sends text as a message, unless it is nil, and an empty Close, and
-// waits a moment for the client's.
+// reply sends text as a message, unless it is nil, then an empty Close, and
+// waits briefly for the client's Close.
 func (s *Server) reply(request *peer.Request, conn net.Conn, out *peer.Outbox, in *bufio.Reader, text []byte) {
 	out.Write(request.Response(nil), 0)
 	frames := []*conversation.Frame{{FIN: true, Opcode: conversation.Close}}

@@ -19,17 +19,17 @@ import (
 const (
 	handshakeLimit = 5 * time.Second
 	closeLimit     = time.Second     // for the answer to a Close, and for the end of TCP after it
-	guardLimit     = 2 * time.Second // for the end of TCP where the suite would wait without limit
+	guardLimit     = 2 * time.Second // for the end of TCP, for which the suite would wait without limit
 	scriptWait     = time.Second
 )
 
-// A state is that of the closing handshake (RFC 6455, Section 7.1).
+// A state is a state of the closing handshake (RFC 6455, Section 7.1).
 type state uint8
 
 const (
 	open    state = iota
 	closing       // the judge has sent Close
-	ended         // TCP is gone, or was cut
+	ended         // TCP has ended
 )
 
 // A session plays one conversation on a connection whose opening handshake is
@@ -50,17 +50,17 @@ type session struct {
 	closer  <-chan time.Time // the limit of the closing handshake
 	wait    <-chan time.Time // a wait of the script
 
-	step    int // the next of the script
+	step    int // the next step of the script
 	waits   int // ended so far
 	pings   int // sent so far
 	pongs   int // received so far
 	key     *peer.Key
-	prefix  []byte // goes out together with the first burst
-	turns   *turns // nil: the script goes out whole
+	prefix  []byte // sent together with the first burst
+	turns   *turns // nil: the script is sent as a whole
 	events  []conversation.Event
 	deaf    bool     // nothing is recorded any more
 	faults  []string // what was wrong; each fails the behavior
-	remarks []string // what took too long; the verdict on the close tells whether it matters
+	remarks []string // what took too long; the verdict on the close says whether it matters
 	started time.Time
 
 	state      state
@@ -73,13 +73,13 @@ type session struct {
 	reason     string
 }
 
-// An arrival is what the reading goroutine hands over.
+// An arrival is what the reading goroutine passes on.
 type arrival struct {
 	message peer.Inbound
 	err     error
 }
 
-// newSession returns a session. compression is what was agreed, nil if nothing.
+// newSession returns a session. compression is what was agreed on, or nil.
 func newSession(c *conversation.Conversation, role peer.Role, opts *Options, conn net.Conn, out *peer.Outbox, in *bufio.Reader, compression *deflate.Params) *session {
 	s := &session{
 		plan: c.Plan(), role: role, opts: opts, conn: conn, out: out, in: in,
@@ -149,7 +149,7 @@ func (s *session) read() {
 	}
 }
 
-// over hands over the end of TCP.
+// over passes on the end of TCP.
 func (s *session) over(err error) {
 	select {
 	case s.inbound <- arrival{err: errors.Join(net.ErrClosed, err)}:
@@ -157,13 +157,13 @@ func (s *session) over(err error) {
 	}
 }
 
-// discard is a writer that forgets.
+// discard is a writer that drops everything.
 type discard struct{}
 
 // Write takes all of p.
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// begin sends what the conversation begins with.
+// begin sends the start of the conversation.
 func (s *session) begin() {
 	if s.turns == nil {
 		s.play()
@@ -191,11 +191,11 @@ func (s *session) play() {
 	s.whenWritten(s.startTimer)
 }
 
-// waitEnded goes on after a wait of the script.
+// waitEnded continues after a wait of the script.
 func (s *session) waitEnded() {
 	s.wait = nil
 	if s.state != open {
-		return // the guard of the closing handshake is running
+		return // the limit of the closing handshake is running
 	}
 	if s.plan.Class == conversation.TextFail {
 		s.record(conversation.Event{Kind: conversation.WaitEnd, Payload: []byte{"AB"[s.waits]}})
@@ -211,7 +211,7 @@ func (s *session) waitEnded() {
 // startTimer starts the conversation's own limit.
 func (s *session) startTimer() { s.timer = time.After(s.opts.total(s.plan.Timer.After)) }
 
-// whenWritten calls f on this goroutine when all that was sent is written.
+// whenWritten calls f on this goroutine when everything sent so far is written.
 func (s *session) whenWritten(f func()) {
 	s.out.Then(func() {
 		select {
@@ -247,7 +247,8 @@ func (s *session) flushPrefix() {
 	s.prefix = nil
 }
 
-// appendPiece appends the octets of a piece, and takes note of what it sends.
+// appendPiece appends the octets of a piece, and records pings and the judge's
+// Close.
 func (s *session) appendPiece(dst []byte, piece conversation.Piece) []byte {
 	f := piece.Frame
 	if piece.From == 0 {
@@ -282,14 +283,14 @@ func codeOf(payload []byte) int {
 	return int(payload[0])<<8 | int(payload[1])
 }
 
-// sendFrame writes one frame as it is.
+// sendFrame writes one frame.
 func (s *session) sendFrame(opcode byte, payload []byte) {
 	f := &conversation.Frame{FIN: true, Opcode: opcode, Payload: payload}
 	key := s.newKey()
 	s.out.Write(peer.AppendPayload(peer.AppendHeader(nil, f, key), payload, key, 0), 0)
 }
 
-// receive handles what the reading goroutine hands over.
+// receive handles what the reading goroutine passes on.
 func (s *session) receive(a arrival) {
 	var violation *peer.Violation
 	switch {
@@ -321,8 +322,8 @@ func (s *session) receiveMessage(m peer.Inbound) {
 	}
 }
 
-// record notes an event. In the normal class the judge closes when the list
-// is complete.
+// record records an event. In the class Normal the judge closes when the list is
+// complete.
 func (s *session) record(e conversation.Event) {
 	switch {
 	case s.deaf:
@@ -337,7 +338,7 @@ func (s *session) record(e conversation.Event) {
 	}
 }
 
-// fault notes something wrong.
+// fault records something wrong.
 func (s *session) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }

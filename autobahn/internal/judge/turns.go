@@ -9,19 +9,19 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/peer"
 )
 
-// turns is the part of a session that sends one message after the other, each
-// when the echo of the one before has come.
+// turns is the part of a session that sends messages one by one, each after the
+// echo of the one before.
 type turns struct {
 	left       int
 	next       func() conversation.Event // the next message
 	burst      func(conversation.Event) conversation.Step
 	awaited    conversation.Event
-	ok         bool // every echo came and was right
+	ok         bool // every echo arrived and was correct
 	compressor *deflate.Compressor
 	inflater   *deflate.Inflater
 }
 
-// newTurns returns the turns of a plan that has some.
+// newTurns returns the turns of a plan, which must have some.
 func newTurns(plan *conversation.Plan, role peer.Role, opts *Options, agreed *deflate.Params) *turns {
 	if plan.Compression == nil {
 		return scriptTurns(plan)
@@ -50,7 +50,7 @@ func newTurns(plan *conversation.Plan, role peer.Role, opts *Options, agreed *de
 	return t
 }
 
-// scriptTurns sends the one message of the script again and again.
+// scriptTurns repeats the one message of the script.
 func scriptTurns(plan *conversation.Plan) *turns {
 	return &turns{
 		left:  plan.Turns,
@@ -78,7 +78,7 @@ func (s *session) nextTurn() {
 	s.send(s.turns.burst(s.turns.awaited))
 }
 
-// turnEnded compares what came with what was sent.
+// turnEnded compares the echo with the message sent.
 func (s *session) turnEnded(e conversation.Event) {
 	want := s.turns.awaited
 	switch {

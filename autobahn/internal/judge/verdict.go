@@ -30,7 +30,7 @@ func (s *session) result() *Result {
 	return r
 }
 
-// behavior judges the messages and pongs that came.
+// behavior judges the received messages and pongs.
 func (s *session) behavior() Verdict {
 	switch {
 	case len(s.faults) > 0:

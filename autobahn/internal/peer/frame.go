@@ -1,6 +1,6 @@
-// Package peer holds the judge's end of a connection: its own frame octets,
-// its own strict checks of what it receives, and both opening handshakes. It
-// shares no code with the library it judges.
+// Package peer holds the judge's end of a connection: its own framing, its own
+// strict checks of what it receives, and both opening handshakes. It shares no
+// code with the library it judges.
 package peer
 
 import (
@@ -91,8 +91,8 @@ func ClosePayload(code int, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...)
 }
 
-// A Violation is a breach of the protocol by the testee. Code is what the
-// judge answers.
+// A Violation is a violation of the protocol by the testee. Code is the close
+// code that the judge answers with.
 type Violation struct {
 	Code int
 	Text string

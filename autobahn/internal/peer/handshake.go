@@ -24,13 +24,13 @@ func accept(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// An Answer is what a server's handshake settled.
+// An Answer is the outcome of a server's handshake.
 type Answer struct {
 	Software    string          // the Server header
 	Compression *deflate.Params // nil: not agreed
 }
 
-// Connect plays the client's opening handshake for u with these offers.
+// Connect performs the client's opening handshake for u with these offers.
 func Connect(out *Outbox, in *bufio.Reader, u *url.URL, offers []deflate.Params) (*Answer, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:])
@@ -49,7 +49,7 @@ func Connect(out *Outbox, in *bufio.Reader, u *url.URL, offers []deflate.Params)
 	case len(extensions) == 0:
 		return answer, nil
 	case len(extensions) > 1 || len(offers) == 0:
-		return nil, fmt.Errorf("peer: extensions %q were not offered so", extensions)
+		return nil, fmt.Errorf("peer: extensions %q do not match an offer", extensions)
 	}
 	params, err := deflate.ParseAnswer(extensions[0])
 	if err != nil {
@@ -80,7 +80,7 @@ func request(u *url.URL, key string, offers []deflate.Params) []byte {
 	return []byte(s + "Sec-WebSocket-Version: 13\r\n\r\n")
 }
 
-// checkResponse judges all of a response but its extensions.
+// checkResponse checks a response, except for its extensions.
 func checkResponse(resp *http.Response, accept string) error {
 	h := resp.Header
 	switch {
@@ -119,8 +119,8 @@ type Request struct {
 	key    string
 }
 
-// ReadRequest reads and judges a client's request. port is the one the client
-// must name in Host.
+// ReadRequest reads and checks a client's request. port is the one that the
+// client must name in Host.
 func ReadRequest(in *bufio.Reader, port string) (*Request, error) {
 	r, err := http.ReadRequest(in)
 	if err != nil {
@@ -136,7 +136,7 @@ func ReadRequest(in *bufio.Reader, port string) (*Request, error) {
 	return req, err
 }
 
-// checkRequest judges all of a request but its extension offers.
+// checkRequest checks a request, except for its extension offers.
 func checkRequest(r *http.Request, port string) error {
 	for _, name := range []string{"Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"} {
 		if n := len(r.Header.Values(name)); n != 1 {
@@ -168,7 +168,7 @@ func keyValid(s string) bool {
 	return err == nil && len(nonce) == 16
 }
 
-// checkHost judges the Host header: it must have the port unless that is a
+// checkHost checks the Host header: it must have the port unless that is a
 // default one.
 func checkHost(host, port string) error {
 	_, got, err := net.SplitHostPort(host)

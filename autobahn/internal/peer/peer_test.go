@@ -15,7 +15,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/deflate"
 )
 
-// octets returns the octets that s spells in hex, spaces left out.
+// octets decodes s, which is hex with spaces.
 func octets(s string) []byte {
 	p, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 	if err != nil {
@@ -124,7 +124,7 @@ func TestReader(t *testing.T) {
 	})
 }
 
-// readAll spells out what r reads.
+// readAll returns what r reads, in words.
 func readAll(r *Reader) string {
 	var words []string
 	for {
@@ -172,7 +172,7 @@ func TestOutbox(t *testing.T) {
 	out.Close()
 }
 
-// TestConnect judges responses of a server.
+// TestConnect checks responses of a server.
 func TestConnect(t *testing.T) {
 	const good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n"
 	tests := []struct {

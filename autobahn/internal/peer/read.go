@@ -98,7 +98,7 @@ func (r *Reader) header() (h header, err error) {
 	return h, err
 }
 
-// checkFirst judges what the first two octets say.
+// checkFirst checks the first two octets.
 func (r *Reader) checkFirst(h header, masked bool) error {
 	control := h.opcode >= conversation.Close
 	firstOfMessage := h.opcode == conversation.Text || h.opcode == conversation.Binary
@@ -126,7 +126,7 @@ func (r *Reader) checkFirst(h header, masked bool) error {
 	}
 }
 
-// extendedLength reads the length that 126 or 127 announce.
+// extendedLength reads the length that follows 126 or 127.
 func (r *Reader) extendedLength(short uint64) (uint64, error) {
 	var b [8]byte
 	size, least := 2, uint64(126)
@@ -167,7 +167,7 @@ func unmasked(p []byte, key *Key) []byte {
 	return p
 }
 
-// unexpected turns the end of the stream inside a frame into its own error.
+// unexpected turns io.EOF inside a frame into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

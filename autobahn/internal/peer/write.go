@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// An Outbox writes to a connection in the order of its calls and never makes
-// the caller wait, so that reading goes on while a testee does not read. After
-// a failed write the rest is dropped: the connection's reader learns of the end.
+// An Outbox writes to a connection in the order of its calls and never blocks
+// the caller, so that reading continues while a testee does not read. After a
+// failed write the rest is dropped: the connection's reader sees the end.
 type Outbox struct {
 	conn net.Conn
-	chop int // no write is longer than so many octets; 0: any
+	chop int // largest number of octets per write; 0: no limit
 
 	mu     sync.Mutex
 	filled sync.Cond
@@ -38,22 +38,22 @@ func NewOutbox(conn net.Conn, chop int) *Outbox {
 }
 
 // Write queues p, to be written in pieces of chop octets, or whole if chop is
-// 0. It keeps p.
+// 0. The Outbox retains p.
 func (o *Outbox) Write(p []byte, chop int) { o.push(job{p: p, chop: chop}) }
 
-// Then calls f when all that was queued before has been written or dropped. f
+// Then calls f when everything queued before has been written or dropped. f
 // runs on the outbox's goroutine.
 func (o *Outbox) Then(f func()) { o.push(job{after: f}) }
 
-// Flush waits until all that was queued has been written or dropped.
+// Flush waits until everything queued has been written or dropped.
 func (o *Outbox) Flush() {
 	written := make(chan struct{})
 	o.Then(func() { close(written) })
 	<-written
 }
 
-// Close stops the outbox after what is queued, and waits. If the connection
-// blocks, close it first.
+// Close stops the outbox once its queue is written, and waits for that. If the
+// connection blocks, close it first.
 func (o *Outbox) Close() {
 	o.mu.Lock()
 	o.closed = true

@@ -10,15 +10,15 @@ const (
 	// Pings and pongs.
 	WrongPongPayload  // flips a bit of each pong's last octet
 	NoPong            // answers no ping
-	SwappedPongs      // answers two pings that come close together in reverse
-	PongAfterMessage  // answers a ping inside a fragmented message behind that message
+	SwappedPongs      // answers two pings that come close together in reverse order
+	PongAfterMessage  // answers a ping inside a fragmented message after that message
 	PongAtNextFrame   // answers a ping inside a fragmented message when the next frame comes
-	AcceptLongControl // takes control frames of more than 125 octets
+	AcceptLongControl // accepts control frames of more than 125 octets
 
 	// Frames.
-	IgnoreRSV               // takes frames with reserved bits set
+	IgnoreRSV               // accepts frames with reserved bits set
 	IgnoreReservedOpcodes   // skips frames with reserved opcodes
-	AcceptFragmentedControl // takes control frames without FIN as if they had it
+	AcceptFragmentedControl // treats control frames without FIN as if they had it
 	SkipContinuation        // skips continuation frames outside a message
 	AcceptInterleaved       // lets a new message replace an unfinished one
 	LoseEarlierEcho         // on a protocol error, loses the echo of the message just before
@@ -31,8 +31,8 @@ const (
 
 	// Messages.
 	WrongType     // echoes text as binary
-	TruncatedEcho // leaves out the last octet of messages from 65,535 octets on
-	CorruptEcho   // flips a bit in the middle of messages from 65,535 octets on
+	TruncatedEcho // leaves out the last octet of messages of at least 65,535 octets
+	CorruptEcho   // flips a bit in the middle of messages of at least 65,535 octets
 	DoubleEcho    // echoes twice
 	NoEcho        // echoes nothing
 
@@ -45,19 +45,19 @@ const (
 	EchoInvalidCode      // answers a Close that has an invalid code with that code
 	AcceptShortClose     // answers a Close of one octet with 1000
 	AcceptBadReason      // answers a Close whose reason is not UTF-8 with its code
-	NoCloseReply         // does not answer Close and does not end TCP
-	DropOnClose          // ends TCP without an answer to Close
-	AnswerBehindClose    // goes on for a moment before it answers Close
-	EchoAfterClose       // goes on after it has answered Close
+	NoCloseReply         // does not answer Close and does not close TCP
+	DropOnClose          // closes TCP without an answer to Close
+	AnswerBehindClose    // continues for a moment before it answers Close
+	EchoAfterClose       // continues after it has answered Close
 	WrongCloseCode       // answers every Close with 1001
 	NormalCodeOnFailure  // fails the connection with 1000
 	NoTCPEnd             // as a server, leaves TCP open after the closing handshake
-	CodeSwappedOnFailure // fails the connection with 1002 for bad text and 1007 for all else
+	CodeSwappedOnFailure // fails the connection with 1002 for bad text and 1007 for everything else
 
 	// Handshake and compression.
 	WrongAccept      // as a server, sends a wrong Sec-WebSocket-Accept
 	IgnoreOfferTerms // answers every offer of permessage-deflate without parameters
-	ContextKept      // refers to earlier messages where it agreed not to
+	ContextKept      // refers to earlier messages although it agreed not to
 	WindowExceeded   // uses a window of 32 KiB whatever was agreed
 	ContextLost      // forgets the peer's earlier messages
 	RSV1OnContinue   // cuts compressed echoes in two and sets RSV1 on both frames

@@ -135,8 +135,8 @@ func (e *Endpoint) fail(code int) {
 	e.end()
 }
 
-// end ends TCP after the closing handshake: the server at once, but so that
-// the Close frame arrives, the client when the server has.
+// end closes TCP after the closing handshake: the server at once, but so that
+// the Close frame arrives, the client after the server.
 func (e *Endpoint) end() {
 	if !e.client && e.bug != NoTCPEnd {
 		if c, ok := e.conn.(interface{ CloseWrite() error }); ok {
@@ -146,7 +146,7 @@ func (e *Endpoint) end() {
 	e.drain()
 }
 
-// drain reads until the peer ends TCP.
+// drain reads until the peer closes TCP.
 func (e *Endpoint) drain() {
 	e.conn.SetReadDeadline(time.Now().Add(drainLimit))
 	io.Copy(io.Discard, struct{ io.Reader }{e.r})

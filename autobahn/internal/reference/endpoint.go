@@ -25,7 +25,7 @@ const (
 	pong         = 10
 )
 
-// A moment is how long the bugs that watch for more input wait for it.
+// moment is how long the bugs that wait for more input wait.
 const moment = 300 * time.Millisecond
 
 // drainLimit bounds the wait for the peer's end of TCP.
@@ -38,7 +38,7 @@ type Endpoint struct {
 	client bool
 	bug    Bug
 
-	compressor *deflate.Compressor // nil: nothing was agreed
+	compressor *deflate.Compressor // nil: compression was not agreed on
 	inflater   *inflater
 
 	open       bool // inside a fragmented message
@@ -46,7 +46,7 @@ type Endpoint struct {
 	compressed bool
 	frames     int
 	message    []byte
-	tail       []byte   // octets of a character that is not complete
+	tail       []byte   // octets of an incomplete character
 	held       [][]byte // pongs to be sent later
 	lastEcho   func()   // not sent yet, only with LoseEarlierEcho
 	closeSent  bool
@@ -56,7 +56,7 @@ type Endpoint struct {
 // A failure ends the connection with a code.
 type failure int
 
-// Error returns the same for every code, which the peer sees.
+// Error returns the same text for every code.
 func (f failure) Error() string { return "reference: failure" }
 
 // errClosed ends an endpoint whose closing handshake is done.
@@ -141,7 +141,7 @@ func (e *Endpoint) readHeader() (h header, err error) {
 	return h, err
 }
 
-// check judges a header.
+// check checks a header.
 func (e *Endpoint) check(h header) error {
 	control := h.opcode >= closeFrame
 	compressed := h.rsv == 4 && e.inflater != nil && (h.opcode == text || h.opcode == text+1)
@@ -164,8 +164,8 @@ func (e *Endpoint) check(h header) error {
 	return nil
 }
 
-// payload reads the payload of a frame, in the pieces in which it arrives, and
-// shows each to see.
+// payload reads the payload of a frame, and calls see for each piece as it
+// arrives.
 func (e *Endpoint) payload(h header, see func([]byte) error) ([]byte, error) {
 	p := make([]byte, 0, min(h.length, 1<<16))
 	piece := e.piece[:]
@@ -255,7 +255,7 @@ func (e *Endpoint) checkText() error {
 	return nil
 }
 
-// complete handles a message whose last frame has come.
+// complete handles a message whose last frame has arrived.
 func (e *Endpoint) complete() error {
 	if e.compressed {
 		message, err := e.inflater.inflate(e.message, e.bug == ContextLost)
@@ -280,7 +280,7 @@ func (e *Endpoint) complete() error {
 	return e.sendHeld()
 }
 
-// flushLastEcho sends the echo that waits, unless a bad frame comes next.
+// flushLastEcho sends the delayed echo, unless a bad frame comes next.
 func (e *Endpoint) flushLastEcho() {
 	if e.lastEcho == nil {
 		return
@@ -295,7 +295,7 @@ func (e *Endpoint) flushLastEcho() {
 	e.lastEcho = nil
 }
 
-// sendHeld sends the pongs that wait.
+// sendHeld sends the held pongs.
 func (e *Endpoint) sendHeld() error {
 	for _, payload := range e.held {
 		if err := e.write(pong, 0, payload); err != nil {
@@ -385,8 +385,8 @@ func (e *Endpoint) writeFrame(fin bool, opcode, rsv byte, payload []byte) error 
 	return err
 }
 
-// newCompressor returns a compressor with the agreed terms, as far as the bug
-// lets it.
+// newCompressor returns a compressor with the agreed terms, unless the bug says
+// otherwise.
 func newCompressor(terms deflate.Direction, bug Bug) *deflate.Compressor {
 	switch bug {
 	case ContextKept:

@@ -12,7 +12,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/deflate"
 )
 
-// Accept takes a client's opening handshake.
+// Accept performs the server's opening handshake.
 func Accept(conn net.Conn, bug Bug) (*Endpoint, error) {
 	e := &Endpoint{conn: conn, r: bufio.NewReader(conn), bug: bug}
 	request, err := http.ReadRequest(e.r)
@@ -40,7 +40,7 @@ func Accept(conn net.Conn, bug Bug) (*Endpoint, error) {
 	return e, err
 }
 
-// Connect plays the client's opening handshake at a ws URL, and offers
+// Connect performs the client's opening handshake for a ws URL, and offers
 // permessage-deflate.
 func Connect(conn net.Conn, u *url.URL, bug Bug) (*Endpoint, error) {
 	e := &Endpoint{conn: conn, r: bufio.NewReader(conn), client: true, bug: bug}

@@ -19,7 +19,7 @@ func (f *inflater) inflate(p []byte, forget bool) ([]byte, error) {
 	if f.noContext || forget {
 		f.window = nil
 	}
-	// The cut tail, and a last block that lets the reader end.
+	// The removed tail, and a final block so that the reader ends.
 	in := io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
 	if f.r == nil {
 		f.r = flate.NewReaderDict(in, f.window)

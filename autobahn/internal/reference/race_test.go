@@ -2,6 +2,6 @@
 
 package reference
 
-// raced tells that the race detector is on, under which large messages take
+// raced reports whether the race detector is on, under which large messages take
 // about twenty times as long.
 const raced = true

@@ -15,9 +15,9 @@ import (
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
-// The conversations are played over connections in memory and by a clock that
-// goes on only when both sides wait, so that the pauses and limits of the
-// suite take no time and a slow machine misses none.
+// The conversations are played over connections in memory and with a clock that
+// advances only when both sides wait, so that the pauses and limits of the suite
+// take no time and a slow machine exceeds none.
 
 // volume bounds the octets sent in a conversation of categories 12 and 13.
 const volume = 1 << 12
@@ -34,7 +34,7 @@ var judgeAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9001}
 func (judgeEnd) LocalAddr() net.Addr { return judgeAddr }
 
 // judgeAll plays conversations one after the other with endpoints that have a
-// bug, in a bubble of its own.
+// bug, in a synctest bubble.
 func judgeAll(t *testing.T, role peer.Role, bug Bug, cases []*conversation.Conversation) map[string]*judge.Result {
 	play := judgeServer
 	if role == peer.Server {
@@ -79,7 +79,7 @@ func judgeClient(t *testing.T, bug Bug, c *conversation.Conversation) *judge.Res
 	return r
 }
 
-// explain writes a result that is not the one wanted.
+// explain reports a result that is not the wanted one.
 func explain(t *testing.T, c *conversation.Conversation, r *judge.Result, want string) {
 	t.Errorf("%s: behavior %s, behaviorClose %s, want %s\nscript:   %s\nexpected: %s\nreceived: %s\nclose code %d\n%s", c.ID, r.Behavior, r.BehaviorClose, want,
 		c.Description(), r.Expected, r.Received, r.CloseCode, strings.Join(r.Notes, "\n"))
@@ -118,13 +118,14 @@ func all(*conversation.Conversation) bool  { return true }
 // small are categories 1 to 7 and 10.
 func small(c *conversation.Conversation) bool { return c.Turns == 0 }
 
-// large are those of category 9 that send one message. The race detector looks
-// at every octet, so under it they are few.
+// large are those of category 9 that send one message. They are fewer under the
+// race detector, which makes every octet expensive.
 func large(c *conversation.Conversation) bool {
 	return c.Turns == 1 && (!raced || ids("9.1.1 9.1.4 9.2.1 9.3.4 9.4.8")(c))
 }
 
-// compressed are those of 12 and 13 whose data is repetitive, in some sizes.
+// compressed are some sizes of those of categories 12 and 13 whose data is
+// repetitive.
 func compressed(c *conversation.Conversation) bool {
 	return ids("12.1.* 12.4.* 13.*.*")(c) && ids("*.*.1 *.*.3 *.*.4 *.*.6 *.*.11 *.*.14")(c)
 }
@@ -175,8 +176,8 @@ func losesEcho(c *conversation.Conversation) bool {
 	return c.Class == conversation.ProtocolFail && c.NonStrict != ""
 }
 
-// bugs say of each bug which conversations catch it, of those it is tried
-// with. The INFORMATIONAL ones catch only a failed handshake.
+// bugs says for each bug with which conversations it is tried and which of them
+// catch it. The INFORMATIONAL ones catch only a failed handshake.
 var bugs = []struct {
 	bug      Bug
 	tried    set
@@ -194,7 +195,7 @@ var bugs = []struct {
 	// failed connection.
 	{IgnoreRSV, small, but(ids("3.*"), ids("3.7")), nil},
 	{IgnoreReservedOpcodes, small, ids("4.*.*"), nil},
-	// The continuation frame of 5.2 is refused in any case.
+	// The continuation frame of 5.2 is always refused.
 	{AcceptFragmentedControl, small, ids("5.1"), nil},
 	{SkipContinuation, small, ids("5.9 5.10 5.11 5.12 5.13 5.14 5.15 5.16 5.17"), nil},
 	{AcceptInterleaved, small, ids("5.18"), nil},
@@ -219,7 +220,7 @@ var bugs = []struct {
 	{EchoInvalidCode, small, ids("7.9.*"), nil},
 	{AcceptShortClose, small, ids("7.3.2"), nil},
 	{AcceptBadReason, small, ids("7.5.1"), nil},
-	// After a malformed Close a client that hangs is no failure.
+	// After a malformed Close a client that hangs does not fail.
 	{NoCloseReply, small, or(ends(conversation.Normal, conversation.NormalCode), ids("7.3.2 7.5.1 7.9.*")), ends(conversation.Normal, conversation.NormalCode)},
 	{DropOnClose, small, ends(conversation.Normal, conversation.NormalCode), nil},
 	{AnswerBehindClose, small, ids("7.1.3 7.1.4 7.1.5"), nil},
@@ -234,8 +235,8 @@ var bugs = []struct {
 	{WrongAccept, small, all, none},
 	// The third offer of 13.7 asks for nothing.
 	{IgnoreOfferTerms, compressed, ids("13.[23456].*"), none},
-	// With 512 octets of window the endpoint forgets of its own accord before
-	// longer messages, and it does not look for matches in shorter ones.
+	// With a window of 512 octets the endpoint restarts by itself before longer
+	// messages, and it does not look for matches in shorter ones.
 	{ContextKept, compressed, ids("13.2.* 13.6.* 13.5.3 13.7.3"), nil},
 	// Messages of 16 and 256 octets alone are within the window.
 	{WindowExceeded, compressed, but(ids("13.[357].*"), ids("13.[57].1 13.[57].3")), nil},
@@ -278,7 +279,7 @@ func thinned(cases []*conversation.Conversation, caughtBy set) []*conversation.C
 	return kept
 }
 
-// tryBug plays cases and wants those in caughtBy, and no others, to fail.
+// tryBug plays cases and checks that those in caughtBy, and no others, fail.
 func tryBug(t *testing.T, role peer.Role, bug Bug, cases []*conversation.Conversation, caughtBy set) {
 	results := judgeAll(t, role, bug, cases)
 	for _, c := range cases {

@@ -12,7 +12,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/judge"
 )
 
-// page lays the agents of an index side by side.
+// page shows the agents of an index side by side.
 var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -44,7 +44,7 @@ small { color: #666; }
 </html>
 `))
 
-// pageData is what the page shows.
+// pageData is the data of the page.
 type pageData struct {
 	Agents  []string
 	Columns int

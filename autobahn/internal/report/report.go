@@ -18,7 +18,7 @@ import (
 	"github.com/fullduplex-go/websocket/autobahn/internal/judge"
 )
 
-// An Entry is what an index says of one case.
+// An Entry is what an index says about one case.
 type Entry struct {
 	Behavior        judge.Verdict `json:"behavior"`
 	BehaviorClose   judge.Verdict `json:"behaviorClose"`
@@ -43,7 +43,7 @@ func Read(path string) (Index, error) {
 	return index, nil
 }
 
-// Add joins the agents of other to x. An agent that is in both gets a number.
+// Add adds the agents of other to x. An agent that is in both gets a number.
 func (x Index) Add(other Index) {
 	for _, agent := range slices.Sorted(maps.Keys(other)) {
 		name := agent
@@ -73,7 +73,7 @@ func (r Results) Count() (strict, unimplemented, wrong int) {
 }
 
 // Write writes index.json, index.html and a file for each case to a directory,
-// which it makes.
+// which it creates.
 func Write(dir string, agents map[string]Results) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -93,7 +93,7 @@ func Write(dir string, agents map[string]Results) error {
 	return WriteIndex(dir, index)
 }
 
-// WriteIndex writes index.json and index.html to a directory, which it makes.
+// WriteIndex writes index.json and index.html to a directory, which it creates.
 func WriteIndex(dir string, index Index) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -137,7 +137,7 @@ type caseReport struct {
 	Notes             []string      `json:"notes"`
 }
 
-// detail returns what a case's file says.
+// detail returns the content of a case's file.
 func detail(agent string, r *judge.Result) *caseReport {
 	e := entry(r, "")
 	d := &caseReport{
@@ -162,13 +162,13 @@ func writeJSON(path string, v any) error {
 }
 
 // A Difference is a case whose verdicts are not the expected ones. An Entry
-// without verdicts stands for a case that is not there.
+// without verdicts stands for a missing case.
 type Difference struct {
 	Agent, ID string
 	Want, Got Entry
 }
 
-// String returns the difference on a line.
+// String returns the difference on one line.
 func (d Difference) String() string {
 	return fmt.Sprintf("%s %s: %s, expected %s", d.Agent, d.ID, d.Got, d.Want)
 }
@@ -181,8 +181,8 @@ func (e Entry) String() string {
 	return fmt.Sprintf("%s / %s", e.Behavior, e.BehaviorClose)
 }
 
-// Compare returns how got differs from want, in the verdicts, for the agents
-// of want. A case that is in one of them only is a difference.
+// Compare returns how the verdicts in got differ from those in want, for the
+// agents of want. A case that is in only one of them is a difference.
 func Compare(want, got Index) []Difference {
 	var differences []Difference
 	for _, agent := range slices.Sorted(maps.Keys(want)) {
@@ -207,7 +207,7 @@ func compareIDs(a, b string) int {
 	})
 }
 
-// Expected returns the index of agents that do everything right.
+// Expected returns the index of faultless agents.
 func Expected(agents ...string) Index {
 	index := Index{}
 	for _, agent := range agents {

@@ -1,5 +1,5 @@
-// Package testee holds the echo server and the echo client of the library, as
-// the Autobahn|Testsuite and the judge of this directory want them.
+// Package testee holds the echo server and the echo client of the library, for
+// the Autobahn|Testsuite and the judge of this directory.
 package testee
 
 import (
@@ -13,12 +13,12 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// maxMessageSize is above the longest message of the suite, 16 MiB.
+// maxMessageSize is larger than the longest message of the suite, 16 MiB.
 const maxMessageSize = 32 << 20
 
-// Config returns the settings of both testees: the defaults, but for longer
-// messages, and compression of every message in as large a window as the peer
-// allows.
+// Config returns the settings of both testees: the defaults, except that
+// messages may be longer and every message is compressed with the largest window
+// that the peer allows.
 func Config() websocket.Config {
 	return websocket.Config{
 		MaxMessageSize: maxMessageSize,
@@ -30,7 +30,7 @@ func Config() websocket.Config {
 // connection ends.
 type Echo func(c *websocket.Conn) error
 
-// Messages echoes each message when it is there as a whole.
+// Messages echoes each message when it is complete.
 func Messages(c *websocket.Conn) error {
 	ctx := c.Context()
 	for m, err := range c.Messages(ctx) {
@@ -44,7 +44,7 @@ func Messages(c *websocket.Conn) error {
 	return nil
 }
 
-// Streams echoes each message while it comes in, in fragments of its own.
+// Streams echoes each message while it arrives, with its own fragmentation.
 func Streams(c *websocket.Conn) error {
 	ctx := c.Context()
 	for {
@@ -78,7 +78,7 @@ type Client struct {
 	Echo  Echo
 }
 
-// Run echoes in all cases of the judge, and then has it write its reports.
+// Run echoes in all cases of the judge, and then asks it to write its reports.
 // progress is called before each case; it may be nil.
 func (c *Client) Run(ctx context.Context, progress func(number, count int)) error {
 	count, err := c.CaseCount(ctx)
@@ -110,9 +110,9 @@ func (c *Client) CaseCount(ctx context.Context) (int, error) {
 	return strconv.Atoi(string(text))
 }
 
-// RunCase echoes in one case, which key says how to name: case by number,
-// casetuple by ID. How the connection ends is for the judge to judge: only a
-// failed handshake is an error.
+// RunCase echoes in one case. The key says what value is: case a number,
+// casetuple an ID. The judge judges how the connection ends: only a failed
+// handshake is an error.
 func (c *Client) RunCase(ctx context.Context, key, value string) error {
 	conn, err := c.dial(ctx, "/runCase", url.Values{key: {value}, "agent": {c.Agent}})
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Client) RunCase(ctx context.Context, key, value string) error {
 	return nil
 }
 
-// UpdateReports has the judge write its reports.
+// UpdateReports asks the judge to write its reports.
 func (c *Client) UpdateReports(ctx context.Context) error {
 	conn, err := c.dial(ctx, "/updateReports", url.Values{"agent": {c.Agent}})
 	if err != nil {

@@ -8,8 +8,8 @@ const state = $("state"), log = $("log"), form = $("composer"), nameField = $("n
 const firstDelay = 500, longestDelay = 15000; // milliseconds
 
 let socket;      // the one in use; events of its predecessors are ignored
-let myName;      // as the server gave it
-let lastTime = 0; // of the newest event shown, so that a welcome tells none twice
+let myName;      // as assigned by the server
+let lastTime = 0; // of the newest event shown, so that a welcome repeats none
 let failures = 0; // in a row
 let timer;
 
@@ -27,7 +27,7 @@ function connect() {
   ws.onclose = (e) => ws === socket && retry(e);
 }
 
-// reconnect leaves the connection, if there is one, for a new one.
+// reconnect replaces the connection, if there is one, by a new one.
 function reconnect() {
   const old = socket;
   socket = undefined;
@@ -36,9 +36,9 @@ function reconnect() {
   connect();
 }
 
-// retry connects again after a random part of a time that doubles with every
-// failure, so that the pages of a restarted server do not all come at once.
-// It tells the first reason, and goes on to tell it while nobody answers.
+// retry connects again after a random part of a delay that doubles with every
+// failure, so that the pages of a restarted server do not all return at once.
+// It shows the first reason, and keeps it while the server cannot be reached.
 function retry(closed) {
   if (failures === 0 || closed.code !== 1006) $("reason").textContent = why(closed);
   const longest = Math.min(longestDelay, firstDelay * 2 ** failures++);
@@ -54,7 +54,7 @@ function retry(closed) {
   tick();
 }
 
-// why says in words what a close code means (RFC 6455, Section 7.4.1).
+// why returns the meaning of a close code in words (RFC 6455, Section 7.4.1).
 function why({ code, reason }) {
   switch (code) {
     case 1001: return "The server is going away.";
@@ -72,7 +72,7 @@ function show(name, words) {
 $("now").onclick = reconnect;
 addEventListener("online", () => socket?.readyState === WebSocket.OPEN || reconnect());
 
-// ---- What the server says -------------------------------------------------
+// ---- Events from the server -----------------------------------------------
 
 function receive(event) {
   if (event.kind === "welcome") {
@@ -95,7 +95,7 @@ function showPeople(people) {
   $("people").title = people.join(", ");
 }
 
-// notice shows words on a line with the notices right before them.
+// notice shows words on one line with the notices directly before them.
 function notice(words) {
   let line = log.lastElementChild;
   if (line.className !== "notice") line = element("p", "notice");
@@ -103,8 +103,8 @@ function notice(words) {
   add(line);
 }
 
-// message returns the entry for one message. What people wrote becomes
-// textContent and never markup.
+// message returns the entry for one message. What people write becomes
+// textContent, never markup.
 function message({ name, text, time }) {
   const entry = element("div", "entry");
   entry.dataset.name = name;
@@ -120,7 +120,7 @@ function message({ name, text, time }) {
   return entry;
 }
 
-// hue gives every name a colour of its own, in degrees.
+// hue returns the color of a name, as an angle in degrees.
 function hue(name) {
   let h = 0;
   for (const letter of name) h = (h * 31 + letter.codePointAt(0)) % 360;
@@ -131,7 +131,7 @@ function element(tag, className, textContent = "") {
   return Object.assign(document.createElement(tag), { className, textContent });
 }
 
-// add shows entry, and scrolls to it where the reader was at the end.
+// add shows entry, and scrolls to it if the reader was at the end.
 function add(entry) {
   const follow = following || entry.classList.contains("mine");
   if (entry.dataset.name) $("empty").hidden = true;
@@ -141,7 +141,7 @@ function add(entry) {
   else $("latest").hidden = false;
 }
 
-let following = true; // the reader is at the end, and wants to stay there
+let following = true; // the reader is at the end and stays there
 const toEnd = () => { log.scrollTop = log.scrollHeight; };
 log.onscroll = () => {
   following = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -150,7 +150,7 @@ log.onscroll = () => {
 new ResizeObserver(() => following && toEnd()).observe(log);
 $("latest").onclick = toEnd;
 
-// ---- What the reader says -------------------------------------------------
+// ---- Input from the reader ------------------------------------------------
 
 form.onsubmit = (e) => {
   e.preventDefault();

@@ -1,7 +1,7 @@
 "use strict";
 
 // Every check talks to the server of browser_test.go through the browser's
-// own WebSocket and throws where something is not as it should be.
+// own WebSocket and throws if something is wrong.
 
 const base = location.href.replace(/^http/, "ws");
 const secure = new URLSearchParams(location.search).get("secure");
@@ -22,7 +22,7 @@ class Peer {
     this.ws.onmessage = (e) => { this.queue.push(e.data); this.wake(); };
   }
 
-  // next is the next message.
+  // next returns the next message.
   async next() {
     while (!this.queue.length) {
       if (this.ws.readyState === WebSocket.CLOSED) throw new Error("closed before the message");
@@ -83,7 +83,7 @@ async function closedAs(end) {
   return (await fetch(`reported?name=${name}`)).json();
 }
 
-// report returns what the server has counted on a connection to compressed.
+// report returns what the server has counted on a connection to /compressed.
 async function report(peer) {
   return JSON.parse(await peer.echo("report"));
 }
@@ -229,7 +229,7 @@ const checks = {
 
   async "no common subprotocol"() {
     const peer = new Peer("subprotocol", ["soup"]);
-    equal((await peer.closed).code, 1006, "close code"); // browsers insist on one
+    equal((await peer.closed).code, 1006, "close code"); // browsers require a subprotocol in the response
   },
 
   async "ping with nobody reading"() {
@@ -264,7 +264,7 @@ const checks = {
   },
 
   async "a page that is left closes with 1001"() {
-    // A browser in a hurry may drop the connection without its Close frame.
+    // The browser may drop the connection without sending its Close frame.
     let seen;
     for (let tries = 0; tries < 5 && (!seen || seen.Code === 1006); tries++) {
       const name = reports++;
@@ -308,7 +308,7 @@ const checks = {
   },
 };
 
-// run returns what is wrong with one check, "" for nothing.
+// run runs a check and returns what is wrong, or "".
 async function run(check) {
   const late = new Promise((_, reject) => setTimeout(reject, 60000, new Error("not in time")));
   try {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-func TestParseTarget(t *testing.T) {
+func TestParseURI(t *testing.T) {
 	covers(t, "C09", "C10", "U01", "U02", "U03", "U05", "U06", "U07", "W01")
 	for _, c := range []struct {
 		uri                             string
@@ -38,11 +40,11 @@ func TestParseTarget(t *testing.T) {
 		{"wss+unix:///run/a%3Ab:/c:d", true, "unix", "/run/a:b", "localhost", "localhost", "/c:d"},
 	} {
 		t.Run(c.uri, func(t *testing.T) {
-			got, err := parseTarget(c.uri)
+			got, err := parseURI(c.uri)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := target{c.secure, c.network, c.addr, c.name, got.port, c.host, c.path, got.user}
+			want := wsURI{c.secure, c.network, c.addr, c.name, got.port, c.host, c.path, got.user}
 			if *got != want {
 				t.Errorf("got  %+v\nwant %+v", *got, want)
 			}
@@ -53,7 +55,7 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-func TestParseTargetErrors(t *testing.T) {
+func TestParseURIErrors(t *testing.T) {
 	covers(t, "U01", "U02", "U04", "U05", "U06", "W01", "Q.B14", "Q.J06")
 	for uri, want := range map[string]string{
 		"ws://secret@h/p#f":          "fragment",
@@ -87,7 +89,7 @@ func TestParseTargetErrors(t *testing.T) {
 		"ws+unix:///run/a%00b":       "form",
 		"ws+unix:///run/a.sock:chat": "slash",
 	} {
-		_, err := parseTarget(uri)
+		_, err := parseURI(uri)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: got %v, want %q", uri, err, want)
 		}
@@ -109,16 +111,16 @@ func FuzzURL(f *testing.F) {
 			}
 			return
 		}
-		wire := string(appendRequest(nil, d.request, d.target.resource))
-		if n, err := headLength([]byte(wire), 0); err != nil || n != len(wire) {
+		wire := string(appendRequest(nil, d.request, d.uri.resourceName))
+		if headOf(wire) != wire {
 			t.Fatalf("not one head: %q", wire)
 		}
-		r, err := parseRequest(context.Background(), wire)
-		if err != nil || checkRequest(r) != nil || r.RequestURI != d.target.resource || strings.ContainsAny(r.Host, "@/ %") {
+		r, err := http1.ParseRequest(context.Background(), wire)
+		if err != nil || checkRequest(r) != nil || r.RequestURI != d.uri.resourceName || strings.ContainsAny(r.Host, "@/ %") {
 			t.Fatalf("%q: %v, %v", wire, err, r)
 		}
-		if d.target.network == "tcp" && (d.target.name == "" || strings.ContainsAny(d.target.host, "@/ %")) {
-			t.Fatalf("%+v", d.target)
+		if d.uri.network == "tcp" && (d.uri.host == "" || strings.ContainsAny(d.uri.hostField, "@/ %")) {
+			t.Fatalf("%+v", d.uri)
 		}
 	})
 }

@@ -7,15 +7,49 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
+
+func TestHandshakeTraceOfServer(t *testing.T) {
+	for wire, want := range map[string]int{
+		request("Sec-WebSocket-Protocol: chat"): 101,
+		request("-Sec-WebSocket-Key"):           400,
+	} {
+		for _, d := range entryPoints {
+			seen := make(chan HandshakeTrace, 1)
+			opts := &AcceptOptions{Config: Config{
+				Subprotocols: []string{"chat"},
+				Trace:        &Trace{Handshake: func(h HandshakeTrace) { seen <- h }},
+			}}
+			d.open(t, opts, wire)
+			got := <-seen
+			if got.Status != want || got.Request == nil || (got.Err == nil) != (want == 101) || (got.Subprotocol == "chat") != (want == 101) {
+				t.Errorf("%s: got %+v", d.name, got)
+			}
+		}
+	}
+}
+
+func TestHandshakeTraceOfClient(t *testing.T) {
+	for wire, want := range map[string]int{response(): 101, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n": 403, "": 0} {
+		var got HandshakeTrace
+		opts := &DialOptions{Config: Config{Trace: &Trace{Handshake: func(h HandshakeTrace) { got = h }}}}
+		s := reply(wire)
+		if wire == "" {
+			s = func(net.Conn, *http.Request) {}
+		}
+		c, _, err := dialScript(t, s, opts)
+		if got.Status != want || got.Err != err || got.Request == nil {
+			t.Errorf("got %+v", got)
+		}
+		if c != nil {
+			c.CloseNow()
+		}
+	}
+}
 
 // panickingHook is a Config whose hook for handshakes panics.
 var panickingHook = Config{
@@ -70,50 +104,5 @@ func TestHandshakeHookPanicsOnClient(t *testing.T) {
 		require.ErrorIs(t, err, CloseAbnormal)
 	case <-time.After(5 * time.Second):
 		t.Error("the client's connection is still open")
-	}
-}
-
-// TestNetDialExits lets NetDial end its goroutine, as t.FailNow does: Dial does
-// not wait for what never comes.
-func TestNetDialExits(t *testing.T) {
-	covers(t, "Q.H12")
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		_, _, err := Dial(t.Context(), "ws://h/", &DialOptions{NetDial: func(context.Context, string, string) (net.Conn, error) {
-			runtime.Goexit()
-			return nil, nil
-		}})
-		require.Error(t, err)
-		require.Zero(t, time.Since(began))
-	})
-}
-
-// TestHandshakeWithoutProgress is about a net.Conn whose Read returns nothing,
-// without an error, for ever: the opening handshake gives up.
-func TestHandshakeWithoutProgress(t *testing.T) {
-	covers(t, "Q.G10")
-	handshakes := map[string]func(nc net.Conn) error{
-		"AcceptConn": func(nc net.Conn) error {
-			_, _, err := AcceptConn(context.Background(), nc, nil)
-			return err
-		},
-		"DialConn": func(nc net.Conn) error {
-			_, _, err := DialConn(context.Background(), nc, "ws://h/", nil)
-			return err
-		},
-	}
-	for name, handshake := range handshakes {
-		t.Run(name, func(t *testing.T) {
-			near, far := faultnet.Pipe()
-			defer far.Close()
-			ended := make(chan error, 1)
-			go func() { ended <- handshake(faultnet.EmptyReads(near, 0, -1)) }()
-			select {
-			case err := <-ended:
-				require.ErrorIs(t, err, io.ErrNoProgress)
-			case <-time.After(5 * time.Second):
-				t.Error("the handshake still reads nothing")
-			}
-		})
 	}
 }

@@ -14,6 +14,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fullduplex-go/websocket/internal/faultnet"
 )
 
 // An undated is a net.Conn without deadlines: its methods for them return err
@@ -33,8 +37,9 @@ var undateds = map[string]struct {
 	err   error
 	grace time.Duration
 }{
+
 	"deadlines fail":        {errors.New("deadline not supported"), 0},
-	"deadlines are ignored": {nil, fuseGrace},
+	"deadlines are ignored": {nil, deadlineGrace},
 }
 
 // openingEndings are what ends a handshake after a second, and the error.
@@ -276,7 +281,7 @@ func TestDialWithoutDeadlines(t *testing.T) {
 							go s.behave(far)
 							ctx, timeout := endingAfter(t, ending)
 							nc := undated{near, u.err}
-							opts := through(s.proxy, nc)
+							opts := viaProxy(s.proxy, nc)
 							if s.proxy == "" {
 								opts.Proxy = nil
 							}
@@ -316,7 +321,7 @@ func TestTLSInTLSWithoutDeadlines(t *testing.T) {
 				io.WriteString(p, "HTTP/1.1 200\r\n\r\n")
 				p.Read(make([]byte, 4096)) // the hello for the server, in one record
 			}()
-			opts := through("https://example.com", undated{near, u.err})
+			opts := viaProxy("https://example.com", undated{near, u.err})
 			opts.TLS = trust(secure)
 			opts.TLS.Time = func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 			opts.HandshakeTimeout = time.Second
@@ -354,5 +359,35 @@ func TestHandshakeWithoutTimeout(t *testing.T) {
 				mustBeClosed(t, far)
 			})
 		}
+	}
+}
+
+// TestHandshakeWithoutProgress is about a net.Conn whose Read returns nothing,
+// without an error, for ever: the opening handshake gives up.
+func TestHandshakeWithoutProgress(t *testing.T) {
+	covers(t, "Q.G10")
+	handshakes := map[string]func(nc net.Conn) error{
+		"AcceptConn": func(nc net.Conn) error {
+			_, _, err := AcceptConn(context.Background(), nc, nil)
+			return err
+		},
+		"DialConn": func(nc net.Conn) error {
+			_, _, err := DialConn(context.Background(), nc, "ws://h/", nil)
+			return err
+		},
+	}
+	for name, handshake := range handshakes {
+		t.Run(name, func(t *testing.T) {
+			near, far := faultnet.Pipe()
+			defer far.Close()
+			ended := make(chan error, 1)
+			go func() { ended <- handshake(faultnet.EmptyReads(near, 0, -1)) }()
+			select {
+			case err := <-ended:
+				require.ErrorIs(t, err, io.ErrNoProgress)
+			case <-time.After(5 * time.Second):
+				t.Error("the handshake still reads nothing")
+			}
+		})
 	}
 }

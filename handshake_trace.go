@@ -1,0 +1,35 @@
+package websocket
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+// traceHandshake reports the outcome of a handshake to the hook of c.Trace. If
+// the hook panics, conn, which the caller then does not return, is closed.
+func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, began time.Time, err error) {
+	if c.Trace == nil || c.Trace.Handshake == nil {
+		return
+	}
+	status := http.StatusSwitchingProtocols
+	var e *HandshakeError
+	if errors.As(err, &e) {
+		status = e.Status
+	}
+	returned := false
+	defer func() {
+		if !returned && conn != nil {
+			conn.CloseNow()
+		}
+	}()
+	c.Trace.Handshake(HandshakeTrace{
+		Request:     r,
+		Status:      status,
+		Subprotocol: agreed.subprotocol,
+		Compression: agreed.deflate != nil,
+		Duration:    time.Since(began),
+		Err:         err,
+	})
+	returned = true
+}

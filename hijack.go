@@ -1,0 +1,72 @@
+package websocket
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
+)
+
+// isContentOrReservedField reports whether the field name, which a
+// ResponseWriter has already, is not sent with a 101, which has no content.
+func isContentOrReservedField(name string) bool {
+	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
+}
+
+// hijack takes the connection from net/http and returns it with the bytes that
+// were read behind the request. It empties both buffers of net/http in place: a
+// handler that stays would keep their 8 KiB for the life of the connection.
+func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
+	nc, buffers, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, hijackError(w, err)
+	}
+	if n := buffers.Reader.Buffered(); n > 0 {
+		waiting, _ := buffers.Reader.Peek(n)
+		early = slices.Clone(waiting)
+	}
+	*buffers.Reader = bufio.Reader{}
+	*buffers.Writer = bufio.Writer{}
+	return nc, early, nil
+}
+
+// hijackError returns the refusal of a request whose connection w did not hand
+// over because of err. If the connection has been taken over before, as by
+// another call of Accept, nothing is sent.
+func hijackError(w http.ResponseWriter, err error) error {
+	switch {
+	case errors.Is(err, http.ErrHijacked):
+		return &HandshakeError{Reason: "connection was taken over before", Err: err}
+	case errors.Is(err, http.ErrNotSupported):
+		return &HandshakeError{
+			Status: http.StatusNotImplemented,
+			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
+			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
+				"or serve this path without that middleware: %w", innermostWriter(w), err),
+		}
+	default:
+		return &HandshakeError{
+			Status: http.StatusInternalServerError,
+			Reason: "connection cannot be upgraded",
+			Err:    fmt.Errorf("%T did not hand the connection over: %w", innermostWriter(w), err),
+		}
+	}
+}
+
+// innermostWriter returns the ResponseWriter that net/http asks for the
+// connection: the first one, from w inwards, that has Hijack or lacks Unwrap.
+func innermostWriter(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		_, last := w.(http.Hijacker)
+		below, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if last || !ok {
+			return w
+		}
+		w = below.Unwrap()
+	}
+}

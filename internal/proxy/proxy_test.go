@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// covers marks the rows of the root's testdata/requirements.tsv that a test
+// proves.
+func covers(t testing.TB, ids ...string) {
+	t.Helper()
+	if len(ids) == 0 {
+		t.Error("no IDs")
+	}
+}
+
+// parsed returns the proxy of a URL.
+func parsed(t testing.TB, uri string) *Proxy {
+	t.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Parse(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestParse(t *testing.T) {
+	covers(t, "C03", "Q.J06")
+	for uri, want := range map[string]string{
+		"http://p": "p:80", "https://p": "p:443", "socks5://p": "p:1080", "socks5h://p": "p:1080",
+		"http://p:3128": "p:3128", "http://[::1]": "[::1]:80", "socks5://u:p@p:1": "p:1",
+	} {
+		p := parsed(t, uri)
+		if p.Addr() != want || (p.ServerName() != "") != strings.HasPrefix(uri, "https:") {
+			t.Errorf("%s: got %+v", uri, p)
+		}
+	}
+	for _, uri := range []string{
+		"ftp://u:secret@p", "socks4://p", "p:80", "http://", "http://u:secret@:80", "http://u:secret@pröxy", "http://p:0", "http://p:70000",
+		"socks5://u@p", "socks5://:secret@p", "socks5://u:" + strings.Repeat("x", 256) + "@p",
+	} {
+		u, err := url.Parse(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(u); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v", uri, err)
+		}
+	}
+}
+
+// TestConnectCannotWrite has a proxy that is gone before it is asked.
+func TestConnectCannotWrite(t *testing.T) {
+	covers(t, "C04")
+	for _, uri := range []string{"http://u:secret@p", "socks5h://u:secret@p"} {
+		near, far := net.Pipe()
+		far.Close()
+		nc, err := parsed(t, uri).Connect(t.Context(), near, "example.com", "80", nil)
+		var e *Error
+		if nc != nil || !errors.As(err, &e) || !errors.Is(err, io.ErrClosedPipe) || e.Response != nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, %v", uri, nc, err)
+		}
+	}
+}
+
+// FuzzConnect feeds a proxy's answers to Connect: whatever comes, it returns,
+// with an *Error or with the bytes behind the answer untouched.
+func FuzzConnect(f *testing.F) {
+	covers(f, "C04", "Q.B09")
+	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
+	f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false)
+	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true)
+	f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true)
+	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
+		scheme := "http"
+		if socks {
+			scheme = "socks5h"
+		}
+		near, far := net.Pipe()
+		defer near.Close()
+		go io.Copy(io.Discard, far)
+		go func() {
+			far.Write(append(answer, "tail"...))
+			far.Close()
+		}()
+		nc, err := parsed(t, scheme+"://user:secret@proxy").Connect(t.Context(), near, "example.com", "80", nil)
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		rest, err := io.ReadAll(nc)
+		if !strings.HasSuffix(string(answer)+"tail", string(rest)) || !strings.HasSuffix(string(rest), "tail") && len(rest) >= 4 {
+			t.Errorf("tunnel carries %q, %v", rest, err)
+		}
+	})
+}
+
+func TestConnectRefused(t *testing.T) {
+	covers(t, "C04", "Q.B09")
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() {
+		http.ReadRequest(bufio.NewReader(far))
+		io.WriteString(far, "HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello")
+	}()
+	_, err := parsed(t, "http://p").Connect(t.Context(), near, "example.com", "80", nil)
+	var e *Error
+	if !errors.As(err, &e) || e.Response.StatusCode != 407 || string(e.Body) != "hello" || err.Error() != "proxy refused with status 407 No" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestHeaderCannotBreakRequest has fields that would spoil the CONNECT request
+// left out.
+func TestHeaderCannotBreakRequest(t *testing.T) {
+	covers(t, "C03")
+	got := parsed(t, "http://u:p@p").appendRequest(nil, "h:80", http.Header{
+		"X-A": {"b", "c\r\nX: y"}, "Host": {"other"}, "Content-Length": {"5"}, "proxy-authorization": {"Bearer x"}, "X Y": {"z"},
+	})
+	const want = "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nX-A: b\r\nproxy-authorization: Bearer x\r\n\r\n"
+	if string(got) != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestPrefixedConn(t *testing.T) {
+	near, far := net.Pipe()
+	if withPrefix(near, nil) != near {
+		t.Error("a net.Conn without a prefix is wrapped")
+	}
+	early := []byte("early ")
+	nc := withPrefix(near, early)
+	clear(early)
+	go func() {
+		io.WriteString(far, "late")
+		far.Close()
+	}()
+	var got bytes.Buffer
+	if _, err := io.CopyBuffer(&got, struct{ io.Reader }{nc}, make([]byte, 4)); err != nil || got.String() != "early late" {
+		t.Errorf("got %q, %v", got.String(), err)
+	}
+	if nc.(*PrefixedConn).NetConn() != near {
+		t.Error("NetConn returns another net.Conn")
+	}
+}
