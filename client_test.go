@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -63,42 +61,6 @@ func dialScript(t testing.TB, s answering, opts *DialOptions) (*Conn, *http.Resp
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return DialConn(ctx, servePipe(t, s), "ws://example.com/chat", opts)
-}
-
-// echoServer returns the URL of a server that echoes, with and without TLS.
-func echoServer(t testing.TB) (plain, secure *httptest.Server) {
-	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
-	plain = httptest.NewServer(HandlerFunc(opts, echo))
-	secure = newQuietServer(HandlerFunc(opts, echo))
-	secure.StartTLS()
-	t.Cleanup(plain.Close)
-	t.Cleanup(secure.Close)
-	return plain, secure
-}
-
-// newQuietServer returns a server, not started, that does not log.
-func newQuietServer(h http.Handler) *httptest.Server {
-	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	return s
-}
-
-// trust returns the TLS configuration that trusts s.
-func trust(s *httptest.Server) *tls.Config {
-	return &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
-}
-
-// mustEcho sends a message and reads it back.
-func mustEcho(t testing.TB, c *Conn) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := c.Write(ctx, Text, []byte("Hello")); err != nil {
-		t.Fatal(err)
-	}
-	if _, p, err := c.Read(ctx); err != nil || string(p) != "Hello" {
-		t.Fatalf("echo: %q, %v", p, err)
-	}
 }
 
 func TestDial(t *testing.T) {

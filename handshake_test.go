@@ -3,7 +3,6 @@ package websocket
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,90 +10,6 @@ import (
 
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
-
-// The example of RFC 6455, Section 1.3.
-const (
-	sampleKey    = "dGhlIHNhbXBsZSBub25jZQ=="
-	sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-)
-
-// request returns the request of RFC 6455, Section 1.2, with changes. A change
-// "Name: value" replaces the field, "+Name: value" adds a line, "-Name"
-// removes the field, and anything else replaces the start line.
-func request(changes ...string) string {
-	return withChanges([]string{
-		"GET /chat HTTP/1.1",
-		"Host: server.example.com",
-		"Upgrade: websocket",
-		"Connection: Upgrade",
-		"Sec-WebSocket-Key: " + sampleKey,
-		"Sec-WebSocket-Version: 13",
-	}, changes)
-}
-
-// response returns a server's good answer to sampleKey, with changes as for
-// request.
-func response(changes ...string) string {
-	return withChanges([]string{
-		"HTTP/1.1 101 Switching Protocols",
-		"Upgrade: websocket",
-		"Connection: Upgrade",
-		"Sec-WebSocket-Accept: " + sampleAccept,
-	}, changes)
-}
-
-func withChanges(lines, changes []string) string {
-	for _, c := range changes {
-		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(c, "-"), "+"), ":")
-		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
-		switch {
-		case strings.HasPrefix(c, "-"):
-			lines = slices.Delete(lines, at, at+1)
-		case strings.HasPrefix(c, "+"):
-			lines = append(lines, c[1:])
-		case !http1.IsToken(name):
-			lines[0] = c
-		case at < 0:
-			lines = append(lines, c)
-		default:
-			lines[at] = c
-		}
-	}
-	return strings.Join(lines, "\r\n") + "\r\n\r\n"
-}
-
-// headOf returns the head at the start of s, or "" if it is not whole or has a
-// bare LF.
-func headOf(s string) string {
-	n := strings.Index(s, "\r\n\r\n")
-	if n < 0 {
-		return ""
-	}
-	head := s[:n+4]
-	if strings.Count(head, "\n") != strings.Count(head, "\r\n") {
-		return ""
-	}
-	return head
-}
-
-// parsed returns the request with the given head.
-func parsed(t testing.TB, head string) *http.Request {
-	t.Helper()
-	r, err := http1.ParseRequest(context.Background(), head)
-	if err != nil {
-		t.Fatalf("ParseRequest: %v", err)
-	}
-	return r
-}
-
-// statusOf returns the status in a HandshakeError, 0 for any other error.
-func statusOf(err error) int {
-	var e *HandshakeError
-	if errors.As(err, &e) {
-		return e.Status
-	}
-	return 0
-}
 
 func TestIsKey(t *testing.T) {
 	covers(t, "S06", "Q.A03")

@@ -1,18 +1,21 @@
 package websocket
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // covers says that the test t proves the rows of testdata/requirements.tsv
@@ -382,4 +386,176 @@ func allocated(f func()) uint64 {
 	f()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// The example of RFC 6455, Section 1.3.
+const (
+	sampleKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// request returns the request of RFC 6455, Section 1.2, with changes. A change
+// "Name: value" replaces the field, "+Name: value" adds a line, "-Name"
+// removes the field, and anything else replaces the start line.
+func request(changes ...string) string {
+	return withChanges([]string{
+		"GET /chat HTTP/1.1",
+		"Host: server.example.com",
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Key: " + sampleKey,
+		"Sec-WebSocket-Version: 13",
+	}, changes)
+}
+
+// response returns a server's good answer to sampleKey, with changes as for
+// request.
+func response(changes ...string) string {
+	return withChanges([]string{
+		"HTTP/1.1 101 Switching Protocols",
+		"Upgrade: websocket",
+		"Connection: Upgrade",
+		"Sec-WebSocket-Accept: " + sampleAccept,
+	}, changes)
+}
+
+// withChanges returns a head of these lines, changed as for request.
+func withChanges(lines, changes []string) string {
+	for _, c := range changes {
+		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(c, "-"), "+"), ":")
+		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
+		switch {
+		case strings.HasPrefix(c, "-"):
+			lines = slices.Delete(lines, at, at+1)
+		case strings.HasPrefix(c, "+"):
+			lines = append(lines, c[1:])
+		case !http1.IsToken(name):
+			lines[0] = c
+		case at < 0:
+			lines = append(lines, c)
+		default:
+			lines[at] = c
+		}
+	}
+	return strings.Join(lines, "\r\n") + "\r\n\r\n"
+}
+
+// headOf returns the head at the start of s, or "" if it is not whole or has a
+// bare LF.
+func headOf(s string) string {
+	n := strings.Index(s, "\r\n\r\n")
+	if n < 0 {
+		return ""
+	}
+	head := s[:n+4]
+	if strings.Count(head, "\n") != strings.Count(head, "\r\n") {
+		return ""
+	}
+	return head
+}
+
+// parsed returns the request with the given head.
+func parsed(t testing.TB, head string) *http.Request {
+	t.Helper()
+	r, err := http1.ParseRequest(context.Background(), head)
+	require.NoError(t, err)
+	return r
+}
+
+// statusOf returns the status in a HandshakeError, 0 for any other error.
+func statusOf(err error) int {
+	var e *HandshakeError
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+// A oneListener accepts one connection and then reports its end.
+type oneListener struct{ nc net.Conn }
+
+// Accept returns the connection, once.
+func (l *oneListener) Accept() (nc net.Conn, err error) {
+	if nc, l.nc = l.nc, nil; nc == nil {
+		err = io.EOF
+	}
+	return nc, err
+}
+
+// Close does nothing.
+func (l *oneListener) Close() error { return nil }
+
+// Addr returns an address without meaning.
+func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A bufferedConn reads through a bufio.Reader.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// Read reads.
+func (c bufferedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// roundTrip writes wire and reads the response.
+func roundTrip(t *testing.T, nc net.Conn, wire string) (*http.Response, net.Conn) {
+	t.Helper()
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	go io.WriteString(nc, wire)
+	br := bufio.NewReader(nc)
+	method, _, _ := strings.Cut(wire, " ")
+	r, err := http.ReadResponse(br, &http.Request{Method: method})
+	require.NoError(t, err, "response to %.60q", wire)
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err, "body")
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return r, bufferedConn{nc, br}
+}
+
+// maskedHello is "Hello" in a frame from a client.
+const maskedHello = "\x81\x85\x00\x00\x00\x00Hello"
+
+// wantHello reads the echo of maskedHello.
+func wantHello(t *testing.T, nc net.Conn) {
+	t.Helper()
+	got := make([]byte, 7)
+	_, err := io.ReadFull(nc, got)
+	require.NoError(t, err)
+	require.Equal(t, "\x81\x05Hello", string(got))
+}
+
+// newQuietServer returns a server, not started, that does not log.
+func newQuietServer(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	return s
+}
+
+// echoServer returns servers that echo, without TLS and with it.
+func echoServer(t testing.TB) (plain, secure *httptest.Server) {
+	t.Helper()
+	opts := &AcceptOptions{Config: Config{Subprotocols: []string{"chat"}}}
+	plain = httptest.NewServer(HandlerFunc(opts, echo))
+	secure = newQuietServer(HandlerFunc(opts, echo))
+	secure.StartTLS()
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	return plain, secure
+}
+
+// trust returns the TLS configuration that trusts s.
+func trust(s *httptest.Server) *tls.Config {
+	return &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+}
+
+// mustEcho sends a message and reads it back.
+func mustEcho(t testing.TB, c *Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, c.Write(ctx, Text, []byte("Hello")))
+	_, p, err := c.Read(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "Hello", string(p))
 }

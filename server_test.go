@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,46 +53,6 @@ func viaAcceptConn(t *testing.T, opts *AcceptOptions, wire string) (*http.Respon
 		}
 	}()
 	return roundTrip(t, near, wire)
-}
-
-// roundTrip writes wire and reads the response.
-func roundTrip(t *testing.T, nc net.Conn, wire string) (*http.Response, net.Conn) {
-	t.Helper()
-	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
-	go io.WriteString(nc, wire)
-	br := bufio.NewReader(nc)
-	method, _, _ := strings.Cut(wire, " ")
-	r, err := http.ReadResponse(br, &http.Request{Method: method})
-	if err != nil {
-		t.Fatalf("response to %.60q: %v", wire, err)
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatalf("body: %v", err)
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return r, bufferedConn{nc, br}
-}
-
-// A bufferedConn reads through a bufio.Reader.
-type bufferedConn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (c bufferedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
-
-// maskedHello is "Hello" in a frame from a client.
-const maskedHello = "\x81\x85\x00\x00\x00\x00Hello"
-
-// wantHello reads the echo of maskedHello.
-func wantHello(t *testing.T, nc net.Conn) {
-	t.Helper()
-	got := make([]byte, 7)
-	if _, err := io.ReadFull(nc, got); err != nil || string(got) != "\x81\x05Hello" {
-		t.Fatalf("echo: got %q, %v", got, err)
-	}
 }
 
 func TestRequestStatus(t *testing.T) {
@@ -286,19 +245,6 @@ func acceptAs(name string, nc net.Conn, opts *AcceptOptions) {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Accept(w, r, opts) })}
 	s.Serve(&oneListener{nc: nc})
 }
-
-// A oneListener accepts one connection and then reports its end.
-type oneListener struct{ nc net.Conn }
-
-func (l *oneListener) Accept() (nc net.Conn, err error) {
-	if nc, l.nc = l.nc, nil; nc == nil {
-		err = io.EOF
-	}
-	return nc, err
-}
-
-func (l *oneListener) Close() error   { return nil }
-func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestRequestSplitAtEveryByte(t *testing.T) {
 	covers(t, "S22", "S23", "Q.A01", "Q.A09")
