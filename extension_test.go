@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
@@ -38,30 +39,27 @@ func TestParseExtensions(t *testing.T) {
 		{[]string{"PERMESSAGE-DEFLATE"}, []extension{{name: "PERMESSAGE-DEFLATE"}}},
 		{[]string{"__proto__; constructor"}, []extension{{"__proto__", []param{{name: "constructor"}}}}},
 	} {
-		if got, err := parseExtensions(c.lines); err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%q: got %v, %v", c.lines, got, err)
-		}
+		got, err := parseExtensions(c.lines)
+		require.NoError(t, err, "%q", c.lines)
+		require.Equal(t, c.want, got, "%q", c.lines)
 	}
 	for _, bad := range []string{
 		";", "; a", "=", "a b", "a;", "a;;", "a; ;b", "a; =", "a; =1", "a; b=", "a; b=,c", "a; b==1", `a; b="`, `a; b="x`,
 		`a; b="x y"`, `a; b="x"y`, `a; b="x" y`, `a; b="\"`, `a; b="\""`, `a; b="\\"`, `"a"`, "a, ;b", "a,,,; x", "a;\x00", "\xff", "ü", "a; b=ü",
 		strings.Repeat("a,", 10_000), "a" + strings.Repeat(";b", 10_000),
 	} {
-		if got, err := parseExtensions([]string{bad}); err == nil {
-			t.Errorf("%.40q: got %v", bad, got)
-		}
+		got, err := parseExtensions([]string{bad})
+		require.Error(t, err, "%.40q: got %v", bad, got)
 	}
 }
 
 func TestExtensionBounds(t *testing.T) {
 	covers(t, "Q.A12")
 	for n, ok := range map[int]bool{maxListed: true, maxListed + 1: false} {
-		if _, err := parseExtensions([]string{strings.Repeat("a,", n)}); (err == nil) != ok {
-			t.Errorf("%d extensions: %v", n, err)
-		}
-		if _, err := parseExtensions([]string{"a" + strings.Repeat(";b", n)}); (err == nil) != ok {
-			t.Errorf("%d parameters: %v", n, err)
-		}
+		_, err := parseExtensions([]string{strings.Repeat("a,", n)})
+		require.Equal(t, ok, err == nil, "%d extensions: %v", n, err)
+		_, err = parseExtensions([]string{"a" + strings.Repeat(";b", n)})
+		require.Equal(t, ok, err == nil, "%d parameters: %v", n, err)
 	}
 }
 
@@ -75,16 +73,16 @@ func FuzzExtensionHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		list, err := parseExtensions([]string{line})
 		if slow, ok := splitExtensions(line); ok != (err == nil) && len(slow) <= maxListed {
-			t.Fatalf("parser: %v, %v; reference: %v, %v", list, err, slow, ok)
+			require.Fail(t, "parsed differently", "parser: %v, %v; reference: %v, %v", list, err, slow, ok)
 		} else if ok && err == nil && fmt.Sprint(slow) != fmt.Sprint(list) {
-			t.Fatalf("parser: %v; reference: %v", list, slow)
+			require.Fail(t, "parsed differently", "parser: %v; reference: %v", list, slow)
 		}
 		if err != nil {
 			return
 		}
 		again, err := parseExtensions([]string{string(appendExtensions(nil, list))})
 		if err != nil || !reflect.DeepEqual(list, again) {
-			t.Fatalf("%v becomes %v, %v", list, again, err)
+			require.Fail(t, "appended differently", "%v becomes %v, %v", list, again, err)
 		}
 	})
 }
@@ -289,7 +287,7 @@ func TestEveryOffer(t *testing.T) {
 			offer, ok := slowRead(params)
 			ok = ok && slowAllows(offer, c)
 			if ok != (answer != "") || ok != (agreed != nil) {
-				t.Errorf("%+v: %q is answered with %q", *c, field, answer)
+				assert.Fail(t, "wrong answer", "%+v: %q is answered with %q", *c, field, answer)
 			} else if ok {
 				checkAnswer(t, c, field, offer, split(t, answer), *agreed)
 			}
@@ -312,7 +310,7 @@ func slowAllows(offer reading, c *Compression) bool {
 // checkAnswer judges the answer to a valid offer.
 func checkAnswer(t *testing.T, c *Compression, field string, offer, answer reading, agreed deflateAgreement) {
 	t.Helper()
-	wrong := func(rule string) { t.Errorf("%+v: %q is answered with %v: %s", *c, field, answer, rule) }
+	wrong := func(rule string) { assert.Fail(t, rule, "%+v: %q is answered with %v", *c, field, answer) }
 	if offer.has("server_no_context_takeover") && !answer.has("server_no_context_takeover") {
 		wrong("server_no_context_takeover is not granted (Section 7.1.1.1)")
 	}
@@ -350,7 +348,7 @@ func checkWindows(t *testing.T, c *Compression, r role, agreed deflateAgreement)
 	}
 	d := newDeflation(r, &agreed, c)
 	if d.window > own || ownReset && d.takeover {
-		t.Errorf("%+v: with %+v our window is %d, and takeover %v", *c, agreed, d.window, d.takeover)
+		assert.Fail(t, "wrong window", "%+v: with %+v our window is %d, and takeover %v", *c, agreed, d.window, d.takeover)
 	}
 }
 
@@ -382,7 +380,7 @@ func TestEveryResponse(t *testing.T) {
 			require.NoError(t, err)
 			agreed, err := checkDeflate(elements, c)
 			if want != (err == nil) || want != (agreed != nil) {
-				t.Errorf("%v was offered, %q answered, and that is %v", offers, element(params), err)
+				assert.Fail(t, "wrong agreement", "%v was offered, %q answered, and that is %v", offers, element(params), err)
 			} else if want {
 				require.Equal(t, response.slowAgreement(), *agreed)
 				checkWindows(t, c, client, *agreed)
@@ -447,16 +445,15 @@ func TestServerThatDemands(t *testing.T) {
 			"permessage-deflate; client_no_context_takeover; client_max_window_bits=10"},
 	} {
 		for _, d := range entryPoints {
-			for _, require := range []bool{false, true} {
-				opts := &AcceptOptions{Config: Config{Compression: &Compression{PeerWindowBits: 10, PeerNoContextTakeover: true, RequirePeer: require}}}
+			for _, demand := range []bool{false, true} {
+				opts := &AcceptOptions{Config: Config{Compression: &Compression{PeerWindowBits: 10, PeerNoContextTakeover: true, RequirePeer: demand}}}
 				r, nc := d.open(t, opts, request("Sec-WebSocket-Extensions: "+c.offer))
 				want := c.wish
-				if require {
+				if demand {
 					want = c.demand
 				}
-				if got := r.Header.Get(extensionsField); r.StatusCode != 101 || got != want {
-					t.Errorf("%s: %q, demanded %v: got %d, %q", d.name, c.offer, require, r.StatusCode, got)
-				}
+				require.Equal(t, 101, r.StatusCode, "%s: %q, demanded %v", d.name, c.offer, demand)
+				require.Equal(t, want, r.Header.Get(extensionsField), "%s: %q, demanded %v", d.name, c.offer, demand)
 				io.WriteString(nc, maskedHello)
 				wantHello(t, nc)
 			}
@@ -619,7 +616,7 @@ func FuzzDeflateNegotiation(f *testing.F) {
 		if offers, err := parseExtensions([]string{field}); err == nil {
 			agreed, elements := acceptExtensions(offers, ours)
 			if again, _ := parseExtensions([]string{string(appendExtensions(nil, elements))}); !slices.EqualFunc(elements, again, sameExtension) {
-				t.Errorf("%q is answered with %v, which reads as %v", field, elements, again)
+				assert.Fail(t, "unreadable answer", "%q is answered with %v, which reads as %v", field, elements, again)
 			}
 			if agreed != nil {
 				checkWindows(t, ours, server, *agreed)
@@ -628,12 +625,12 @@ func FuzzDeflateNegotiation(f *testing.F) {
 		agreed, elements := acceptExtensions(offerExtensions(theirs), ours)
 		read, err := checkDeflate(elements, theirs)
 		if err != nil || read != nil && *read != *agreed || (read == nil) != (agreed == nil) {
-			t.Fatalf("the server understands %+v, the client %+v (%v)", agreed, read, err)
+			require.Fail(t, "different agreements", "the server understands %+v, the client %+v (%v)", agreed, read, err)
 		}
 		if read != nil {
 			checkWindows(t, theirs, client, *read)
 		} else if !ours.RequirePeer {
-			t.Fatalf("%+v declines the offers of %+v", *ours, *theirs)
+			require.Fail(t, "offers declined", "%+v declines the offers of %+v", *ours, *theirs)
 		}
 	})
 }

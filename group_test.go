@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -186,7 +187,7 @@ func TestGroupSendersShareWrites(t *testing.T) {
 			for range senders * messages {
 				_, p, err := c.Read(t.Context())
 				if err != nil || len(p) != 2 || p[1] != next[p[0]] {
-					t.Errorf("got %v, %v; sender %d is at %d", p, err, p[0], next[p[0]])
+					assert.Fail(t, "wrong order", "got %v, %v; sender %d is at %d", p, err, p[0], next[p[0]])
 					return
 				}
 				next[p[0]]++
@@ -197,9 +198,8 @@ func TestGroupSendersShareWrites(t *testing.T) {
 	for sender := range byte(senders) {
 		sending.Go(func() {
 			for i := range byte(messages) {
-				if queued, _ := g.Send(Prepare(Binary, []byte{sender, i})); queued != members {
-					t.Errorf("%d members got the message", queued)
-				}
+				queued, _ := g.Send(Prepare(Binary, []byte{sender, i}))
+				assert.Equal(t, members, queued)
 			}
 		})
 	}

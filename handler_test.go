@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -259,7 +260,7 @@ func TestOpenIsAskedLast(t *testing.T) {
 		{&AcceptOptions{SelectSubprotocol: func(*http.Request, []string) (string, error) { return "", io.EOF }}, request(), 400},
 	} {
 		h := Handler(c.opts, func(*http.Request) (func(c *Conn) error, error) {
-			t.Errorf("asked about a request that gets %d", c.status)
+			assert.Fail(t, "asked about a request that is refused", "status %d", c.status)
 			return echo, nil
 		})
 		response, _ := rawTo(t, h, io.Discard, c.wire)
@@ -311,9 +312,10 @@ func TestOpenPanics(t *testing.T) {
 				end()
 				return echo, nil
 			})
+			upgrade := parsed(t, request())
 			go func() {
 				defer func() { ended <- recover() }()
-				h.ServeHTTP(new(countingWriter), parsed(t, request()))
+				h.ServeHTTP(new(countingWriter), upgrade)
 			}()
 			panicked := <-ended
 			require.Equal(t, name == "panic", panicked == "open")
@@ -376,14 +378,12 @@ func TestRequestIsGivenBack(t *testing.T) {
 		clients.Go(func() {
 			name := fmt.Sprint([]string{"nil", "error", "panic", "exit"}[i%4], i)
 			c, _, err := Dial(t.Context(), s.URL+"/"+name, &DialOptions{Config: Config{Subprotocols: []string{"chat"}}})
-			if err != nil {
-				t.Error(err)
+			if !assert.NoError(t, err) {
 				return
 			}
 			defer c.CloseNow()
-			if _, p, err := c.Read(t.Context()); string(p) != name+" chat" {
-				t.Errorf("%s got %q, %v", name, p, err)
-			}
+			_, p, err := c.Read(t.Context())
+			assert.Equal(t, name+" chat", string(p), "%s: %v", name, err)
 			readToEnd(c)
 		})
 	}
@@ -417,9 +417,9 @@ func TestHandlerLogsRefusals(t *testing.T) {
 	r := parsed(t, request("GET /?token=secret HTTP/1.1", "Origin: http://evil.example", "Cookie: secret"))
 	r.RemoteAddr = "192.0.2.1:1"
 	h.ServeHTTP(httptest.NewRecorder(), r)
-	if s := log.String(); !strings.Contains(s, "origin is not allowed") || !strings.Contains(s, "192.0.2.1") || strings.Contains(s, "secret") {
-		t.Errorf("log is %q", s)
-	}
+	require.Contains(t, log.String(), "origin is not allowed")
+	require.Contains(t, log.String(), "192.0.2.1")
+	require.NotContains(t, log.String(), "secret")
 }
 
 // TestHandlerFreesServer waits for ServeHTTP, and for the end of the request's
@@ -440,9 +440,7 @@ func TestHandlerFreesServer(t *testing.T) {
 	}))
 	defer s.Close()
 	nc, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	_, nc = roundTrip(t, nc, request())
 	ctx := <-entered
 	<-left

@@ -26,9 +26,10 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 			}}
 			d.open(t, opts, wire)
 			got := <-seen
-			if got.Status != want || got.Request == nil || (got.Err == nil) != (want == 101) || (got.Subprotocol == "chat") != (want == 101) {
-				t.Errorf("%s: got %+v", d.name, got)
-			}
+			require.Equal(t, want, got.Status, d.name)
+			require.NotNil(t, got.Request, d.name)
+			require.Equal(t, want == 101, got.Err == nil, d.name)
+			require.Equal(t, want == 101, got.Subprotocol == "chat", d.name)
 		}
 	}
 }
@@ -42,9 +43,9 @@ func TestHandshakeTraceOfClient(t *testing.T) {
 			s = func(net.Conn, *http.Request) {}
 		}
 		c, _, err := dialScript(t, s, opts)
-		if got.Status != want || got.Err != err || got.Request == nil {
-			t.Errorf("got %+v", got)
-		}
+		require.Equal(t, want, got.Status)
+		require.Equal(t, err, got.Err)
+		require.NotNil(t, got.Request)
 		if c != nil {
 			c.CloseNow()
 		}
@@ -61,7 +62,7 @@ var panickingHook = Config{
 // handshake: neither the connection nor its place in the Registry is left.
 func TestHandshakeHookPanicsOnServer(t *testing.T) {
 	covers(t, "Q.A18", "Q.H08")
-	doors := map[string]func(nc net.Conn, opts *AcceptOptions){
+	entryPoints := map[string]func(nc net.Conn, opts *AcceptOptions){
 		"Accept": func(nc net.Conn, opts *AcceptOptions) {
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Accept(w, r, opts) })
 			s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
@@ -72,7 +73,7 @@ func TestHandshakeHookPanicsOnServer(t *testing.T) {
 			AcceptConn(context.Background(), nc, opts)
 		},
 	}
-	for name, accept := range doors {
+	for name, accept := range entryPoints {
 		t.Run(name, func(t *testing.T) {
 			near, far := tcpPair(t)
 			r := new(Registry)
@@ -103,6 +104,6 @@ func TestHandshakeHookPanicsOnClient(t *testing.T) {
 	case err := <-ended:
 		require.ErrorIs(t, err, CloseAbnormal)
 	case <-time.After(5 * time.Second):
-		t.Error("the client's connection is still open")
+		require.Fail(t, "the client's connection is still open")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -276,7 +277,7 @@ func isStranger(a, b string) bool {
 // connections, of the source itself and of its documentation, and the fixtures
 // that these need.
 var suites = []string{
-	"alloc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go",
+	"alloc_test.go", "doc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go",
 	"guides_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
 	"panic_test.go", "requirements_test.go", "tls_test.go", "twins_test.go", "twoends_test.go", "wire_test.go",
 
@@ -284,7 +285,8 @@ var suites = []string{
 }
 
 // TestNamesOfTestFiles fails for a test file that neither begins with the name
-// of a source file nor is a suite.
+// of a source file nor is a suite, and for a suite that does not exist or that
+// docs/design.md does not explain.
 func TestNamesOfTestFiles(t *testing.T) {
 	names, err := filepath.Glob("*.go")
 	if err != nil {
@@ -293,6 +295,15 @@ func TestNamesOfTestFiles(t *testing.T) {
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(name, "example_") && !slices.Contains(suites, name) && !testsSource(name, names) {
 			t.Errorf("%s is named after no source file, and is not among the suites", name)
+		}
+	}
+	design, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, suite := range suites {
+		if !slices.Contains(names, suite) || !strings.Contains(string(design), "| ["+suite+"]") {
+			t.Errorf("%s does not exist, or docs/design.md does not explain it", suite)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
@@ -152,11 +153,11 @@ func TestNetConnCloseEndsCalls(t *testing.T) {
 		for range 2 {
 			calls.Go(func() {
 				_, err := n.Read(make([]byte, 1))
-				require.ErrorIs(t, err, net.ErrClosed)
+				assert.ErrorIs(t, err, net.ErrClosed)
 			})
 			calls.Go(func() {
 				_, err := n.Write(make([]byte, 4*faultnet.DefaultWindow))
-				require.ErrorIs(t, err, net.ErrClosed)
+				assert.ErrorIs(t, err, net.ErrClosed)
 			})
 		}
 		synctest.Wait()
