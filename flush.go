@@ -6,6 +6,28 @@ import (
 	"sync"
 )
 
+// This file decides who writes. A frameWriter is idle or has exactly one flusher:
+//
+//	      becomeFlusherLocked               stopFlushingLocked: nothing is left
+//	idle ─────────────────────► flushing ──────────────────────────────────────► idle
+//	                             │    ▲
+//	                             └────┘ promoteLocked: the first in the queue takes over,
+//	                                    or a goroutine, if nobody waits
+//
+//	flusher          waits for          writes with
+//	flushAlone       its own frame      one call that does not wait; twin of flush
+//	flush, lead      its own frame      push, until ctx or a deadline ends that
+//	handOff          nothing            tryWrite, while the socket takes everything
+//	flushDetached    nothing            push, limited by Config.WriteTimeout alone
+//
+// A frame's owner holds a ticket, which says what range of the data stream it
+// waits for. Others than the flusher wait in active.queue until the ticket's
+// state is set and its channel wake gets a value, which never blocks: the channel
+// has room for one, and a ticket is woken once.
+//
+// Only the flusher calls the network, and it does so without mu. Anyone that
+// holds mu may look at the work, and change what of it is not handed over.
+
 // A flushState is what it takes to flush. The goroutine that becomes the
 // flusher of a connection where nobody flushes takes one from a pool, and the
 // last flusher in a row returns it. An idle connection has none.

@@ -13,8 +13,8 @@ type keepalive struct {
 	pings            atomic.Pointer[pings] // nil until the first Ping
 	timer            *time.Timer
 	backgroundReadAt instant // when to look whether the background reader is needed; 0: never
-	progress         uint64  // Conn.progress when that was decided
-	pongAt           instant // when the next sign of life is due; 0: never
+	progress         uint64  // Conn.readProgress when that was decided
+	pongAt           instant // when the next unsolicited Pong is due; 0: never
 	received         uint64  // bytes received at the last look
 	heardAt          instant // when the peer was last heard, as far as known
 	lastMessage      atomic.Int64
