@@ -9,14 +9,15 @@ import (
 // with free and must not use it afterwards.
 type buffer struct{ b []byte }
 
-// Sizes of buffers are powers of two, from 1<<minBufferClass bytes on. Buffers
-// larger than 1<<maxBufferClass bytes are not pooled.
+// There is a pool for each power of two from 1<<minBufferClass to
+// 1<<maxBufferClass bytes. A buffer that has to be larger is allocated.
 const (
 	minBufferClass = 8
 	maxBufferClass = 24
 )
 
-// bufferPools holds the free buffers, by the logarithm of their size.
+// bufferPools holds the free buffers: those in bufferPools[n] have at least 1<<n
+// bytes.
 var bufferPools [maxBufferClass + 1]sync.Pool
 
 // acquireBuffer returns a buffer of length 0 and a capacity of at least size
@@ -33,7 +34,8 @@ func acquireBuffer(size int) *buffer {
 }
 
 // free returns the buffer to the pool for its present size: its owner may have
-// replaced b.b by a larger slice. A nil buffer is ignored.
+// replaced b.b by a larger slice. One of a size without a pool is left to the
+// garbage collector, and nil is ignored.
 func (b *buffer) free() {
 	if b == nil {
 		return

@@ -11,8 +11,8 @@ var epoch = time.Now().Add(-time.Microsecond)
 // An instant is a time on the monotonic clock, in nanoseconds since epoch.
 type instant int64
 
-// past and future are the first and the last instant, 146 years from epoch. A
-// deadline in the past interrupts any call.
+// past and future are the first and the last instant, 146 years from epoch. The
+// deadline past interrupts any call.
 const (
 	past   instant = -1 << 62
 	future instant = 1 << 62

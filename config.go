@@ -35,8 +35,9 @@ func (t MessageType) String() string {
 //
 // A value that makes no sense is an error when it is first used: Dial, DialConn
 // and Redial return it before they dial, and a server answers 500. Of
-// durations, zero is the default. A negative one means never, or is an error
-// where that is said; so does one of more than 146 years, such as the largest.
+// durations, zero is the default, and a negative one means never, or is an
+// error where that is said. One of more than 146 years, such as the largest,
+// does not pass.
 type Config struct {
 	// Subprotocols are those the server supports, in its order of
 	// preference, or those the client offers, in its own order
@@ -78,8 +79,8 @@ type Config struct {
 	// negative: for ever.
 	WriteTimeout time.Duration
 
-	// IdleTimeout ends a connection on which no data message arrived for so
-	// long. 0 and negative: never.
+	// IdleTimeout ends a connection, with 1008, from which nothing of a data
+	// message was read for so long. 0 and negative: never.
 	IdleTimeout time.Duration
 
 	// HandshakeTimeout bounds the opening handshake. 0: 10 s; negative: the
@@ -95,9 +96,9 @@ type Config struct {
 	// never hold.
 	HoldReplies time.Duration
 
-	// ReadBufferSize is the size in bytes of the buffer borrowed from a pool
-	// while bytes arrive, 256 to 1 MiB. 0: 4096. Busy connections borrow
-	// larger ones.
+	// ReadBufferSize is the size in bytes of the buffer taken from a pool
+	// while bytes arrive, 256 to 1 MiB. 0: 4096. Busy connections take larger
+	// ones.
 	ReadBufferSize int
 
 	// SkipUTF8Check accepts text that is not UTF-8, in both directions.
@@ -106,8 +107,8 @@ type Config struct {
 	// Trace has hooks called when something happens. Nil: none.
 	Trace *Trace
 
-	// Logger logs failed connections and panics, and never payload. Nil:
-	// nothing is logged.
+	// Logger logs failed connections and panics, and never what messages
+	// contain. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -124,14 +125,14 @@ type Compression struct {
 	// Threshold is the size in bytes below which a message goes out
 	// uncompressed. 0: 128; negative: every message is tried.
 	Threshold int
-	// WindowBits is the size of our compressor's window, as a power of two from
-	// 9 to 15. 0: 12 with context takeover, 15 without.
+	// WindowBits is the size of our compressor's window, as a power of two
+	// from 9 to 15. 0: 12 with context takeover, 15 without.
 	WindowBits int
-	// NoContextTakeover makes our compressor forget after each message, so that a
-	// connection holds no compressor between messages.
+	// NoContextTakeover makes our compressor forget after each message, so
+	// that a connection keeps no compressor between messages.
 	NoContextTakeover bool
-	// PeerWindowBits asks the peer to keep its window to this power of two, 9 to
-	// 15. 0: the peer's choice.
+	// PeerWindowBits asks the peer to keep its window to this power of two, 9
+	// to 15. 0: the peer's choice.
 	PeerWindowBits int
 	// PeerNoContextTakeover asks the peer to forget after each message.
 	PeerNoContextTakeover bool
@@ -172,14 +173,15 @@ func (p SlowPolicy) String() string {
 	}
 }
 
-// lastConfig is what withDefaults returned last.
+// lastConfig is what withDefaults made last.
 var lastConfig atomic.Pointer[Config]
 
-// withDefaults returns c with every zero value replaced by its default. Never
-// is 0 for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which are
-// switched off, and math.MaxInt64 for the other durations, which then bound
-// nothing; no limit is MaxInt64 or MaxInt. Values that check refuses are
-// replaced by some that work.
+// withDefaults returns c with zero values replaced by their defaults, except
+// MaxFragments, which frameRules interprets, and the fields of Compression.
+// Never is 0 for PingInterval, WriteTimeout, IdleTimeout and HoldReplies, which
+// are switched off, and forever for the other durations, which then bound
+// nothing. No limit is math.MaxInt64 for MaxMessageSize, and a negative
+// MaxFragments. Numbers that check refuses are replaced by some that work.
 //
 // The result must not be changed: calls with the same Config, such as those of
 // Accept for each request, share it.
@@ -194,8 +196,8 @@ func (c *Config) withDefaults() *Config {
 	return shared
 }
 
-// equals reports whether all fields are the same. It does not look into slices:
-// their owners may be about to change them.
+// equals reports whether all fields are the same. Of slices it compares the
+// memory and not the content, which their owners may be about to change.
 func (c *Config) equals(o *Config) bool {
 	return len(c.Subprotocols) == len(o.Subprotocols) &&
 		(len(c.Subprotocols) == 0 || &c.Subprotocols[0] == &o.Subprotocols[0]) &&
@@ -217,7 +219,7 @@ func (c *Config) equals(o *Config) bool {
 		c.Logger == o.Logger
 }
 
-// fillDefaults returns c with every zero value replaced.
+// fillDefaults returns what withDefaults does, in memory of its own.
 func (c *Config) fillDefaults() Config {
 	s := *c
 	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)

@@ -13,7 +13,7 @@ import (
 
 // deadlines lets contexts and deadlines interrupt the network calls of one
 // direction. It owns that direction's deadline on the net.Conn, which nothing
-// else may set.
+// else may set, except Conn.drain when nobody reads any more.
 //
 //	       arm                  the call returns
 //	idle ───────► armed ───────────────────────────► disarm ──► idle
@@ -22,16 +22,17 @@ import (
 //	                └────► interrupted ────────────────┘
 //	                       the deadline is in the past
 //
-// A call that is about to block arms the deadlines and disarms them afterwards.
-// Only in between does the end of the context, or preempt, set the deadline on
-// the net.Conn to the past. A context is registered once, when a call first
-// blocks under it, and stays so until a call comes with another one or the
-// connection ends.
+// A call that is about to block arms the deadlines and disarms them afterwards,
+// one call at a time: whoever arms them holds read.lock or is the flusher. Only
+// in between does the end of the context, or preempt, set the deadline on the
+// net.Conn to the past. A context is registered once, when a call first blocks
+// under it, and stays so until a call comes with another one or the connection
+// ends.
 //
-// While nothing is armed, the deadline on nc is the one that the user set, or
-// leftover.at. While a call is armed it is the earlier of the user's and
-// call.limit, or for an internal call just call.limit, or past once
-// call.interrupted is set.
+// While nothing is armed, the deadline on nc is the one that the user set, or,
+// if alwaysSet, what the last call left there. While a call is armed it is the
+// earlier of the user's and call.limit, or for an internal call just
+// call.limit, or past once call.interrupted is set.
 //
 // A net.Conn need not have deadlines, or need not obey those that it accepts
 // (see deadlineSupport). On one that has none, whatever interrupts a call
@@ -43,7 +44,7 @@ type deadlines struct {
 	mu        sync.Mutex
 	nc        *socket
 	direction direction
-	alwaysSet bool // every call has a limit, so that the deadline need not be taken back
+	alwaysSet bool // every call sets the deadline, so that none is taken back at once
 
 	user     userDeadline
 	call     armedCall
@@ -74,7 +75,7 @@ type armedCall struct {
 	interrupted    bool        // it was: the deadline on nc is in the past
 	overridden     bool        // the deadline on nc is not the user's
 	limit          instant     // when it ends at the latest; 0 for never
-	alarm          *time.Timer // interrupts it when that is over, if nc has no deadlines
+	alarm          *time.Timer // interrupts it at its deadline, if nc has no deadlines
 }
 
 // A followedContext is one whose end interrupts calls.
@@ -98,7 +99,7 @@ type leftoverDeadline struct {
 	at      instant     // 0 for none
 	timer   *time.Timer // takes it back
 	running bool        // timer runs
-	half    instant     // half of the time that a call has
+	half    instant     // half of the time that was left when timer was set
 }
 
 // lazyDeadlines are deadlines created on first use. Most connections never need
@@ -107,11 +108,11 @@ type lazyDeadlines struct{ ptr atomic.Pointer[deadlines] }
 
 // ensure returns the deadlines for one direction of nc, creating them if there
 // are none.
-func (l *lazyDeadlines) ensure(nc *socket, way direction) *deadlines {
+func (l *lazyDeadlines) ensure(nc *socket, dir direction) *deadlines {
 	if d := l.ptr.Load(); d != nil {
 		return d
 	}
-	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: way, alwaysSet: way == forWriting && nc.raw == nil})
+	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: dir, alwaysSet: dir == forWriting && nc.raw == nil})
 	return l.ptr.Load()
 }
 
@@ -119,13 +120,14 @@ func (l *lazyDeadlines) ensure(nc *socket, way direction) *deadlines {
 func (l *lazyDeadlines) load() *deadlines { return l.ptr.Load() }
 
 // arm prepares for a call that may block. The call ends early when ctx does, at
-// limit unless that is 0, and at the user's deadline. If it returns nil, disarm
-// must be called.
+// limit unless that is 0, and at the user's deadline. If arm returns nil,
+// disarm must be called. Otherwise the call must not begin: the error is that
+// of ctx, os.ErrDeadlineExceeded, or why nc takes no deadline.
 //
 // An internal call, one that the connection makes for itself, has a yield
 // function. The user's deadline does not apply to it. If yield, called under
-// d.mu, returns true, the call must not begin; if that becomes true later,
-// preempt ends the call.
+// d.mu, returns true, arm returns os.ErrDeadlineExceeded; whoever makes it
+// true later has to call preempt, which ends the call.
 func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,8 +193,8 @@ func (d *deadlines) emulated() bool {
 	return d.support.missing
 }
 
-// effectiveLocked returns the deadline of the armed call. The caller holds
-// d.mu.
+// effectiveLocked returns the deadline of the armed call, or 0 for none. The
+// caller holds d.mu.
 func (d *deadlines) effectiveLocked() instant {
 	if d.call.internal || d.user.at == 0 || d.call.limit != 0 && d.call.limit < d.user.at {
 		return d.call.limit
@@ -201,7 +203,7 @@ func (d *deadlines) effectiveLocked() instant {
 }
 
 // disarm ends what arm began. It reports whether the call was interrupted by
-// its context or by preempt.
+// its context, by preempt, or by the alarm.
 func (d *deadlines) disarm() (interrupted bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -275,8 +277,8 @@ func (d *deadlines) followLocked(ctx context.Context, done <-chan struct{}) {
 	})
 }
 
-// preempt interrupts the armed call if it is internal. d may be nil: deadlines
-// created later ask yield.
+// preempt interrupts the armed call if it is internal. d may be nil: a call
+// that creates the deadlines later asks yield.
 func (d *deadlines) preempt() {
 	if d == nil {
 		return
@@ -325,7 +327,8 @@ func (d *deadlines) interruptLocked() {
 	}
 }
 
-// closeLocked closes nc, which interrupts all calls. The caller holds d.mu.
+// closeLocked closes nc, which interrupts all calls, without waiting for that.
+// The caller holds d.mu.
 func (d *deadlines) closeLocked() {
 	if !d.support.closedTransport {
 		d.support.closedTransport = true
@@ -344,8 +347,9 @@ func (d *deadlines) hasClosedTransport() bool {
 	return d.support.closedTransport
 }
 
-// setUserDeadline sets the user's deadline, which also applies to an armed
-// call. That nc is closed is not an error here: the next call returns it.
+// setUserDeadline sets the user's deadline, which also applies to an armed call
+// that is not internal. That nc is closed is not an error here: the next call
+// returns it.
 func (d *deadlines) setUserDeadline(t instant) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -386,9 +390,9 @@ func (d *deadlines) expired() bool {
 	return d.user.at != 0 && d.user.at.until() <= 0
 }
 
-// userDeadline returns the user's deadline, and a channel that is closed when
-// it is set again.
-func (d *deadlines) userDeadline() (user instant, moved <-chan struct{}) {
+// userDeadline returns the user's deadline, or 0 for none, and a channel that
+// is closed when it is set again.
+func (d *deadlines) userDeadline() (user instant, changed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.user.changed == nil {
@@ -402,11 +406,11 @@ var errEnded = errors.New("websocket: connection ended")
 
 // await waits for ready without a network call. It returns the error of ctx,
 // os.ErrDeadlineExceeded or errEnded if ctx ends, the user's deadline passes,
-// even if it is changed meanwhile, or ended is closed first. A nil channel
-// never is.
+// or ended is closed first. A deadline that is set meanwhile counts. A nil
+// channel is never closed.
 func (d *deadlines) await(ctx context.Context, ready, ended <-chan struct{}) error {
 	for {
-		user, moved := d.userDeadline()
+		user, changed := d.userDeadline()
 		var passed <-chan time.Time
 		if user != 0 {
 			passed = time.After(user.until())
@@ -420,7 +424,7 @@ func (d *deadlines) await(ctx context.Context, ready, ended <-chan struct{}) err
 			return errEnded
 		case <-passed:
 			return os.ErrDeadlineExceeded
-		case <-moved:
+		case <-changed:
 		}
 	}
 }
@@ -444,7 +448,8 @@ func (d *deadlines) unfollow() {
 }
 
 // setLocked sets the deadline on the net.Conn; 0 means none. That nc has no
-// deadlines is recorded, and is not an error. The caller holds d.mu.
+// deadlines is recorded, and is not an error; that it takes none any more is
+// recorded too, and is one. The caller holds d.mu.
 func (d *deadlines) setLocked(at instant) error {
 	if d.support.missing || d.support.broken != nil {
 		return d.support.broken

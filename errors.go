@@ -74,21 +74,24 @@ func (c CloseCode) onWire() bool {
 	}
 }
 
-// A CloseError says how a connection ended. It is the error of every call after
-// the end, satisfies errors.Is(err, net.ErrClosed) and errors.Is(err, Code),
-// and unwraps to its cause.
+// A CloseError says how a connection ended. It is the error of reads and writes
+// after the end, satisfies errors.Is(err, net.ErrClosed) and
+// errors.Is(err, Code), and unwraps to its cause. While Close waits for the
+// peer, writes return one with the code and reason of this side.
 type CloseError struct {
 	// Code is the code of the Close frame that was received; or, when this
 	// side failed the connection, of the one it sent; or CloseAbnormal.
 	Code CloseCode
-	// Reason is the text that came with Code. It is the peer's, and not to be
-	// trusted or shown to users (RFC 6455, Section 5.5.1).
+	// Reason is the text that belongs to Code. If Received is set it is the
+	// peer's, and not to be trusted or shown to users (RFC 6455, Section
+	// 5.5.1).
 	Reason string
 	// Received and Sent say which Close frames there were. Both: the closing
 	// handshake was complete.
 	Received, Sent bool
 	// Err is the cause: an error of the network, a [*ProtocolError],
-	// [ErrPongTimeout], and so on; nil after a closing handshake.
+	// [ErrPongTimeout], and so on; nil after a closing handshake that no
+	// error caused.
 	Err error
 }
 
@@ -184,10 +187,11 @@ var (
 	// Config.MaxMessageSize. The peer is told 1009.
 	ErrMessageTooBig error = messageTooBig.err()
 	// ErrQueueFull is returned by Send under [DropNewest] when the queue has
-	// no room for the message. Nothing is sent.
+	// no room for the message, which is not sent.
 	ErrQueueFull = errors.New("websocket: send queue is full")
 	// ErrSlowConsumer ends a connection whose queue was full under
-	// [CloseSlow]. The peer is told 1008.
+	// [CloseSlow]. The peer is told 1008. The Send that found the queue full
+	// returns it as it is.
 	ErrSlowConsumer = errors.New("websocket: peer reads too slowly")
 	// ErrPongTimeout ends a connection whose peer sent nothing for
 	// Config.PongTimeout after a keepalive Ping.

@@ -7,8 +7,8 @@ import (
 
 // A fifoLock is a lock that may be held across I/O. Goroutines get it in the
 // order in which they asked for it, can give up, and wait on a channel, so that
-// testing/synctest sees them as blocked. Unlike a channel of one slot it uses no
-// memory while nobody waits. The zero value is unlocked.
+// testing/synctest sees them as blocked. Unlike a channel of one slot it
+// allocates nothing while nobody waits. The zero value is unlocked.
 type fifoLock struct {
 	state atomic.Int32 // lockFree, lockHeld or lockContended
 	mu    sync.Mutex
@@ -34,8 +34,8 @@ func (l *fifoLock) tryLock() bool { return l.state.CompareAndSwap(lockFree, lock
 // isLocked reports whether the lock is held.
 func (l *fifoLock) isLocked() bool { return l.state.Load() != lockFree }
 
-// lock waits for the lock. It reports false, without the lock, if either channel
-// is closed first; a nil channel never is.
+// lock waits for the lock. It reports false, without the lock, if either
+// channel is closed first; a nil channel never is.
 func (l *fifoLock) lock(done, ended <-chan struct{}) bool {
 	w := l.lockOrEnqueue()
 	if w == nil {
@@ -68,8 +68,8 @@ func (l *fifoLock) lockOrEnqueue() *lockWaiter {
 	return w
 }
 
-// cancelWait gives up waiting. If the lock was handed to w meanwhile, it goes on
-// to the next waiter. cancelWait always reports false.
+// cancelWait gives up waiting. If the lock was handed to w meanwhile, it goes
+// on to the next waiter. cancelWait always reports false.
 func (l *fifoLock) cancelWait(w *lockWaiter) bool {
 	l.mu.Lock()
 	left := l.removeLocked(w)
@@ -80,7 +80,8 @@ func (l *fifoLock) cancelWait(w *lockWaiter) bool {
 	return false
 }
 
-// removeLocked takes w out of the ring, if it is there. The caller holds l.mu.
+// removeLocked takes w out of the ring and reports whether it was there. The
+// caller holds l.mu.
 func (l *fifoLock) removeLocked(w *lockWaiter) bool {
 	before := l.tail
 	if before == nil {

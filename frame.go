@@ -111,10 +111,10 @@ func headerSize(h header) int {
 }
 
 // parseHeader reads a header from the start of b and returns it with its size
-// in bytes. A size of 0 means that b ends inside the header; with two bytes or
-// more, h.first and h.masked are set even so, because most mistakes show in
-// them. Lengths that are not minimal, have their top bit set, or are too long
-// for a control frame are violations.
+// in bytes. A size of 0 without a violation means that b ends inside the
+// header; with two bytes or more, h.byte0 and h.masked are set even so, because
+// most mistakes show in them. Lengths that are not minimal, have their top bit
+// set, or are too long for a control frame are violations.
 func parseHeader(b []byte) (h header, size int, v violation) {
 	if len(b) < 2 {
 		return h, 0, noViolation
@@ -142,7 +142,8 @@ func parseHeader(b []byte) (h header, size int, v violation) {
 }
 
 // parseLength reads the 16-bit or 64-bit length that h.length announces and
-// returns the number of header bytes so far, or 0 if b is too short.
+// returns the number of header bytes so far, or 0 if b is too short or the
+// length is a violation.
 func parseLength(b []byte, h *header) (size int, v violation) {
 	if h.length == length16 {
 		if len(b) < 4 {

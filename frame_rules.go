@@ -18,13 +18,13 @@ const (
 //	   ▲  │        continuation, FIN=1       ▲  │
 //	   └──┘ first frame, FIN=1               └──┘ continuation, FIN=0
 //
-// Control frames may come anywhere and change nothing. The zero value is a
-// client without extensions and limits of 0.
+// Control frames may come anywhere and change nothing. The zero value is that
+// of a client without extensions, which accepts no payload in data frames.
 type frameRules struct {
 	role         role
 	deflate      bool  // permessage-deflate is agreed: RSV1 has a meaning
 	inside       bool  // a fragmented message is open
-	compressed   bool  // the message is compressed
+	compressed   bool  // the open message is compressed, or the last one if none is open
 	maxSize      int64 // bytes of one message, after inflation
 	maxFragments int   // frames of one message; 0: by size; negative: no limit
 	size         int64 // payload bytes announced for this message so far

@@ -9,8 +9,8 @@ import (
 // i mod 4 of the key by exclusive or.
 //
 // A key is kept as a uint32 whose lowest byte is the one for the next payload
-// byte. Working on n bytes turns it by n places, so that a payload can be
-// worked on in pieces of any size: each call returns the key for the next one.
+// byte. After n bytes it is rotated by n bytes, so that a payload can be masked
+// in pieces of any size: each call returns the key for the next one.
 
 // mask masks or unmasks p in place and returns the key for the byte after p.
 func mask(p []byte, key uint32) uint32 {
@@ -18,8 +18,8 @@ func mask(p []byte, key uint32) uint32 {
 }
 
 // maskCopy writes src, masked with key, to the first len(src) bytes of dst and
-// returns the key for the byte after src. dst must be as long as src; the two
-// are either the same memory or do not overlap.
+// returns the key for the byte after src. dst must be at least as long as src;
+// the two are either the same memory or do not overlap.
 func maskCopy(dst, src []byte, key uint32) uint32 {
 	next := bits.RotateLeft32(key, -8*(len(src)&3))
 	dst = dst[:len(src)]

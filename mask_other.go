@@ -2,6 +2,6 @@
 
 package websocket
 
-// maskWide masks nothing: there are no vectors, or the tools that watch memory
-// could not see them.
+// maskWide masks nothing: there are no vectors, assembly is not wanted, or the
+// tools that watch memory could not see what it does.
 func maskWide(dst, src []byte, wide uint64) int { return 0 }

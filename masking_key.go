@@ -18,7 +18,7 @@ type keySource struct {
 // keySources are the sources not in use.
 var keySources = sync.Pool{New: func() any { return new(keySource) }}
 
-// newKey returns a fresh masking key.
+// newKey returns a fresh masking key, or an error if there are no random bytes.
 func newKey() (uint32, error) {
 	s := keySources.Get().(*keySource)
 	defer keySources.Put(s)

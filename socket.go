@@ -30,8 +30,8 @@ func closeNow(nc net.Conn) {
 	}
 }
 
-// isSocket reports whether nc is a connection of package net, or TLS over one.
-// These obey deadlines.
+// isSocket reports whether nc is a TCP or Unix connection of package net, or
+// TLS over one. These obey deadlines.
 func isSocket(nc net.Conn) bool {
 	switch nc := nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -43,8 +43,9 @@ func isSocket(nc net.Conn) bool {
 }
 
 // rawConn returns nc's descriptor for reading and writing without waiting. It
-// is nil unless nc is itself a stream socket of package net: a net.Conn that
-// wraps one to count, limit or encrypt must see every byte.
+// is nil unless the system can do that and nc is itself a stream socket of
+// package net: a net.Conn that wraps one to count, limit or encrypt must see
+// every byte.
 func rawConn(nc net.Conn) syscall.RawConn {
 	if !rawIO {
 		return nil
@@ -70,8 +71,8 @@ func rawConn(nc net.Conn) syscall.RawConn {
 
 // A limitedConn is a net.Conn that cannot carry every frame: that of a browser.
 type limitedConn interface {
-	mayPing() error                // may a Ping be sent?
-	mayClose(code CloseCode) error // may a Close frame with this code?
+	mayPing() error                // nil if a Ping can be sent
+	mayClose(code CloseCode) error // nil if a Close frame with this code can
 }
 
 // mayPing returns an error if no Ping can be sent on nc.

@@ -30,8 +30,9 @@ func readNow(fd uintptr, p []byte) (n int, wait bool, err error) {
 	}
 }
 
-// writeNow writes as much of p to fd as it takes without waiting. It is the
-// deepest of all calls that a goroutine makes which does not wait.
+// writeNow writes as much of p to fd as it takes without waiting. It is where
+// the path of a short write ends, which must fit on a small stack (see Stack
+// budget in docs/design.md).
 func writeNow(fd uintptr, p []byte) (written int, err error) {
 	for written < len(p) {
 		n, err := syscall.Write(int(fd), p[written:])

@@ -12,7 +12,8 @@ import (
 type Trace struct {
 	// Handshake is called once for each opening handshake, with its outcome.
 	Handshake func(HandshakeTrace)
-	// FrameIn is called for each frame whose header was received and found valid.
+	// FrameIn is called for each frame whose header was received and found
+	// valid.
 	FrameIn func(FrameTrace)
 	// FrameOut is called for each frame handed to the writer, also for one that
 	// is withdrawn before it leaves.
@@ -32,7 +33,7 @@ type HandshakeTrace struct {
 	Subprotocol string        // the one agreed on
 	Compression bool          // permessage-deflate was agreed on
 	Duration    time.Duration
-	Err         error // nil when the connection is open
+	Err         error // nil if the connection is open
 }
 
 // FrameTrace describes one frame. Payloads are not shown.
