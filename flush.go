@@ -6,37 +6,40 @@ import (
 	"sync"
 )
 
-// This file decides who writes. A frameWriter is idle or has exactly one flusher:
+// This file decides who writes. A frameWriter is idle or has exactly one
+// flusher:
 //
 //	      becomeFlusherLocked               stopFlushingLocked: nothing is left
 //	idle ─────────────────────► flushing ──────────────────────────────────────► idle
 //	                             │    ▲
 //	                             └────┘ promoteLocked: the first in the queue takes over,
-//	                                    or a goroutine, if nobody waits
+//	                                    or handOff, if nobody waits
 //
-//	flusher          waits for          writes with
-//	flushAlone       its own frame      one call that does not wait; twin of flush
-//	flush, lead      its own frame      push, until ctx or a deadline ends that
-//	handOff          nothing            tryWrite, while the socket takes everything
-//	flushDetached    nothing            push, limited by Config.WriteTimeout alone
+//	flusher         waits for        writes with
+//	flushAlone      its own frame    one call that does not wait; twin of flush
+//	flush, lead     its own frame    push, until ctx or a deadline ends that
+//	handOff         nothing          tryWrite, while the socket takes everything
+//	flushDetached   nothing          push, limited by Config.WriteTimeout alone
 //
-// A frame's owner holds a ticket, which says what range of the data stream it
-// waits for. Others than the flusher wait in active.queue until the ticket's
-// state is set and its channel wake gets a value, which never blocks: the channel
-// has room for one, and a ticket is woken once.
+// breakLocked ends the flushing, and all writing, when the network fails.
 //
-// Only the flusher calls the network, and it does so without mu. Anyone that
-// holds mu may look at the work, and change what of it is not handed over.
+// A frame's owner has a ticket, which says what range of the data stream it
+// waits for. Everyone but the flusher waits in active.queue until the ticket's
+// state is set and its channel wake gets a value. To send that never blocks:
+// the channel has room for one, and a ticket is woken once.
+//
+// Only the flusher calls the network, and it does so without mu. Whoever holds
+// mu may look at the work, and change what of it is not handed over.
 
 // A flushState is what it takes to flush. The goroutine that becomes the
 // flusher of a connection where nobody flushes takes one from a pool, and the
 // last flusher in a row returns it. An idle connection has none.
 type flushState struct {
 	work      work
-	ownTicket ticket    // of a flusher that did not have to wait
-	queue     []*ticket // those that wait, in the order of their frames
-	raw       rawWrite
-	vector    vector
+	ownTicket ticket        // of a flusher that did not have to wait
+	queue     []*ticket     // those that wait, in the order of their frames
+	raw       rawWrite      // the flusher's, used without mu
+	vector    vector        // the same
 	callDone  chan struct{} // closed when a call that does not block is over; nil if nobody waits
 	idle      chan struct{} // closed when nobody flushes any more; nil if nobody waits
 }
@@ -48,6 +51,7 @@ type rawWrite struct {
 	err     error
 }
 
+// flushStates has those that nobody uses.
 var flushStates = sync.Pool{New: func() any { return new(flushState) }}
 
 // becomeFlusherLocked makes the caller, which holds w.mu, the flusher.
@@ -58,8 +62,8 @@ func (w *frameWriter) becomeFlusherLocked() {
 	}
 }
 
-// stopFlushingLocked is called by the flusher when nothing is left to flush.
-// The caller holds w.mu.
+// stopFlushingLocked is called by the flusher when nothing is left to flush, or
+// nothing more can leave. The caller holds w.mu.
 func (w *frameWriter) stopFlushingLocked() {
 	w.busy, w.cork.reported = false, false
 	w.active.work, w.active.ownTicket, w.active.raw.err = work{}, ticket{}, nil
@@ -68,7 +72,8 @@ func (w *frameWriter) stopFlushingLocked() {
 	w.active = nil
 }
 
-// signalIdleLocked wakes those that wait in flushLast. The caller holds w.mu.
+// signalIdleLocked closes the channel that flushLast returned. The caller holds
+// w.mu.
 func (w *frameWriter) signalIdleLocked() {
 	if w.active != nil && w.active.idle != nil {
 		close(w.active.idle)
@@ -93,7 +98,7 @@ type ticket struct {
 type ticketState uint8
 
 const (
-	ticketDone    ticketState = iota // nothing: its bytes are out
+	ticketDone    ticketState = iota // nothing: its bytes are out, or it gave up
 	ticketLeading                    // be the flusher; the work is loaded
 	ticketFailed                     // return the writer's error
 )
@@ -124,9 +129,8 @@ func (w *frameWriter) joinLocked(start int64, size int, byte0 byte) *ticket {
 	return &w.active.ownTicket
 }
 
-// handOverLocked marks the work as part of the call with which its flusher
-// begins. It is called when a goroutine becomes the flusher. The caller holds
-// w.mu.
+// handOverLocked marks the work as part of the next call of its flusher, which
+// on a raw socket begins with one that does not wait. The caller holds w.mu.
 func (w *frameWriter) handOverLocked() {
 	if w.nc.raw != nil {
 		w.active.work.handed = len(w.active.work.head.b)
@@ -134,7 +138,8 @@ func (w *frameWriter) handOverLocked() {
 }
 
 // queueLocked makes the owner of t the flusher, or puts it in the queue, and
-// returns the ticket to wait with. The caller holds w.mu.
+// returns the ticket to wait with. It returns nil if nobody flushes and nothing
+// is pending. The caller holds w.mu.
 func (w *frameWriter) queueLocked(t ticket) *ticket {
 	if !w.busy {
 		if !w.pendingLocked() {
@@ -162,8 +167,8 @@ func (w *frameWriter) queueLocked(t ticket) *ticket {
 	return waiting
 }
 
-// pendingLocked reports whether anything waits to be loaded. The caller holds
-// w.mu.
+// pendingLocked reports whether anything waits to be loaded: a Pong waits in
+// lastPong only behind others in control. The caller holds w.mu.
 func (w *frameWriter) pendingLocked() bool {
 	return w.pending.data != nil || w.pending.control != nil || w.pending.closeFrame != nil && !w.end.closeSent
 }
@@ -214,10 +219,11 @@ const (
 )
 
 // flush waits until the bytes of t are on the network, writing them itself if
-// t's owner is the flusher. If ctx or the user's deadline ends first, flush
-// returns that error and the connection lives on; f says what becomes of the
-// bytes, and withdrawn reports that they were taken back. t must not be used
-// afterwards.
+// t's owner is the flusher. If ctx ends or the user's deadline passes first,
+// flush returns that error, and w lives on unless the net.Conn does not survive
+// the interruption; f says what becomes of the bytes, and withdrawn reports
+// that they were taken back. t must not be used afterwards. If it is nil, there
+// is nothing to wait for.
 func (w *frameWriter) flush(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	if t == nil {
 		return false, nil
@@ -248,7 +254,8 @@ func (w *frameWriter) freeTicket(t *ticket) {
 }
 
 // awaitTicket waits in the queue until t is woken, or leaves it when ctx ends
-// or the user's deadline passes.
+// or the user's deadline passes. If it returns nil, t.state says what is to be
+// done.
 func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	if err := w.awaitWake(ctx, t); err != nil {
 		if left, withdrawn := w.cancelTicket(t, f); left {
@@ -262,8 +269,8 @@ func (w *frameWriter) awaitTicket(ctx context.Context, t *ticket, f fate) (withd
 	return false, nil
 }
 
-// awaitWake waits until t is woken, ctx ends, or the deadline passes that
-// applies to t's owner.
+// awaitWake waits until t is woken, ctx ends, or, unless t is internal, the
+// user's deadline passes.
 func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 	if !t.internal {
 		return w.writeDeadlines().await(ctx, t.wake, nil)
@@ -278,8 +285,8 @@ func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 
 // flushAlone does what flush does, on a small stack (see Stack budget in
 // docs/design.md), if t's owner is the flusher, the socket takes everything at
-// once, and nothing was added meanwhile. Otherwise it reports false, and flush
-// must be called.
+// once, and what was added meanwhile, if anything, has somebody to write it.
+// Otherwise it reports false, and flush must be called with the same ticket.
 func (w *frameWriter) flushAlone(t *ticket) bool {
 	if !t.flusher || w.nc.raw == nil || w.active.work.external != nil || w.cfg.Trace != nil {
 		return false
@@ -288,8 +295,8 @@ func (w *frameWriter) flushAlone(t *ticket) bool {
 	return w.flushedAlone(w.nc.raw.Write(w.onWritable))
 }
 
-// flushedAlone records what flushAlone wrote, and reports whether that ends the
-// flushing or somebody else continues it.
+// flushedAlone records what flushAlone wrote, and reports whether its caller is
+// no longer the flusher: all has left, or somebody else goes on.
 func (w *frameWriter) flushedAlone(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -344,11 +351,11 @@ type duty uint8
 const (
 	dutyOver duty = iota // nothing: another is the flusher, or nobody
 	dutyLead             // write on
-	dutyPass             // its own bytes are out, but others are left that nobody waits for
+	dutyPass             // hand off: it need not write on, but there are bytes that nobody waits for
 )
 
-// lead writes until the bytes of t are out, and leaves the rest to somebody
-// else. Its caller is the flusher.
+// lead writes until the bytes of t are out, or ctx or a deadline ends that, and
+// leaves the rest to somebody else. Its caller is the flusher.
 func (w *frameWriter) lead(ctx context.Context, t *ticket, f fate) (withdrawn bool, err error) {
 	for {
 		next, withdrawn, err := w.completeWrite(t, w.push(ctx, t), f)
@@ -363,14 +370,15 @@ func (w *frameWriter) lead(ctx context.Context, t *ticket, f fate) (withdrawn bo
 }
 
 // flushNow makes what is pending leave without making the caller wait: what a
-// socket does not take at once is written by a goroutine.
+// raw socket does not take at once, and everything on any other net.Conn, is
+// left to a goroutine or to whoever flushes.
 func (w *frameWriter) flushNow() {
 	if w.claimFlush() {
 		w.handOff()
 	}
 }
 
-// handOff is the flusher that waits for nothing: it writes what the socket
+// handOff is the flusher that waits for nothing: it writes what a raw socket
 // takes at once, and leaves the rest to a writer that waits for it, or to a
 // goroutine.
 func (w *frameWriter) handOff() {
@@ -392,8 +400,8 @@ func (w *frameWriter) handOff() {
 	go w.flushDetached()
 }
 
-// noteWritten records that n bytes of what was handed over have left, after the
-// call is over, and wakes those that wait for them.
+// noteWritten records, when a call of the flusher is over, that n bytes of what
+// was handed over have left, and wakes those that wait for them.
 func (w *frameWriter) noteWritten(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -403,8 +411,8 @@ func (w *frameWriter) noteWritten(n int) {
 	}
 }
 
-// noteWrittenLocked records that n bytes of what was handed over have left,
-// after the call is over. The caller holds w.mu.
+// noteWrittenLocked records, when a call of the flusher is over, that n bytes
+// of what was handed over have left. The caller holds w.mu.
 func (w *frameWriter) noteWrittenLocked(n int) {
 	w.active.work.off += n
 	w.active.work.handed = w.active.work.off
@@ -415,8 +423,8 @@ func (w *frameWriter) noteWrittenLocked(n int) {
 	}
 }
 
-// flushCorked makes what is corked leave before the caller waits for input. It
-// never waits itself.
+// flushCorked makes what is corked, and all else that is pending, leave before
+// the caller waits for input. It never waits itself.
 func (w *frameWriter) flushCorked() {
 	w.mu.Lock()
 	idle := w.pending.control == nil && w.pending.data == nil
@@ -428,7 +436,7 @@ func (w *frameWriter) flushCorked() {
 
 // flushLast makes what was corked leave as far as the network takes it, before
 // the net.Conn is closed. Where that cannot be done without waiting, it returns
-// a channel that is closed when it has left; otherwise nil.
+// a channel that is closed when it has left, or never will; otherwise nil.
 func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
@@ -467,7 +475,7 @@ func (w *frameWriter) closeSentChan() <-chan struct{} {
 // message is being sent.
 func (w *frameWriter) written() uint64 { return w.counts.bytes.Load() }
 
-// flushClose waits until the Close frame is on the network.
+// flushClose waits until the Close frame, which was added, is on the network.
 func (w *frameWriter) flushClose(ctx context.Context) error {
 	w.mu.Lock()
 	if w.end.broken || w.end.closeSent {
@@ -483,8 +491,8 @@ func (w *frameWriter) flushClose(ctx context.Context) error {
 	return err
 }
 
-// flushAll waits, for the application, until all frames added so far are on the
-// network.
+// flushAll waits, for the application, until all data frames added so far are
+// on the network. Control frames are flushed, but not waited for.
 func (w *frameWriter) flushAll(ctx context.Context) error { return w.flushAdded(ctx, ticket{}) }
 
 // flushAllInternal is flushAll for the connection itself: no deadline of the
@@ -493,8 +501,7 @@ func (w *frameWriter) flushAllInternal(ctx context.Context) error {
 	return w.flushAdded(ctx, ticket{internal: true})
 }
 
-// flushAdded waits with the given ticket, whose range it sets, for all frames
-// added so far.
+// flushAdded is flushAll with a ticket of the caller, whose range it sets.
 func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 	w.mu.Lock()
 	if w.end.broken {
@@ -512,7 +519,7 @@ func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 }
 
 // claimFlush makes the caller the flusher if nobody is and something is
-// pending.
+// pending, and reports that.
 func (w *frameWriter) claimFlush() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -525,12 +532,12 @@ func (w *frameWriter) claimFlush() bool {
 	return true
 }
 
-// flushDetached is the flusher that nobody waits for. Only Config.WriteTimeout
-// limits it.
+// flushDetached is the flusher on a goroutine of its own, which belongs to no
+// call. Only Config.WriteTimeout limits it.
 func (w *frameWriter) flushDetached() {
 	for {
 		written := w.push(context.Background(), nil)
-		written.interrupted = false // nobody interrupts it: a deadline that passes is a failure
+		written.interrupted = false // nothing interrupts it: a deadline that passes is a failure
 		next, _, err := w.completeWrite(nil, written, orLeave)
 		if err != nil {
 			w.onFailure(err)
@@ -542,8 +549,8 @@ func (w *frameWriter) flushDetached() {
 }
 
 // completeWrite records a write that is over and returns what the flusher,
-// whose ticket is t, has to do next. If the write was interrupted, or says what
-// becomes of the flusher's own bytes.
+// whose ticket is t, or nil if it has none, has to do next. If the write was
+// interrupted, f says what becomes of the flusher's own bytes.
 func (w *frameWriter) completeWrite(t *ticket, write writeResult, f fate) (next duty, withdrawn bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -588,7 +595,7 @@ func (w *frameWriter) retireLocked() {
 }
 
 // doneLocked ends the work, which is on the network, and wakes those that
-// waited for it. The caller holds w.mu.
+// waited for it. The caller holds w.mu and is the flusher.
 func (w *frameWriter) doneLocked() {
 	w.offsets.sent += w.active.work.span(w.pending.closeFrame)
 	if w.active.work.final && !w.end.closeSent {
@@ -615,8 +622,9 @@ func (w *frameWriter) wakeLocked(t *ticket) bool {
 	return true
 }
 
-// promoteLocked makes the first in the queue the flusher, if there is one and
-// it may be. The caller holds w.mu.
+// promoteLocked makes the first in the queue the flusher, and reports that. It
+// does not if nobody waits, or flushes are delegated. The caller holds w.mu and
+// is the flusher.
 func (w *frameWriter) promoteLocked() bool {
 	if len(w.active.queue) == 0 || w.mode.delegated {
 		return false

@@ -10,9 +10,9 @@ import (
 // A frameReader turns the bytes of a net.Conn into frames.
 //
 // It never waits by itself. nextFrame takes what was received, and reports when
-// bytes are missing; then its owner calls fill, the only method that reads from
-// the network. Whatever fill returns, all bytes that arrived are kept: reading
-// goes on where it stopped, whoever reads next.
+// bytes are missing; then its owner calls fill, which reads from the network
+// (awaitRaw is its twin). Whatever fill returns, all bytes that arrived are
+// kept: reading goes on where it stopped, whoever reads next.
 //
 //	net.Conn ──► fill ──► unread bytes ──► nextFrame ──► control frame, whole
 //	              │                            │
@@ -20,19 +20,20 @@ import (
 //	              ▼
 //	payload of frame ◄── takePayload (in place), copyPayload (to a slice)
 //
-//	frame.remaining = payload bytes that were neither handed on nor written to a target
+//	frame.remaining = payload bytes neither handed on nor written to a target
 //	frame.unmasked <= min(len(unread()), frame.remaining)
 //	nextFrame needs frame.remaining == 0; fill(target) needs len(unread()) == 0
 //
 // Names: next... and take... remove unread bytes, copy... and discard... too;
-// fill... and read... call the network; starts... only looks.
+// fill, tryFill, read... and awaitRaw call the network; starts... only looks.
 //
-// While nothing is unread there is no buffer. On a raw socket fill waits for
-// the descriptor to become readable and acquires a buffer only to read into it;
-// on any other net.Conn it waits with the few bytes of waitBuf.
+// While fill waits and nothing is unread there is no buffer. On a raw socket
+// fill waits for the descriptor to become readable and acquires a buffer only
+// to read into it; on any other net.Conn it waits with the few bytes of
+// waitBuf.
 //
 // A frameReader is used by one goroutine at a time, the one that holds
-// Conn.read.lock. Only received and waitingSince may be read by others.
+// Conn.read.lock. Others may read only received, waitingSince and rules.role.
 type frameReader struct {
 	nc      *socket
 	raw     rawRead
@@ -54,7 +55,7 @@ type dataFrame struct {
 	ready     bool   // its header was read, and nobody has taken the frame up yet
 	key       uint32 // for the payload that is not unmasked
 	remaining int64  // bytes of payload that were not handed on
-	unmasked  int    // of the payload that is unread
+	unmasked  int    // bytes of the unread payload that are unmasked already
 }
 
 // opcode returns the frame's opcode.
@@ -68,23 +69,24 @@ type rawRead struct {
 	onReadable func(fd uintptr) bool // reads from a raw socket
 	noWait     bool                  // it returns without bytes instead of waiting
 	dst        []byte                // where to read to; nil: the buffer
-	n          int                   // bytes that came
+	n          int                   // bytes that the last call read
 }
 
 // maxEmptyReads is how many reads in a row may return neither bytes nor an
 // error.
 const maxEmptyReads = 100
 
-// init makes r read from nc, after the bytes in early, which it copies.
-func (r *frameReader) init(nc *socket, small int, early []byte) {
-	r.nc, r.baseSize = nc, int32(small)
+// init makes r read from nc, after the bytes in early, which it copies. An
+// ordinary buffer has size bytes.
+func (r *frameReader) init(nc *socket, size int, early []byte) {
+	r.nc, r.baseSize = nc, int32(size)
 	if nc.raw != nil {
 		r.raw.onReadable = func(fd uintptr) bool { return r.readReady(fd) }
 	} else {
 		r.waitBuf = new([16]byte)
 	}
 	if len(early) > 0 {
-		r.buf = acquireBuffer(max(small, len(early)))
+		r.buf = acquireBuffer(max(size, len(early)))
 		r.buf.b = append(r.buf.b, early...)
 		r.received.Store(uint64(len(early)))
 	}
@@ -92,8 +94,8 @@ func (r *frameReader) init(nc *socket, small int, early []byte) {
 
 // nextFrame takes the next frame's header from the unread bytes. Of a control
 // frame it takes everything and returns the payload, unmasked and valid until
-// the next call; a data frame becomes r.frame, whose payload is still to be
-// taken. ok is false if bytes are missing. A violation leaves r unchanged.
+// fill; a data frame becomes r.frame, whose payload is still to be taken. ok is
+// false if bytes are missing, or with a violation, which leaves r unchanged.
 func (r *frameReader) nextFrame() (h header, payload []byte, ok bool, v violation) {
 	b := r.unread()
 	h, size, v := parseHeader(b)
@@ -142,9 +144,9 @@ func (r *frameReader) startsWithData() bool {
 	return len(b) > 0 && !header{byte0: b[0]}.opcode().isControl()
 }
 
-// startsWithMessage reports whether the unread bytes begin with a message of
-// one frame. Where the rest of it cannot be looked for without waiting, all of
-// it must be there.
+// startsWithMessage reports whether the unread bytes, which must begin with a
+// header, begin with a message of one frame. Where the rest of it cannot be
+// looked for without waiting, all of it must be there.
 func (r *frameReader) startsWithMessage() bool {
 	b := r.unread()
 	if len(b) < 2 {
@@ -203,10 +205,10 @@ func (r *frameReader) copyPayload(p []byte) int {
 	return n
 }
 
-// fill waits for bytes from the network. They go into the buffer, or, as
-// payload of the current frame, to target: then nothing may be unread, target
-// must not be longer than frame.remaining, and fill unmasks the bytes and
-// returns how many there are.
+// fill waits for bytes from the network. They go into the buffer if target is
+// nil, and fill returns 0. Otherwise they go, as payload of the current frame,
+// to target: then nothing may be unread, target must not be longer than
+// frame.remaining, and fill unmasks the bytes and returns how many there are.
 //
 // When nc's deadline passes it returns an error that wraps
 // os.ErrDeadlineExceeded, and nothing has happened. Any other error is
@@ -293,7 +295,8 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	return n, err
 }
 
-// readSome reads until something comes, or nothing too often.
+// readSome reads until something comes, or nothing has come maxEmptyReads
+// times.
 func readSome(from io.Reader, p []byte) (int, error) {
 	for range maxEmptyReads {
 		n, err := from.Read(p)
@@ -321,8 +324,9 @@ func (r *frameReader) readRaw(target []byte) (n int, err error) {
 	return n, err
 }
 
-// awaitRaw is fill(nil) for a raw socket, on a small stack (see Stack budget in
-// docs/design.md). afterRaw must be called with what it returns.
+// awaitRaw is fill(nil) for a raw socket without a permanent error, on a small
+// stack (see Stack budget in docs/design.md). afterRaw must be called with what
+// it returns.
 func (r *frameReader) awaitRaw() error {
 	r.raw.dst, r.raw.n = nil, 0
 	return r.nc.raw.Read(r.raw.onReadable)

@@ -34,26 +34,27 @@ import (
 //	active.queue is in the order of the frames
 //
 // Control frames overtake data that is not loaded yet; the Close frame comes
-// last. Small replies may be corked: while cork.on is set, addData leaves them
-// pending, to leave with frames that follow, when flushNow is called, or after
-// Config.HoldReplies.
+// last. Small replies may be corked: while cork.on is set, addData and postData
+// leave them pending, to leave with frames that follow, when flushNow is
+// called, when there are maxCorked bytes, or after Config.HoldReplies.
 //
-// Names: add... accepts a frame, flush... makes frames leave, ...Locked needs
-// mu. All methods may be called from any goroutine, except those that say that
-// they are the flusher's. flush.go has the flusher and its queue, work.go what
-// is written and how, withdraw.go how a frame is taken back.
+// Names: add... and post... accept a frame, flush... makes frames leave,
+// ...Locked needs mu. All methods may be called from any goroutine, except
+// those of the flusher in flush.go and work.go. flush.go has the flusher and
+// its queue, work.go what is written and how, withdraw.go how a frame is taken
+// back.
 type frameWriter struct {
 	writerSetup
 	deadlines lazyDeadlines
 	cork      cork
 
-	mu          sync.Mutex // guards what follows, but not active.work while it is written
+	mu          sync.Mutex // guards what follows, but not what the flusher alone uses of active
 	mode        writeMode
 	busy        bool // somebody flushes
 	pending     pending
 	offsets     offsets
 	end         writeEnd
-	active      *flushState // the flusher's; nil while nobody flushes
+	active      *flushState // the flusher's; nil while nobody flushes, unless the network failed
 	freeTickets *ticket     // used ones, to use again
 	counts      writeCounts
 }
@@ -66,7 +67,7 @@ type writerSetup struct {
 	onWritable func(fd uintptr) bool // writes to a raw socket; nil on any other net.Conn
 }
 
-// A writeMode says what the net.Conn, or its user, can bear.
+// A writeMode says what the role, the net.Conn and its user ask of writing.
 type writeMode struct {
 	masked    bool // we are the client
 	breaks    bool // an interrupted write breaks the net.Conn: TLS
@@ -87,13 +88,13 @@ type pending struct {
 type offsets struct {
 	appended int64 // where pending.data ends
 	sent     int64 // where the work begins
-	doubtful int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: there is none
+	doubtful int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: none; math.MaxInt64: one was
 }
 
 // A writeEnd says what can still be written.
 type writeEnd struct {
-	refusal     error         // why no more frames are accepted: the first error, or the end
-	broken      bool          // the network failed: nothing is written either
+	refusal     error         // why no more frames are accepted: the first error, later the terminal one
+	broken      bool          // the network failed, or unsent frames were dropped: nothing is written either
 	closeSent   bool          // the Close frame is on the network
 	closeSentCh chan struct{} // closed when closeSent is set; nil if nobody waits
 }
@@ -101,11 +102,11 @@ type writeEnd struct {
 // A cork holds small replies back, like TCP_CORK, so that they leave with those
 // that follow. Only on may be used without frameWriter.mu.
 type cork struct {
-	on       atomic.Bool // more whole messages wait to be read
-	reported bool        // something was held back, and its writer told that it is written
+	on       atomic.Bool // another message waits to be read
+	reported bool        // a frame was corked, and its writer told that it is written
 	timerSet bool        // timer runs
-	since    instant     // when the first frame was held back; 0: none is
-	timer    *time.Timer
+	since    instant     // when the first of the corked frames was added; 0: there are none
+	timer    *time.Timer // calls onCorkTimer; nil before the first corked frame
 }
 
 // writeCounts are the counters of Stats for what leaves.
@@ -116,14 +117,14 @@ type writeCounts struct {
 
 // Sizes in bytes.
 const (
-	inPlaceFrom       = 16 << 10  // a server sends payloads of at least this size in place, without copying
-	joinBelow         = 64 << 10  // smaller ones are copied even so if they are corked, or if one piece is left to write then
-	maxCorked         = 256 << 10 // so many corked bytes leave at once
-	maxPendingControl = 4 << 10   // behind more waiting control frames only the latest Pong is kept
+	inPlaceFrom       = 16 << 10  // a server may send payloads of at least this size in place, without copying
+	joinBelow         = 64 << 10  // smaller ones only together with pending data that is not corked
+	maxCorked         = 256 << 10 // when so many bytes are pending, they are not corked
+	maxPendingControl = 4 << 10   // behind more bytes of control frames only the latest Pong is kept
 )
 
-// init makes w write to nc. onFailure is told of errors that no writer waits
-// for.
+// init makes w write to nc, in the role r. cfg is a result of withDefaults.
+// onFailure is told of errors that no writer waits for.
 func (w *frameWriter) init(nc *socket, r role, cfg *Config, onFailure func(error)) {
 	w.nc, w.mode.masked, w.onFailure, w.cfg = nc, r == client, onFailure, cfg
 	_, w.mode.breaks = nc.Conn.(*tls.Conn)
@@ -144,7 +145,8 @@ func (w *frameWriter) writeDeadlines() *deadlines { return w.deadlines.ensure(w.
 
 // delegateFlushes makes w safe for a net.Conn that breaks when a write is
 // interrupted in the middle, as that of crypto/tls does: a writer that gives up
-// leaves, and its write goes on. That costs a goroutine for each flush.
+// leaves, and its write goes on. That costs a goroutine for each flush. It also
+// leaves it to keepalive, if that is on, to find a peer that takes nothing.
 func (w *frameWriter) delegateFlushes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,9 +156,10 @@ func (w *frameWriter) delegateFlushes() {
 
 // addData adds a data frame whose header begins with byte0. The payload is
 // copied or, if it is long, can leave at once, and its owner writes it, is sent
-// from where it is. The ticket must be passed to flush, and until flush returns
-// the payload must not change. A nil ticket means that there is nothing to wait
-// for, because the frame is corked.
+// from where it is. The ticket must be passed to flush, perhaps after
+// flushAlone, and until that returns the payload must not change. A nil ticket
+// without an error means that there is nothing to wait for, because the frame
+// is corked. The caller holds Conn.send.lock.
 func (w *frameWriter) addData(byte0 byte, payload []byte) (*ticket, error) {
 	h, err := w.newHeader(byte0, payload)
 	if err != nil {
@@ -191,7 +194,7 @@ func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
 	}
 	t := w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: h.byte0})
 	w.active.work.external = payload
-	w.active.work.handed = w.active.work.off // to a call that waits, which has not begun
+	w.active.work.handed = w.active.work.off // nothing: the call that is to write it waits, and has not begun
 	return t
 }
 
@@ -203,9 +206,9 @@ func (w *frameWriter) maySendInPlaceLocked(size int) bool {
 		(size >= joinBelow || w.pending.data != nil && !w.cork.on.Load())
 }
 
-// postData adds a data frame, copied, without waiting. Unless held is true, the
-// caller must make sure that it is flushed.
-func (w *frameWriter) postData(byte0 byte, payload []byte) (held bool, err error) {
+// postData adds a data frame, copied, without waiting. Unless it is corked, the
+// caller must make sure that it is flushed. The caller holds Conn.send.lock.
+func (w *frameWriter) postData(byte0 byte, payload []byte) (corked bool, err error) {
 	h, err := w.newHeader(byte0, payload)
 	if err != nil {
 		return false, err
@@ -241,7 +244,7 @@ func (w *frameWriter) newHeader(byte0 byte, payload []byte) (h header, err error
 	return h, err
 }
 
-// countLocked counts a frame. The caller holds w.mu.
+// countLocked counts a frame, and shows it to the Trace. The caller holds w.mu.
 func (w *frameWriter) countLocked(h header) {
 	w.counts.frames++
 	if h.fin() && !h.opcode().isControl() {
@@ -267,8 +270,8 @@ func appendFrame(b *buffer, h header, payload []byte) *buffer {
 	return b
 }
 
-// corkLocked decides whether pending data waits for more, and sets the timer
-// that ends the wait. The caller holds w.mu.
+// corkLocked decides, and reports, whether pending data waits for more, and
+// sets the timer that ends the wait. The caller holds w.mu.
 func (w *frameWriter) corkLocked() bool {
 	if !w.cork.on.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.pending.data.b) >= maxCorked {
 		return false
@@ -309,9 +312,10 @@ func (w *frameWriter) onCorkTimer() {
 	w.flushNow()
 }
 
-// addControl adds a control frame, which overtakes all data that is not being
-// written yet. It does not flush. Of Pongs that cannot leave because the peer
-// does not read, only the latest is kept (RFC 6455, Section 5.5.3).
+// addControl adds a control frame, which overtakes all data that is not loaded
+// yet. It does not flush. Of Pongs that cannot leave because the peer does not
+// read, only the latest is kept once maxPendingControl bytes are pending (RFC
+// 6455, Section 5.5.3).
 func (w *frameWriter) addControl(op opcode, payload []byte) error {
 	h, err := w.newHeader(bitFIN|byte(op), payload)
 	if err != nil {
@@ -333,7 +337,8 @@ func (w *frameWriter) addControl(op opcode, payload []byte) error {
 }
 
 // addClose adds the Close frame, behind all data, and refuses later frames with
-// refusal. It reports whether it was the first to do so.
+// refusal. It does not flush. It reports false, and adds nothing, if frames are
+// refused already.
 func (w *frameWriter) addClose(payload []byte, refusal error) (bool, error) {
 	h, err := w.newHeader(bitFIN|byte(opClose), payload)
 	if err != nil {
@@ -370,8 +375,8 @@ func (w *frameWriter) refuseAll(err error, rest unsent) {
 	}
 }
 
-// freeBuffers frees the memory once the network is closed. Work that somebody
-// is still writing is left to the garbage collector.
+// freeBuffers ends all writing and frees the memory once the network is closed.
+// Work that somebody is still writing is left to that flusher.
 func (w *frameWriter) freeBuffers() {
 	w.deadlines.load().unfollow()
 	w.mu.Lock()
@@ -394,7 +399,7 @@ func (w *frameWriter) freeBuffers() {
 	}
 }
 
-// isAlive reports whether the network has not failed.
+// isAlive reports whether frames that were accepted can still leave.
 func (w *frameWriter) isAlive() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

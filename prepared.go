@@ -33,7 +33,7 @@ type preparedForm struct {
 }
 
 // deflated returns the payload compressed for a connection, or false if it is
-// to be sent as it is.
+// to be sent as it is. The slice must not be changed.
 func (m *Prepared) deflated(d *deflation) ([]byte, bool) {
 	form := &m.compressed[d.window-minWindow]
 	form.once.Do(func() {
@@ -84,25 +84,25 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 
 // SendPrepared queues m as Send does, without copying it.
 func (c *Conn) SendPrepared(m *Prepared) error {
-	held, err := c.postPrepared(m, c.cfg.SlowConsumer)
-	if err == nil && !held {
+	waits, err := c.postPrepared(m, c.cfg.SlowConsumer)
+	if err == nil && !waits {
 		c.out.flushNow()
 	}
 	return err
 }
 
 // postPrepared is SendPrepared under a policy and without the flush, which must
-// follow unless held is true: then the message waits for others, or is in the
-// queue. A large message takes the way through the queue, from which it is sent
+// follow unless waits is true: then the message is corked, or is in the queue.
+// A large message takes the way through the queue, from which it is sent
 // without being copied.
-func (c *Conn) postPrepared(m *Prepared, policy SlowPolicy) (held bool, err error) {
+func (c *Conn) postPrepared(m *Prepared, policy SlowPolicy) (waits bool, err error) {
 	if err := c.checkPrepared(m); err != nil {
 		return false, err
 	}
 	if len(m.payload) < inPlaceFrom {
-		done, held, err := c.postNow(outgoing{typ: m.typ, payload: m.payload, shared: m})
+		done, corked, err := c.postNow(outgoing{typ: m.typ, payload: m.payload, shared: m})
 		if done || err != nil {
-			return held, err
+			return corked, err
 		}
 	}
 	return true, c.enqueue(queued{typ: m.typ, shared: m}, policy)

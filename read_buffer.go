@@ -1,7 +1,7 @@
 package websocket
 
 // A readBuffer holds the bytes that were received and not taken. It owns no
-// memory while there are none.
+// memory while a read waits and there are none.
 //
 //	         start         len(buf.b)       cap(buf.b)
 //	┌──────────┬───────────────┬──────────────┐
@@ -13,13 +13,14 @@ package websocket
 // be overwritten until unpin. If the buffer has to be replaced meanwhile, the
 // old one becomes borrowed.
 //
-// A buffer has an ordinary size, and one of busyBufferSizes where reads fill it.
+// A buffer has an ordinary size, baseSize, or one of busyBufferSizes after
+// reads that filled it.
 type readBuffer struct {
-	buf      *buffer // nil when nothing is unread
-	start    int
+	buf      *buffer // nil only when nothing is unread
+	start    int     // where the unread bytes begin in buf
 	borrowed *buffer // what the application borrows, and nothing else uses
 	pinned   bool    // buf has bytes that the application borrows
-	sizeStep uint8   // how often the size grew because reads filled the buffer
+	sizeStep uint8   // 0: ordinary; otherwise 1 + the index of the size in busyBufferSizes
 	shrinkIn uint8   // small reads left before the size shrinks by one step
 	baseSize int32   // bytes of an ordinary buffer
 }
@@ -28,7 +29,8 @@ type readBuffer struct {
 // one, and after others that filled the first of these.
 var busyBufferSizes = [...]int{64 << 10, 256 << 10}
 
-// shrinkAfter is how many small reads in a row a larger buffer outlives.
+// shrinkAfter is how many small reads, with none between them that fills the
+// buffer, make its size shrink.
 const shrinkAfter = 8
 
 // unread returns the bytes that were received and not taken.
@@ -54,7 +56,7 @@ func (b *readBuffer) sizeAt(step uint8) int {
 	return max(int(b.baseSize), busyBufferSizes[step-1])
 }
 
-// pin keeps the bytes taken last valid until unpin.
+// pin keeps the bytes taken last valid until unpin, or for ever after disown.
 func (b *readBuffer) pin() { b.pinned = true }
 
 // unpin ends what pin began, when the borrower is done.
@@ -78,7 +80,7 @@ func (b *readBuffer) disown() {
 	b.borrowed = nil
 }
 
-// releaseIfEmpty frees the buffer if it has no unread bytes.
+// releaseIfEmpty parts with the buffer if it has no unread bytes.
 func (b *readBuffer) releaseIfEmpty() {
 	if b.buf == nil || b.start < len(b.buf.b) {
 		return
@@ -98,8 +100,8 @@ func (b *readBuffer) detachBuffer() {
 	b.buf, b.start = nil, 0
 }
 
-// room returns the free part of the buffer, acquiring one or making room as
-// needed.
+// room returns the free part of the buffer, which is never empty, acquiring a
+// buffer or moving its bytes as needed.
 func (b *readBuffer) room() []byte {
 	if b.buf == nil {
 		b.buf = acquireBuffer(b.bufferSize())
@@ -127,8 +129,8 @@ func (b *readBuffer) compact() {
 }
 
 // noteFilled records n bytes that were read into room. Reads that fill the
-// buffer ask for a larger one; shrinkAfter reads in a row that would have
-// fitted a smaller one take that back.
+// buffer ask for a larger one; shrinkAfter small reads, for which one of the
+// size before would have been enough, take that back.
 func (b *readBuffer) noteFilled(n int) {
 	b.buf.b = b.buf.b[:len(b.buf.b)+n]
 	switch {

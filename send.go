@@ -31,18 +31,19 @@ func (c *Conn) Send(t MessageType, p []byte) error {
 	return nil
 }
 
-// sendNow sends m without the queue, if nothing is queued and nobody writes.
+// sendNow sends m without the queue and without waiting, if nothing is queued
+// and nobody writes. Otherwise done is false.
 func (c *Conn) sendNow(m outgoing) (done bool, err error) {
-	done, held, err := c.postNow(m)
-	if done && !held {
+	done, corked, err := c.postNow(m)
+	if done && !corked {
 		c.out.flushNow()
 	}
 	return done, err
 }
 
 // postNow is sendNow without the flush, which must follow unless the message is
-// held.
-func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
+// corked.
+func (c *Conn) postNow(m outgoing) (done, corked bool, err error) {
 	if err := c.refusalError(); err != nil {
 		return false, false, err
 	}
@@ -55,11 +56,12 @@ func (c *Conn) postNow(m outgoing) (done, held bool, err error) {
 	}
 	e := c.encode(m)
 	defer e.free()
-	held, err = c.out.postData(e.byte0, e.payload)
-	return err == nil, held, c.writeError(context.Background(), err)
+	corked, err = c.out.postData(e.byte0, e.payload)
+	return err == nil, corked, c.writeError(context.Background(), err)
 }
 
-// enqueue adds m to the queue under a policy and starts the pump.
+// enqueue adds m to the queue under a policy, which may mean to wait, and
+// starts the pump. After an error m is still the caller's.
 func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	for {
 		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
@@ -205,8 +207,8 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 	}
 }
 
-// whenStalled calls f once no byte has come or gone for the time limit: a peer
-// that sends may read later. stop prevents the call.
+// whenStalled calls f once no byte has come or gone for limit: a peer that
+// sends may read later. stop prevents the call.
 func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
 	moved := func() uint64 { return c.out.written() + c.in.received.Load() }
 	var mu sync.Mutex // until the timer is known
@@ -227,7 +229,8 @@ func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
 	return timer.Stop
 }
 
-// awaitQueued waits until messages that appendQueued added are out.
+// awaitQueued waits until messages that appendQueued added are out, and tells
+// the queue.
 func (c *Conn) awaitQueued(messages, bytes int) {
 	err := c.out.flushAllInternal(context.Background())
 	q := c.send.queue.Load()
@@ -258,8 +261,8 @@ func (c *Conn) Queued() (messages, bytes int) {
 	return len(q.entries) + q.moving, q.bytes + q.movingBy
 }
 
-// Drain waits until everything that Send accepted is on the network, or ctx
-// ends.
+// Drain waits until everything that Send accepted was handed to the network, or
+// ctx ends.
 func (c *Conn) Drain(ctx context.Context) error {
 	ctx = c.callContext(ctx)
 	for {

@@ -10,14 +10,15 @@ import (
 )
 
 // A MessageReader reads one message as it arrives. It is valid until the next
-// message is read from its Conn, which drops what was not read.
+// message is read from its Conn, which drops what was not read. It must be used
+// by one goroutine at a time.
 type MessageReader struct {
 	c        *Conn
 	ctx      context.Context
 	number   uint64
 	borrower borrower // of pieces
-	read     int      // of the bytes that an interrupted call left behind
-	err      error    // the first error that ends the message; io.EOF at its end
+	read     int      // bytes of inbound.partial that were read
+	err      error    // permanent: what ended the message; io.EOF at its end
 }
 
 // Reader returns the type of the next message and a reader for it. ctx applies
@@ -40,7 +41,7 @@ const (
 	startAtWhole               // when all of it is here, if it fits in the read buffer
 )
 
-// openReader is Reader without the allocation.
+// openReader is Reader without the allocation. at says when it returns.
 func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r MessageReader, err error) {
 	if err := c.beginRead(ctx, nobody); err != nil {
 		return 0, MessageReader{}, err
@@ -53,7 +54,7 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 		}
 		return 0, MessageReader{}, err
 	}
-	if held := c.msg.partial; held != nil && len(held.b) == 0 {
+	if left := c.msg.partial; left != nil && len(left.b) == 0 {
 		c.msg.dropPartial()
 	}
 	c.msg.phase = inReader
@@ -89,8 +90,7 @@ func (c *Conn) awaitStart(by caller, at start) error {
 var errStaleReader = errors.New("websocket: another message was read after this one")
 
 // Read reads up to len(p) bytes of the message. At the end of the message it
-// returns io.EOF, and only after every byte up to the last frame has arrived
-// and was valid.
+// returns io.EOF, and only after every byte of it has arrived and was valid.
 func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
@@ -215,8 +215,9 @@ func (r *MessageReader) lock() (caller, error) {
 	return by, nil
 }
 
-// more makes sure that there are bytes to read: partial, or payload of the
-// current frame. At the end of the message it ends it and returns io.EOF.
+// more makes sure that there are bytes to read: in inbound.partial, or payload
+// of the current frame. At the end of the message it ends it and returns
+// io.EOF.
 func (r *MessageReader) more(by caller) (bool, error) {
 	c := r.c
 	switch {
@@ -263,8 +264,8 @@ func (r *MessageReader) end() error {
 	return io.EOF
 }
 
-// keep returns err or, if the connection has ended meanwhile, the terminal
-// error, which is permanent.
+// keep returns err or, if err is not nil and the connection has ended
+// meanwhile, the terminal error, which it makes permanent.
 func (r *MessageReader) keep(err error) error {
 	if err == errEnding {
 		err = r.c.awaitEnd(caller{ctx: r.ctx})
@@ -279,17 +280,17 @@ func (r *MessageReader) keep(err error) error {
 // A MessageWriter sends one message in fragments. Until it is closed, other
 // messages wait. It must be used by one goroutine at a time.
 //
-// If it fails, or is closed after an error, the message cannot be completed. If
-// fragments have left already, the connection then ends with
-// CloseInternalError, because a shortened message must not look like a whole
-// one.
+// After a call has failed, the message cannot be completed, and later calls
+// return the same error. If fragments have left already, the connection then
+// ends with CloseInternalError, because a shortened message must not look like
+// a whole one.
 type MessageWriter struct {
 	c       *Conn
 	ctx     context.Context
 	typ     MessageType
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
-	begun   bool    // a fragment was held, or can no longer be withdrawn
+	begun   bool    // a fragment was added and not withdrawn
 	err     error   // permanent
 }
 
@@ -317,8 +318,8 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error
 // errWriterClosed answers calls after MessageWriter.Close.
 var errWriterClosed = errors.New("websocket: message is already complete")
 
-// Write adds p to the message. It returns when p is collected or on the
-// network. p is not retained.
+// Write adds p to the message. It returns when p is collected, handed to the
+// network, or held like a reply. p is neither retained nor changed.
 func (w *MessageWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -348,7 +349,8 @@ func (w *MessageWriter) WriteString(s string) (int, error) {
 	return w.Write(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// ReadFrom adds all that r has to the message.
+// ReadFrom adds all that r has to the message, and does not close it. An error
+// of r leaves the message open.
 func (w *MessageWriter) ReadFrom(r io.Reader) (read int64, err error) {
 	chunk := acquireBuffer(4 * fragmentSize)
 	defer chunk.free()
@@ -376,12 +378,12 @@ func (w *MessageWriter) Flush() error {
 		return nil
 	}
 	w.c.out.cork.on.Store(false)
-	held, err := w.emit(w.pending.b, 0)
+	corked, err := w.emit(w.pending.b, 0)
 	if err != nil {
 		return err
 	}
 	w.pending.b = w.pending.b[:0]
-	if held {
+	if corked {
 		if err := w.c.out.flushAll(w.ctx); err != nil {
 			return w.giveUp(w.c.writeError(w.ctx, err))
 		}
@@ -389,7 +391,8 @@ func (w *MessageWriter) Flush() error {
 	return nil
 }
 
-// Close sends the last fragment and lets other messages be sent.
+// Close sends the last fragment and lets other messages be sent. Calls after
+// the first return nil, or the error of the call that failed.
 func (w *MessageWriter) Close() error {
 	if w.err != nil {
 		if w.err == errWriterClosed {
@@ -412,8 +415,8 @@ func (w *MessageWriter) Close() error {
 }
 
 // emit sends p as the next fragment, which is the last one if fin is bitFIN and
-// not 0. held reports that it has been held back.
-func (w *MessageWriter) emit(p []byte, fin byte) (held bool, err error) {
+// not 0.
+func (w *MessageWriter) emit(p []byte, fin byte) (corked bool, err error) {
 	e := w.encode(p, fin)
 	defer e.free()
 	ticket, err := w.c.out.addData(e.byte0, e.payload)
@@ -467,8 +470,8 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	return e
 }
 
-// giveUp gives up the message and makes err permanent. If a fragment has begun
-// to leave, it ends the connection.
+// giveUp gives up the message, and makes err permanent and returns it. If a
+// fragment was not withdrawn, it ends the connection.
 func (w *MessageWriter) giveUp(err error) error {
 	const reason = "message was not completed"
 	if w.begun && mayClose(w.c.nc.Conn, CloseInternalError) == nil {
@@ -482,7 +485,7 @@ func (w *MessageWriter) giveUp(err error) error {
 	return err
 }
 
-// end makes err permanent and releases what the writer holds.
+// end makes err permanent, frees the buffer and releases send.lock.
 func (w *MessageWriter) end(err error) {
 	w.err = err
 	w.pending.free()

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// This file takes frames back whose owner gave up. A frame can be withdrawn until
-// a byte of it has been handed to the network:
+// This file takes frames back whose owner gave up. A frame can be withdrawn
+// until a byte of it has been handed to the network:
 //
 //	            on the network   in a call      in the work     pending
 //	            ├───────────────┼──────────────┼───────────────┼──────────►
@@ -18,8 +18,8 @@ import (
 // statistics forget the frame. A compressed message may be referred to by later
 // ones, so mayRefer makes the compressor forget while that is in doubt.
 
-// cancelTicket takes t out of the queue, unless it has been woken. f says what
-// becomes of its bytes.
+// cancelTicket takes t out of the queue, unless it has been woken, and reports
+// that as left. f says what becomes of its bytes.
 func (w *frameWriter) cancelTicket(t *ticket, f fate) (left, withdrawn bool) {
 	for {
 		left, withdrawn, tried := w.tryCancelTicket(t, f)
@@ -53,8 +53,8 @@ func (w *frameWriter) tryCancelTicket(t *ticket, f fate) (left, withdrawn bool, 
 	return true, f == orWithdraw && w.withdrawLocked(t), nil
 }
 
-// workOffsetLocked returns where in the work the bytes of t begin; that is past
-// its end if they are pending. The caller holds w.mu.
+// workOffsetLocked returns where in the work the bytes of t begin; that is its
+// end or behind it if they are pending. The caller holds w.mu.
 func (w *frameWriter) workOffsetLocked(t *ticket) int {
 	return w.active.work.dataStart + int(t.start-w.offsets.sent)
 }
@@ -123,8 +123,8 @@ func (w *frameWriter) mayRefer() bool {
 	return doubt == 0 || w.sentToLocked() >= doubt
 }
 
-// cutOut removes up to n bytes at the given place from b. A buffer left without
-// bytes is freed.
+// cutOut removes up to n bytes at the given place from b, and returns it. A
+// buffer left without bytes is freed, and the result is nil.
 func cutOut(b *buffer, at, n int) *buffer {
 	b.b = slices.Delete(b.b, at, min(at+n, len(b.b)))
 	if len(b.b) > 0 {

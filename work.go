@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// work is what the flusher writes: head, then external.
+// work is what the flusher writes: head, then external. Its writing methods are
+// the flusher's: push and all that push calls.
 //
 //	0          dataStart             len(head.b)
 //	┌──────────────┬──────────────────────┬────────────────────┐
@@ -20,7 +21,8 @@ import (
 //
 // off counts the bytes that are on the network, handed those that are there or
 // belong to the call under way. What is not handed over may change under
-// frameWriter.mu: frames are withdrawn from it.
+// frameWriter.mu: frames are withdrawn from it. external belongs to the caller
+// of addData, and is not used after flush has returned.
 type work struct {
 	head      *buffer
 	dataStart int
@@ -46,14 +48,24 @@ func (k *work) rest() []byte {
 	return k.external[k.off-len(k.head.b):]
 }
 
-// span returns how far the work reaches in the data stream. closeFrame is the
-// Close frame, if there is one.
-func (k *work) span(final *buffer) int64 {
+// span returns how many bytes of the data stream the work has. closeFrame is
+// the Close frame, if there is one.
+func (k *work) span(closeFrame *buffer) int64 {
 	n := k.size() - k.dataStart
 	if k.final {
-		n -= len(final.b)
+		n -= len(closeFrame.b)
 	}
 	return int64(n)
+}
+
+// takeOver copies an external payload to the head.
+func (k *work) takeOver() {
+	if k.external == nil {
+		return
+	}
+	k.head = k.head.grow(len(k.external))
+	k.head.b = append(k.head.b, k.external...)
+	k.external = nil
 }
 
 // A writeResult is the outcome of a write.
@@ -63,9 +75,10 @@ type writeResult struct {
 	err         error // os.ErrDeadlineExceeded, the context's, or what broke the net.Conn
 }
 
-// push writes the work until the bytes of t are out, or all of it if t is nil.
-// If t is nil or internal, no deadline applies but that of Config.WriteTimeout,
-// which begins anew whenever bytes have left. Its caller is the flusher.
+// push writes the work until the bytes of t are out, or all of it if t is nil,
+// or until ctx or a deadline ends that. If t is nil or internal, no deadline
+// applies but that of Config.WriteTimeout, which begins anew whenever bytes
+// have left. Its caller is the flusher.
 func (w *frameWriter) push(ctx context.Context, t *ticket) (r writeResult) {
 	start, before := w.traceStart(), w.written()
 	defer func() { w.traceFlush(start, int(w.written()-before)+r.n, r.err) }()
@@ -90,7 +103,9 @@ func (w *frameWriter) isPushed(t *ticket) bool {
 	return w.active.work.off == w.active.work.size() || t != nil && w.isSentLocked(t)
 }
 
-// pushSome writes some of the work, and waits until it is taken.
+// pushSome writes some of the work, and waits until it is taken. interrupted
+// reports that err is the context's or os.ErrDeadlineExceeded, and that the
+// net.Conn has survived it.
 func (w *frameWriter) pushSome(ctx context.Context, t *ticket) (interrupted bool, err error) {
 	var yield func() bool
 	internal := t == nil || t.internal
@@ -103,23 +118,23 @@ func (w *frameWriter) pushSome(ctx context.Context, t *ticket) (interrupted bool
 	}
 	err = w.writeSome()
 	fired := w.deadlines.load().disarm()
-	bare := fired && w.deadlines.load().emulated()
+	severed := fired && w.deadlines.load().emulated() // the interruption closed the net.Conn
 	if err == nil {
 		return false, nil
 	}
 	if broken := w.deadlines.load().whyBroken(); broken != nil {
 		return false, broken
 	}
-	if !bare && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !severed && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, err
 	}
 	late := limit != 0 && limit.until() <= 0
 	switch {
-	case late && !bare && w.isPushed(nil): // what it waited for was withdrawn
+	case late && !severed && w.isPushed(nil): // what it waited for was withdrawn
 		return false, nil
 	case late && !(fired && ctx.Err() != nil):
 		return false, &writeTimeout{w.cfg.WriteTimeout, err}
-	case w.mode.breaks || bare:
+	case w.mode.breaks || severed:
 		return false, interruption(ctx, err)
 	case fired:
 		return true, ctx.Err()
@@ -174,8 +189,8 @@ func (w *frameWriter) writeLimit() instant {
 // neverYield is the yield function of internal calls that nothing preempts.
 func neverYield() bool { return false }
 
-// tryWrite writes what the socket takes, without waiting, of the work, which
-// was handed over.
+// tryWrite writes what a raw socket takes, without waiting, of the work, which
+// was handed over. A deadline that has passed only makes that nothing.
 func (w *frameWriter) tryWrite() (int, error) {
 	w.active.raw.written, w.active.raw.err = 0, nil
 	err := w.nc.raw.Write(w.onWritable)
@@ -302,16 +317,6 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 		return n, nil
 	}
 	return n, err
-}
-
-// takeOver copies an external payload to the head.
-func (k *work) takeOver() {
-	if k.external == nil {
-		return
-	}
-	k.head = k.head.grow(len(k.external))
-	k.head.b = append(k.head.b, k.external...)
-	k.external = nil
 }
 
 // traceStart returns the time if flushes are traced.
