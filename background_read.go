@@ -28,7 +28,8 @@ import (
 // After a read that returned something it does not begin at once, because the
 // application is most likely about to read again: a goroutine that has to wait
 // for read.lock needs a larger stack and keeps it. For the same reason a
-// connection on a raw socket begins as due; on any other net.Conn it begins as on.
+// connection on a raw socket begins as due; on any other net.Conn it begins
+// with a background reader.
 type backgroundRead struct {
 	state       atomic.Int32
 	dataPending atomic.Bool // it left a data frame that nobody reads
@@ -74,7 +75,7 @@ func (c *Conn) ensureReading(when urgency) {
 	}
 }
 
-// readProgress returns a number that changes as the application reads.
+// readProgress returns a number that changes as bytes and messages are read.
 func (c *Conn) readProgress() uint64 {
 	return c.read.counters.messagesIn.Load() + c.in.received.Load()
 }
@@ -114,8 +115,10 @@ func (c *Conn) readInBackground() {
 }
 
 // readUntilWanted reads until the application wants to, the connection ends, or
-// an ordinary buffer is full of what the application has not read. In that last
-// case it returns nil. The caller holds read.lock.
+// there is nothing to do before the application has read the data that waits
+// for it: an ordinary buffer is full of that, the network has failed behind it,
+// or a read of the net.Conn might not be interruptible. It returns nil if the
+// application has to read first. The caller holds read.lock.
 func (c *Conn) readUntilWanted() error {
 	by := caller{ctx: context.Background(), internal: true}
 	for {
@@ -125,7 +128,8 @@ func (c *Conn) readUntilWanted() error {
 		case c.isClosing():
 			return c.discardAll(by)
 		case c.msg.isOpen() && !c.readDeadlines().canPreempt():
-			// A MessageReader may need no more bytes, and could not get read.lock.
+			// A MessageReader that needs no more bytes could not get
+			// read.lock.
 			c.noteDataPending()
 			return nil
 		}
@@ -152,22 +156,22 @@ func (c *Conn) readUntilWanted() error {
 // mustProveDeadlines reports whether, before the background reader waits for
 // the next frame, it has to find out whether a deadline ends a read.
 func (c *Conn) mustProveDeadlines() bool {
-	g := c.readDeadlines()
-	return !g.canPreempt() && len(c.in.unread()) == 0 && g.areSupported()
+	d := c.readDeadlines()
+	return !d.canPreempt() && len(c.in.unread()) == 0 && d.areSupported()
 }
 
 // proveDeadlines finds out whether a deadline ends a read. A net.Conn that does
 // not obey it waits for the next frame instead, which is what the background
 // reader does anyway.
 func (c *Conn) proveDeadlines(by caller) error {
-	g := c.readDeadlines()
-	if err := g.arm(by.ctx, past, c.readerWaits); err != nil {
+	d := c.readDeadlines()
+	if err := d.arm(by.ctx, past, c.readerWaits); err != nil {
 		return c.readError(err)
 	}
 	_, err := c.in.fill(nil)
-	g.disarm()
+	d.disarm()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		g.noteProven()
+		d.noteProven()
 		return nil
 	}
 	c.noteHeard()
@@ -176,7 +180,8 @@ func (c *Conn) proveDeadlines(by caller) error {
 
 // readAhead receives what comes behind data that the application has not read,
 // which tells whether the peer is gone. It does not look at it. An error of the
-// network also waits for the application, behind that data.
+// network also waits for the application, behind that data, and is not
+// returned.
 func (c *Conn) readAhead(by caller) error {
 	if err := c.beforeWait(by); err != nil {
 		return err
@@ -205,7 +210,8 @@ func (c *Conn) noteDataPending() {
 	}
 }
 
-// noteHeard records that the peer was heard.
+// noteHeard records that the peer was heard. It is called when a wait for the
+// peer is over, however that ended.
 func (c *Conn) noteHeard() {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()

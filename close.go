@@ -20,10 +20,11 @@ import (
 //
 // In closing, our Close frame is queued behind all data, nothing more is sent,
 // and data is read and discarded until the peer's Close frame comes. An end
-// sets the terminal error. After that the connection lingers: the Close frame
-// leaves, the sending half is shut, and what the peer still sends is read and
-// dropped for a while, because closing a socket with unread input resets it,
-// and a reset can overtake the Close frame.
+// sets the terminal error; one by a Close frame only once our own Close frame
+// has left, or could not. After that the connection lingers: the sending half
+// is shut, and what the peer still sends is read and dropped for a while,
+// because closing a socket with unread input resets it, and a reset can
+// overtake the Close frame.
 
 // Is reports whether target is net.ErrClosed or the code.
 func (e *CloseError) Is(target error) bool {
@@ -97,10 +98,10 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 
 // Close ends the connection with a closing handshake: what was written or
 // queued is sent first, then a Close frame with the code and the reason, which
-// is cut to 123 bytes and made valid UTF-8; then Close waits for the peer's
-// Close frame. From the beginning it reads and discards what comes, so that a
-// peer that waits for us to read does not block it. All of that takes at most
-// Config.CloseTimeout.
+// is made valid UTF-8 and cut to 123 bytes; then Close waits for the peer's
+// Close frame, and until the net.Conn is closed. From the beginning it reads
+// and discards what comes, so that a peer that waits for us to read does not
+// block it. All of that takes at most Config.CloseTimeout.
 //
 // Codes 0 and [CloseNoStatus] send a Close frame without a code and reason.
 // With a code that must not be sent, such as [CloseAbnormal], Close ends the
@@ -139,7 +140,7 @@ func checkClose(code CloseCode) error {
 	return nil
 }
 
-// close is Close for a code that may be sent, with a cause on our side.
+// close is Close for a code that may be sent, with a cause on our side, or nil.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	first := c.terminal() == nil
 	if first {
@@ -161,8 +162,8 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 }
 
 // closeInBackground is Close with CloseNormal, but returns once the Close frame
-// has left or the user's write deadline has passed. The rest is done in the
-// background.
+// has left, the user's write deadline has passed, or the net.Conn is closed.
+// The rest is done in the background.
 func (c *Conn) closeInBackground() error {
 	go c.close(CloseNormal, "", nil)
 	err := c.out.writeDeadlines().await(context.Background(), c.out.closeSentChan(), c.transportClosedChan())
@@ -194,8 +195,9 @@ func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
 	}
 }
 
-// refuseWrites makes Close's error, unless the end has begun before, the answer
-// to all later writes. What is queued is still sent.
+// refuseWrites makes Close's error, unless the end has begun before, what later
+// writes are told: those of Send and Writer from now on, others once queueClose
+// has added the Close frame. What is queued is still sent.
 func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -248,10 +250,12 @@ func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 	c.send.queue.Load().dropAll(first)
 }
 
-// isClosing reports whether Close was called: then what is read is dropped.
+// isClosing reports whether Close was called, also by the connection itself:
+// then what is read is dropped.
 func (c *Conn) isClosing() bool { return c.life.refusal.Load() != nil }
 
-// refusalError returns the error that ends all writing, or nil.
+// refusalError returns the error that writers are told, the terminal one if
+// there is one, or nil.
 func (c *Conn) refusalError() error {
 	if err := c.terminal(); err != nil {
 		return err
@@ -296,7 +300,8 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 	return nil
 }
 
-// discardAll reads and drops everything, and returns the error that ends that.
+// discardAll reads and drops everything, and returns the error that ends that,
+// which may be errEnding. The caller holds read.lock.
 func (c *Conn) discardAll(by caller) error {
 	for {
 		if err := c.discardFrame(by); err != nil {
@@ -488,8 +493,9 @@ func (c *Conn) shutSending(end *CloseError) bool {
 // drainSize is the size of the buffer for what is dropped.
 const drainSize = 16 << 10
 
-// drain reads and drops what comes until the peer ends, or sends too much. On a
-// raw socket it has no buffer while nothing comes.
+// drain reads and drops what comes until the peer ends, sends too much, or the
+// time of the closing handshake is over. On a raw socket it has no buffer while
+// nothing comes. Its caller is the only reader.
 func (c *Conn) drain() {
 	c.nc.SetReadDeadline(c.closingDeadline())
 	drained := 0
@@ -534,10 +540,10 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 // Calls that wait return. What Write reported as written leaves first, as far
 // as the network takes it. CloseNow always returns nil.
 //
-// On a connection that has ended it does nothing: a Close frame that is on its
-// way is not overtaken, and the net.Conn is closed soon after, within
-// Config.CloseTimeout. So `defer c.CloseNow()` is right however a connection
-// ends.
+// On a connection that is ending or has ended it does nothing: a Close frame
+// that is on its way is not overtaken, and the net.Conn is closed soon after,
+// within Config.CloseTimeout. So `defer c.CloseNow()` is right however a
+// connection ends.
 func (c *Conn) CloseNow() error {
 	if c.life.ending.Load() == nil {
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})

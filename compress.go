@@ -27,11 +27,11 @@ type deflation struct {
 	compressor   flate.Compressor
 	decompressor flate.Decompressor
 	takeover     bool // our messages refer to those before
-	window       int  // what was agreed on for our compressor
+	window       int  // what was agreed on for our compressor, in bits
 	level        int
 	threshold    int
 
-	compressedIn, inflatedIn   atomic.Uint64
+	compressedIn, inflatedIn   atomic.Uint64 // see Stats
 	compressedOut, deflatedOut atomic.Uint64
 }
 
@@ -67,7 +67,7 @@ func contextOf(reset bool) flate.Context {
 }
 
 // compress appends p, compressed, to scratch and returns true, or returns false
-// if p is to be sent as it is.
+// if p is to be sent as it is. The caller holds send.lock.
 func (d *deflation) compress(scratch *buffer, p []byte) (smaller bool) {
 	scratch.b, smaller = d.compressor.Append(scratch.b, p)
 	if smaller {
@@ -105,7 +105,8 @@ func (d *deflation) expectedSize(n int, limit int64) int {
 	return int(min(int64(n)*int64(each), limit, maxExpected))
 }
 
-// inflateWhole appends what the payload of a whole message inflates to.
+// inflateWhole appends what the payload of a whole message inflates to, at most
+// limit bytes. The caller of this and the next two holds read.lock.
 func (d *deflation) inflateWhole(dst, payload []byte, limit int64) ([]byte, violation) {
 	out, err := d.decompressor.Append(dst, payload, clampInt(limit))
 	d.countReceived(len(payload), len(out)-len(dst))
@@ -134,6 +135,7 @@ func (d *deflation) inflatePart(dst, part []byte, room int64) (out []byte, used 
 }
 
 // inflateEnd appends up to room bytes of what is left at the end of a message.
+// While the result is inflationFull, the call is to be repeated.
 func (d *deflation) inflateEnd(dst []byte, room int64) (out []byte, state inflation, v violation) {
 	out, err := d.decompressor.Finish(dst, clampInt(room))
 	d.countReceived(0, len(out)-len(dst))

@@ -17,7 +17,7 @@ import (
 // what was received is kept, and the next read continues the same message. The
 // goroutine that reads also answers Pings and does the closing handshake. While
 // none does, the connection reads control frames by itself, up to the next data
-// message.
+// frame.
 //
 // # Writing
 //
@@ -44,8 +44,8 @@ import (
 //
 // # The end
 //
-// Once a connection has ended, every call returns the same [*CloseError], which
-// is also the cause of [Conn.Context].
+// Once a connection has ended, every read and write returns the same
+// [*CloseError], which is also the cause of [Conn.Context].
 //
 // A connection must be closed. One that is dropped instead stays open, and is
 // still read for control frames, until its peer ends it or is found to be gone.
@@ -71,7 +71,7 @@ type Conn struct {
 
 // readSide is what readers share.
 type readSide struct {
-	lock        fifoLock     // guards in, msg, pongPending and yieldFirst
+	lock        fifoLock     // guards in, msg, pongPending, yieldFirst and the decompressor
 	waiting     atomic.Int32 // calls of the application that wait for lock
 	pongPending bool         // a Pong waits to be flushed
 	yieldFirst  bool         // messages were returned since the last wait
@@ -81,7 +81,7 @@ type readSide struct {
 
 // sendSide is what senders of messages share.
 type sendSide struct {
-	lock  fifoLock                  // held to add data frames; a MessageWriter keeps it
+	lock  fifoLock                  // held to add data frames, and by an open MessageWriter; guards the compressor
 	queue atomic.Pointer[sendQueue] // nil until Send needs it
 }
 
@@ -103,18 +103,18 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 	return c
 }
 
-// awaitLock waits for l until ctx, the user's deadline in d, or the connection
-// ends.
-func (c *Conn) awaitLock(ctx context.Context, t *fifoLock, g *deadlines) error {
-	w := t.lockOrEnqueue()
+// awaitLock waits for l, but no longer than until ctx ends, the user's deadline
+// in d passes, or the connection ends. After an error it does not hold l.
+func (c *Conn) awaitLock(ctx context.Context, l *fifoLock, d *deadlines) error {
+	w := l.lockOrEnqueue()
 	if w == nil {
 		return nil
 	}
-	err := g.await(ctx, w.granted, c.endedChan())
+	err := d.await(ctx, w.granted, c.endedChan())
 	if err == nil {
 		return nil
 	}
-	t.cancelWait(w)
+	l.cancelWait(w)
 	if end := c.terminal(); end != nil {
 		return end
 	}

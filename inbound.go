@@ -37,13 +37,13 @@ import (
 //
 //	phase == betweenMessages  ⇒  frame.remaining == 0 or frame.ready,
 //	                             and partial is nil or lent
-//	phase == inReadBuffer     ⇒  frame.fin(), and frame.remaining is the whole payload
+//	phase == inReadBuffer     ⇒  frame.fin(), and remaining is the whole payload
 //
 // Reading never waits for writing: what it causes to be sent leaves by flushNow
 // (TestReadingCannotWaitForWriting).
 
-// inbound is the message that is being received. It belongs to the connection and
-// not to a call: so a read that was interrupted can go on.
+// inbound is the message that is being received. It belongs to the connection
+// and not to a call, so that a read that was interrupted can go on.
 type inbound struct {
 	phase      phase
 	inflation  inflation
@@ -53,9 +53,9 @@ type inbound struct {
 	text       utf8stream.Validator
 	number     uint64 // counts messages, to tell a stale MessageReader
 	size       int64  // bytes after inflation
-	usualSize  int    // the largest of recent messages had so many bytes
+	usualSize  int    // about the largest of the recent messages that came in parts, in bytes
 
-	partial *buffer // what an interrupted call left behind, or what is lent
+	partial *buffer // what has come and is not handed on, or what is lent; or nil
 	loan    loan
 }
 
@@ -82,7 +82,7 @@ const nobody borrower = 0
 // A loan is what is known of the message, or piece, that was lent last.
 type loan struct {
 	to        borrower // or nobody
-	count     borrower // of borrowers so far
+	count     borrower // the number of borrowers so far
 	ofPartial bool     // it is inbound.partial
 }
 
@@ -112,8 +112,8 @@ type caller struct {
 	internal bool // the connection's: makes way for the application, ignores its deadline
 }
 
-// beginRead locks reading for reader, a part of the application, and ends the
-// loan of the last message. After it has returned nil, unlockReading must be called.
+// beginRead locks reading for reader, which may be nobody, and ends the loan of
+// the last message. After it has returned nil, unlockReading must be called.
 func (c *Conn) beginRead(ctx context.Context, reader borrower) error {
 	err := c.lockReading(ctx)
 	if err == nil && c.msg.loan.to != nobody {
@@ -122,7 +122,8 @@ func (c *Conn) beginRead(ctx context.Context, reader borrower) error {
 	return err
 }
 
-// lockReading takes read.lock for the application.
+// lockReading takes read.lock for the application. After an error, which may be
+// the terminal one, it does not hold the lock.
 func (c *Conn) lockReading(ctx context.Context) error {
 	if ctx.Done() != nil {
 		if err := c.contextError(ctx); err != nil {
@@ -147,16 +148,16 @@ func (c *Conn) lockReading(ctx context.Context) error {
 
 // awaitReadLock waits for read.lock. An internal reader is asked to leave it.
 func (c *Conn) awaitReadLock(ctx context.Context) error {
-	g := c.readDeadlines()
+	d := c.readDeadlines()
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	if g.expired() {
+	if d.expired() {
 		return os.ErrDeadlineExceeded
 	}
 	c.read.waiting.Add(1)
-	g.preempt()
-	err := c.awaitLock(ctx, &c.read.lock, g)
+	d.preempt()
+	err := c.awaitLock(ctx, &c.read.lock, d)
 	c.read.waiting.Add(-1)
 	if err != nil {
 		c.giveUpReading()
@@ -164,8 +165,8 @@ func (c *Conn) awaitReadLock(ctx context.Context) error {
 	return err
 }
 
-// giveUpReading is called after waiting for read.lock in vain. The caller may
-// have held it for a moment, so it does what unlockReading would.
+// giveUpReading is called after waiting for read.lock in vain. The lock may
+// have been the caller's for a moment, so it does what unlockReading would.
 func (c *Conn) giveUpReading() {
 	if c.life.closingTransport.Load() {
 		c.releaseReading()
@@ -180,9 +181,9 @@ func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(&c.nc
 // readerWaits reports whether the application waits for read.lock.
 func (c *Conn) readerWaits() bool { return c.read.waiting.Load() > 0 }
 
-// unlockReading releases read.lock after a call that ended with err. While the
-// connection lives it is the only way to do so: its holder makes sure that
-// somebody reads on.
+// unlockReading releases read.lock after a call that ended with err, and makes
+// sure that somebody reads on. While the connection lives, nobody but the
+// background reader releases the lock in another way.
 func (c *Conn) unlockReading(err error) {
 	c.read.lock.unlock()
 	switch {
@@ -198,9 +199,9 @@ func (c *Conn) unlockReading(err error) {
 // unlockReadingAfter is unlockReading, to be deferred.
 func (c *Conn) unlockReadingAfter(err *error) { c.unlockReading(*err) }
 
-// endLoan ends the loan of the last message, now that reader reads. Its memory is
-// used again if reader borrowed it; otherwise it is left to the borrower, which
-// may still use it.
+// endLoan ends the loan of the last message, now that reader reads. Its memory
+// is used again if reader borrowed it; otherwise it is left to the borrower,
+// which may still use it. The caller holds read.lock.
 func (c *Conn) endLoan(reader borrower) {
 	if c.msg.loan.to == reader {
 		c.in.unpin()
@@ -213,9 +214,9 @@ func (c *Conn) endLoan(reader borrower) {
 }
 
 // nextDataFrame reads until the header of a data frame is here. Control frames
-// on the way are handled; this is the one place where reading causes writing.
-// Once Close was called, data is discarded until the peer's Close frame
-// arrives.
+// on the way are handled, which may cause writing; readControlFrame does the
+// same for the background reader. Once Close was called, data is discarded
+// until the peer's Close frame arrives.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
 		h, payload, ok, v := c.in.nextFrame()
@@ -243,7 +244,8 @@ func (c *Conn) nextDataFrame(by caller) error {
 	return nil
 }
 
-// flushPong lets Pongs leave before a data frame is looked at.
+// flushPong lets the Pongs leave that handleControl has added, if there are
+// any.
 func (c *Conn) flushPong() {
 	if c.read.pongPending {
 		c.read.pongPending = false
@@ -325,10 +327,11 @@ func (c *Conn) endMessage() error {
 }
 
 // awaitInput waits for bytes from the network, into target or, if that is nil,
-// into the read buffer. It is the one place where a connection waits for its
-// peer to send (awaitMessage is its twin); before it does, everything that is
-// corked leaves. Errors that leave the connection open are those of the context
-// and os.ErrDeadlineExceeded.
+// into the read buffer, and returns how many went to target. It is where a
+// connection waits for its peer to send (awaitMessage is its twin, and
+// readAhead and proveDeadlines wait for the background reader); before it does,
+// everything that is corked leaves. Errors that leave the connection open are
+// those of the context and os.ErrDeadlineExceeded.
 func (c *Conn) awaitInput(by caller, target []byte) (int, error) {
 	if c.out.cork.on.Load() {
 		if n, ok, err := c.pollInput(by, target); ok {
@@ -357,7 +360,8 @@ func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
 
 // awaitMessage is beginRead for a caller that wants a message. On a raw socket
 // it also waits until the first bytes are here. That is awaitInput on a small
-// stack (see Stack budget in docs/design.md).
+// stack (see Stack budget in docs/design.md). After it has returned nil,
+// unlockReading must be called.
 func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 	if err := c.beginRead(ctx, reader); err != nil {
 		return err
@@ -376,8 +380,8 @@ func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 	return err
 }
 
-// beforeWait lets what is corked leave and arms the deadlines. If it returns
-// nil, afterWait must be called.
+// beforeWait lets what is corked leave and arms the deadlines, if they are
+// needed. If it returns nil, afterWait must be called.
 func (c *Conn) beforeWait(by caller) error {
 	c.out.flushCorked()
 	if c.read.yieldFirst {
@@ -405,8 +409,8 @@ func (c *Conn) beforeWait(by caller) error {
 // returned err.
 func (c *Conn) afterWait(by caller, err error) error {
 	interrupted := false
-	if g := c.read.deadlines.load(); by.internal || by.ctx.Done() != nil || g.emulated() {
-		interrupted = g.disarm()
+	if d := c.read.deadlines.load(); by.internal || by.ctx.Done() != nil || d.emulated() {
+		interrupted = d.disarm()
 	}
 	if !interrupted || err == nil {
 		return c.readError(err)
@@ -425,7 +429,8 @@ func (c *Conn) afterWait(by caller, err error) error {
 	return c.readError(err)
 }
 
-// readError returns what a read ends with when fill returned err.
+// readError returns what a read ends with when fill returned err and nothing
+// interrupted it. An error of the network ends the connection.
 func (c *Conn) readError(err error) error {
 	if err == nil {
 		return nil

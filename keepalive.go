@@ -7,17 +7,17 @@ import (
 
 // keepalive finds peers that are gone, connections that nobody uses, and those
 // that nobody reads. One timer calls tick for all of that. Conn.life.mu guards
-// the fields without an atomic type.
+// the fields without an atomic type, but ensureReading resets timer without it.
 type keepalive struct {
 	probing          atomic.Bool           // a Ping waits for a sign of life
 	pings            atomic.Pointer[pings] // nil until the first Ping
-	timer            *time.Timer
-	backgroundReadAt instant // when to look whether the background reader is needed; 0: never
-	progress         uint64  // Conn.readProgress when that was decided
-	pongAt           instant // when the next unsolicited Pong is due; 0: never
-	received         uint64  // bytes received at the last look
-	heardAt          instant // when the peer was last heard, as far as known
-	lastMessage      atomic.Int64
+	timer            *time.Timer           // calls tick
+	backgroundReadAt instant               // when to look whether the background reader is needed; 0: never
+	progress         uint64                // Conn.readProgress when that was decided
+	pongAt           instant               // when the next unsolicited Pong is due; 0: never
+	received         uint64                // bytes received at the last look
+	heardAt          instant               // when the peer was last heard, as far as known
+	lastMessage      atomic.Int64          // the instant of the last noteMessage
 }
 
 // startKeepalive starts the timer, and makes sure that somebody reads.
@@ -93,14 +93,14 @@ func (c *Conn) tick() {
 	}
 	at := now()
 	c.backgroundReadLocked()
-	beat := c.pongDueLocked(at)
+	pong := c.pongDueLocked(at)
 	idle := c.cfg.IdleTimeout > 0 && c.idleAt() <= at
 	probe := c.silentLocked(at) && !c.keepalive.probing.Swap(true)
 	if !idle {
 		c.rearmLocked()
 	}
 	c.life.mu.Unlock()
-	if beat {
+	if pong {
 		c.out.addControl(opPong, nil)
 		c.out.flushNow()
 	}
@@ -113,8 +113,8 @@ func (c *Conn) tick() {
 	}
 }
 
-// pongDueLocked reports whether an unsolicited Pong is due (RFC 6455, Section
-// 5.5.3). The caller holds life.mu.
+// pongDueLocked reports whether an unsolicited Pong is to be sent (RFC 6455,
+// Section 5.5.3), and sets when the next one is due. The caller holds life.mu.
 func (c *Conn) pongDueLocked(at instant) bool {
 	k := &c.keepalive
 	if k.pongAt == 0 || k.pongAt > at {
@@ -140,9 +140,9 @@ func (c *Conn) idleAt() instant {
 }
 
 // silentLocked reports whether the peer has been silent for so long that it is
-// sent a Ping. The reader leaves no time stamps while bytes keep coming: they
-// are counted, and if the reader waits, the peer was last heard when that wait
-// began. The caller holds life.mu.
+// sent a Ping. A reader takes no time stamps while bytes keep coming. It counts
+// them, and if it waits, the peer was last heard when that wait began. The
+// caller holds life.mu.
 func (c *Conn) silentLocked(at instant) bool {
 	if c.cfg.PingInterval <= 0 {
 		return false
@@ -179,8 +179,8 @@ func (c *Conn) probe() {
 // While other bytes leave, before which the Ping cannot, the time begins anew.
 // Three things say nothing about the peer: that nobody waits for bytes, because
 // the application does not read and no more fits in the buffer; that no Ping
-// can be sent; and that somebody began to wait only just now, who may not have
-// seen what is here.
+// can be sent; and that a reader began to wait only just now, and may not have
+// seen what is here. Nor does it matter any more when the connection has ended.
 func (c *Conn) awaitSignOfLife() bool {
 	received, left := c.in.received.Load(), c.out.written()
 	p, err := c.sendPing()
@@ -215,7 +215,7 @@ func (c *Conn) awaitSignOfLife() bool {
 	}
 }
 
-// noteMessage records that data came.
+// noteMessage records that something of a data message was read.
 func (c *Conn) noteMessage() {
 	if c.cfg.IdleTimeout > 0 {
 		c.keepalive.lastMessage.Store(int64(now()))

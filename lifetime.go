@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// lifetime is what is known of the end of a connection. Its pointers may be
-// read without mu, and are set under it.
+// lifetime is what is known of the end of a connection. mu guards it; what is
+// atomic may be read without mu, and closingTransport also set.
 type lifetime struct {
 	mu               sync.Mutex
 	transportClosed  bool                       // the net.Conn is closed
-	closingTransport atomic.Bool                // the net.Conn is being closed
+	closingTransport atomic.Bool                // the net.Conn is being closed, or is closed
 	closeDeadline    instant                    // when the closing handshake must be over; 0: not begun
 	refusal          atomic.Pointer[CloseError] // what writers are told once Close was called
 	ending           atomic.Pointer[CloseError] // what will be the end: nothing is read any more
@@ -23,9 +23,9 @@ type lifetime struct {
 	audience         *audience                  // nil until somebody waits for the end
 }
 
-// fail ends the connection because the network failed with err, and returns the
-// terminal error. What writers were told is written leaves first, as far as the
-// network takes it.
+// fail ends the connection because of err, which is mostly one of the network,
+// and returns the terminal error. What writers were told is written leaves
+// first, as far as the network takes it.
 func (c *Conn) fail(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -133,8 +133,9 @@ func (c *Conn) terminal() error {
 	return nil
 }
 
-// contextError returns the error of ctx if it has ended, or the terminal error
-// if the connection has: the connection's own context ends with it.
+// contextError returns nil if ctx has not ended; otherwise its error, or the
+// terminal error if the connection has ended too: a context made from the
+// connection's own ends with it.
 func (c *Conn) contextError(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
@@ -148,7 +149,8 @@ func (c *Conn) contextError(ctx context.Context) error {
 	return err
 }
 
-// closeTransport closes the net.Conn without waiting for anything.
+// closeTransport closes the net.Conn without waiting for anything, frees the
+// memory and tells those that wait for it. Calls after the first do nothing.
 func (c *Conn) closeTransport() {
 	if c.life.closingTransport.Swap(true) {
 		return
@@ -210,7 +212,7 @@ func (c *Conn) unwatch(w watcher) {
 // An audience is everyone that waits for the end of a connection. Conn.life.mu
 // guards it.
 type audience struct {
-	ended           event // Conn.end is set
+	ended           event // there is a terminal error
 	transportClosed event // the net.Conn is closed
 	ctx             *ownContext
 	cancelCtx       context.CancelCauseFunc

@@ -13,8 +13,8 @@ import (
 type pings struct {
 	pending atomic.Int32 // len(waiting)
 
-	mu      sync.Mutex
-	last    uint64 // number of the last Ping, which is its payload
+	mu      sync.Mutex // guards what follows, and the pings in waiting
+	last    uint64     // number of the last Ping, which is its payload
 	waiting []*ping
 }
 
@@ -50,7 +50,7 @@ func (s *pings) remove(p *ping) {
 
 // answer is called with the payload of a Pong. It answers the Ping with that
 // payload and all before it; a Pong that answers none is ignored (RFC 6455,
-// Section 5.5.3). s may be nil.
+// Section 5.5.3). trace may be nil, and s as well.
 func (s *pings) answer(payload []byte, trace *Trace) {
 	if len(payload) != 8 || s == nil || s.pending.Load() == 0 {
 		return
@@ -76,10 +76,10 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 // hasPending reports whether a Ping waits for its Pong. s may be nil.
 func (s *pings) hasPending() bool { return s != nil && s.pending.Load() > 0 }
 
-// Ping sends a Ping and returns how long the Pong took. It works without a
-// reader: the connection reads by itself then, up to the header of the next
-// data frame, which it leaves to the application. A Pong behind data that
-// nobody reads is not seen until somebody does.
+// Ping sends a Ping and returns how long the Pong took. It works while nobody
+// reads: the connection reads by itself then, up to the header of the next data
+// frame, which it leaves to the application. A Pong behind data that nobody
+// reads is not seen until somebody does.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	ctx = c.callContext(ctx)
 	if ctx.Done() != nil {
@@ -105,8 +105,8 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 }
 
-// sendPing sends a Ping, which must be removed from the pings, and makes sure
-// that somebody reads the Pong.
+// sendPing sends a Ping, which the caller must remove from the pings, and makes
+// sure that somebody reads the Pong. It does not wait.
 func (c *Conn) sendPing() (*ping, error) {
 	c.keepalive.pings.CompareAndSwap(nil, new(pings))
 	pings := c.keepalive.pings.Load()

@@ -69,7 +69,7 @@ func (c *Conn) dropUnread(by caller) error {
 }
 
 // fitsInPlace reports whether the message that was begun is to be received in
-// the read buffer: it has one frame, which is there or fits.
+// the read buffer: it has one frame, which is there or fits in a buffer.
 func (c *Conn) fitsInPlace() bool {
 	return c.in.frame.fin() &&
 		c.in.frame.remaining <= int64(max(len(c.in.unread()), c.in.bufferSize()))
@@ -143,7 +143,7 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 }
 
 // place puts a message that lies in scratch, which it takes over, where it is
-// to go.
+// to go, and returns it.
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
 		c.msg.partial, c.msg.loan.ofPartial = scratch, true
@@ -311,15 +311,16 @@ func (a *assembly) room() []byte {
 }
 
 // Sizes in bytes of what is acquired before bytes have arrived for it: at least
-// firstBuffer, never more than maxLeap.
+// firstBuffer, and at most maxLeap until as much has arrived.
 const (
 	firstBuffer = 4 << 10
 	maxLeap     = 64 << 10
 )
 
-// growBy returns by how much the memory grows: by as much as has arrived, but
-// after a good start at once to the size that messages of this connection
-// usually have.
+// growBy returns by how many bytes the memory grows: by as many as have
+// arrived, or more where messages of this connection are usually larger: up to
+// maxLeap, and to the usual size once maxLeap bytes have arrived. left is how
+// many the frame still has.
 func (a *assembly) growBy(left int64) int {
 	arrived := 0
 	if a.scratch != nil {
@@ -505,8 +506,8 @@ func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t 
 	return t, p, err
 }
 
-// endedQuietly reports whether err is an end that the peer wanted, for no
-// reason that anyone must hear of.
+// endedQuietly reports whether err is an end by a Close frame of the peer that
+// says that nothing is wrong.
 func endedQuietly(err error) bool {
 	end := asCloseError(err)
 	if end == nil || !end.Received {

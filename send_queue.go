@@ -8,18 +8,18 @@ import (
 // A sendQueue holds the messages that Send has accepted and that are not on the
 // network. A goroutine, the pump, moves them on while there are any.
 type sendQueue struct {
-	mu       sync.Mutex
-	entries  []queued // waiting, in order
-	bytes    int      // payload bytes of entries
-	moving   int      // messages and payload bytes on their way out
-	movingBy int
-	pumping  bool
-	err      error
+	mu       sync.Mutex    // guards all that follows
+	entries  []queued      // waiting, in order
+	bytes    int           // payload bytes of entries
+	moving   int           // messages that were taken and are on their way out
+	movingBy int           // their payload bytes
+	pumping  bool          // the pump runs
+	err      error         // why no more messages are accepted
 	ended    bool          // err is the terminal error
-	room     chan struct{} // closed when something left; nil if nobody waits
-	dropped  uint64
-	lost     int // messages and payload bytes that were given up at the end
-	lostBy   int
+	room     chan struct{} // closed when something left or was given up; nil if nobody waits
+	dropped  uint64        // messages dropped because there was no room
+	lost     int           // messages that were given up at the end
+	lostBy   int           // their payload bytes
 }
 
 // sendQueue returns the queue, creating it if there is none.
@@ -69,8 +69,9 @@ const (
 	bytesPerMessage = 64
 )
 
-// add appends m to the queue, or says what else must be done: wait for room, or
-// close a slow connection.
+// add appends m to the queue, or says what else must be done: wait until room
+// is closed and try again, or, if slow is set, close the connection. The queue
+// takes m over unless add returns one of these or an error.
 func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan struct{}, slow bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,8 +110,8 @@ func (q *sendQueue) fits(m queued, limit int) bool {
 	return q.bytes+q.movingBy+len(m.payload()) <= limit && waiting < max(limit/bytesPerMessage, minQueued)
 }
 
-// makeRoom drops the oldest messages until m fits, or none is left. The caller
-// holds q.mu.
+// makeRoom drops the oldest messages until m fits, or none is left that is not
+// on its way out. The caller holds q.mu.
 func (q *sendQueue) makeRoom(m queued, limit int) {
 	for len(q.entries) > 0 && !q.fits(m, limit) {
 		q.pop().free()
@@ -141,7 +142,8 @@ func (q *sendQueue) hasMessages() bool {
 }
 
 // takeOldest takes the oldest message out of the queue, as moving, if its
-// payload has at least and at most so many bytes.
+// payload has at least and at most so many bytes. The caller has to free it,
+// and to call noteSent.
 func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -170,8 +172,8 @@ func (q *sendQueue) noteSent(messages, bytes int) {
 	}
 }
 
-// refuse refuses further messages with err. Those that are queued leave. q may
-// be nil.
+// refuse refuses further messages with err, unless the terminal error does.
+// Those that are queued leave. q may be nil.
 func (q *sendQueue) refuse(err error) {
 	if q == nil {
 		return
@@ -248,8 +250,8 @@ func (q *sendQueue) dropAll(err error) {
 	}
 }
 
-// roomChan returns a channel that is closed when something leaves the queue, or
-// nil if the queue is empty. q may be nil.
+// roomChan returns a channel that is closed when something that Send accepted
+// has left or was given up, or nil if there is nothing. q may be nil.
 func (q *sendQueue) roomChan() <-chan struct{} {
 	if q == nil {
 		return nil

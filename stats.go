@@ -20,8 +20,9 @@ type Stats struct {
 	// BytesIn and BytesOut count what was read from the network and what was
 	// written to it, frame headers included.
 	BytesIn, BytesOut uint64
-	// Flushes counts writes to the network. MessagesOut divided by it says
-	// how many messages shared one.
+	// Flushes counts writes to the network, of which one may take several
+	// system calls. MessagesOut divided by it says how many messages shared
+	// one.
 	Flushes uint64
 	// CompressedIn and InflatedIn count the payload bytes of messages that
 	// came compressed, on the wire and inflated; CompressedOut and DeflatedOut

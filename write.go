@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// Errors of callers. Nothing is sent, and the connection stays open.
+// Errors of callers. Nothing is sent, and the connection stays open, unless a
+// MessageWriter has sent a part of the message before.
 var (
 	errInvalidType = errors.New("websocket: message type is neither Text nor Binary")
 	errInvalidText = errors.New("websocket: text to send is not valid UTF-8")
@@ -34,7 +35,7 @@ type outgoing struct {
 	plain   bool      // it must not be compressed
 }
 
-// An encoded is a message as the frame that it becomes.
+// An encoded is the frame that a message, or a part of one, becomes.
 type encoded struct {
 	byte0   byte
 	payload []byte
@@ -46,7 +47,8 @@ func (e encoded) free() { e.scratch.free() }
 
 // encode compresses m if that was negotiated and is worth it. A compressed
 // message enters the compressor's window: its frame must be added before any
-// other message is encoded. The caller holds send.lock.
+// other message is encoded. The result must be freed, but not before a frame
+// that is written from it has been flushed. The caller holds send.lock.
 func (c *Conn) encode(m outgoing) encoded {
 	e := encoded{byte0: bitFIN | byte(m.typ), payload: m.payload}
 	d := c.deflate
@@ -82,8 +84,9 @@ func (c *Conn) forgetDoubtful() {
 	}
 }
 
-// Write sends p as one message. It returns when the message is on the network,
-// or is held because more input waits. p is not retained and not changed.
+// Write sends p as one message. It returns when the message was handed to the
+// network, or is held because more input waits. p is not retained and not
+// changed.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
@@ -97,11 +100,11 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 
 // writeFrame is write for a message that is sent as it is, on a small stack
 // (see Stack budget in docs/design.md).
-func (c *Conn) writeFrame(ctx context.Context, first byte, p []byte) error {
+func (c *Conn) writeFrame(ctx context.Context, byte0 byte, p []byte) error {
 	if err := c.lockSending(ctx); err != nil {
 		return err
 	}
-	ticket, err := c.out.addData(first, p)
+	ticket, err := c.out.addData(byte0, p)
 	c.send.lock.unlock()
 	if err == nil {
 		if ticket == nil || c.out.flushAlone(ticket) {
@@ -145,7 +148,7 @@ func (c *Conn) write(ctx context.Context, m outgoing) error {
 }
 
 // appendMessage waits for send.lock and adds m as one frame, whose ticket must
-// be passed to flush before the frame is freed.
+// be passed to flush before the frame is freed. It does not keep the lock.
 func (c *Conn) appendMessage(ctx context.Context, m outgoing) (encoded, *ticket, error) {
 	if err := c.lockSending(ctx); err != nil {
 		return encoded{}, nil, err
@@ -161,8 +164,8 @@ func (c *Conn) WriteString(ctx context.Context, s string) error {
 	return c.Write(ctx, Text, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// lockSending waits for the right to add data frames, and adds what Send has
-// queued before.
+// lockSending takes send.lock, waiting for it if need be, and adds what Send
+// has queued before. After an error it does not hold the lock.
 func (c *Conn) lockSending(ctx context.Context) error {
 	if ctx.Done() != nil {
 		if err := c.contextError(ctx); err != nil {
