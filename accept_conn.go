@@ -16,10 +16,12 @@ import (
 
 // AcceptConn reads an opening handshake from nc, without net/http's server, and
 // returns the connection and the request. It takes nc over: if it returns an
-// error, which is always a [*HandshakeError], the client has been told and nc is
-// closed. The handshake is bounded by ctx, by HandshakeTimeout, and by 64 KiB of
-// header; ctx has no effect after AcceptConn returns. The TLS handshake of a
-// *[tls.Conn] need not have been done.
+// error, which is always a [*HandshakeError], the client has been sent Status,
+// unless that is 0, and nc is closed. The handshake is bounded by ctx, by
+// HandshakeTimeout, and by 64 KiB and 256 fields of header; a client that is
+// refused is given up to two seconds more to read why. ctx does not end the
+// connection after AcceptConn has returned, but is the context of the request.
+// The TLS handshake of a *[tls.Conn] need not have been done.
 func AcceptConn(ctx context.Context, nc net.Conn, opts *AcceptOptions) (*Conn, *http.Request, error) {
 	a := acceptorFor(opts)
 	return a.acceptConn(ctx, nc)
@@ -48,12 +50,13 @@ type handshakeTask struct {
 	c        *Conn
 	r        *http.Request
 	err      error
-	exited   bool          // a policy panicked or called runtime.Goexit
+	exited   bool          // application code panicked or called runtime.Goexit
 	panicked any           // what it panicked with, nil after runtime.Goexit
 	done     chan struct{} // closed at the end; the caller then reads the rest
 }
 
-// run is the goroutine. It closes the net.Conn if a policy does not return.
+// run is the goroutine. It closes the net.Conn if application code, such as a
+// policy, does not return.
 func (h *handshakeTask) run(ctx context.Context) {
 	h.exited = true
 	defer close(h.done)
@@ -85,8 +88,9 @@ func (a *acceptor) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http
 	return c, r, err
 }
 
-// exchange reads a request, checks it and sends the answer, in the time that
-// HandshakeTimeout and ctx leave.
+// exchange reads a request, checks it and, unless it is refused, sends the
+// answer, in the time that HandshakeTimeout and ctx leave. With an error, nc may
+// still be open.
 func (a *acceptor) exchange(ctx context.Context, nc net.Conn, reader *http1.Reader, ans *answer) (r *http.Request, err error) {
 	timer := startTimer(nc, a.cfg.HandshakeTimeout)
 	stop := closeWhenDone(ctx, nc)
@@ -141,11 +145,12 @@ func requestError(err error) error {
 	return e
 }
 
-// refusalTime bounds the time that a client has to read its refusal.
+// refusalTime bounds the time in which a client must take its refusal.
 const refusalTime = time.Second
 
-// refuseConn sends the client the refusal that err holds, if there is one, and
-// closes nc. It takes refusalTime at most.
+// refuseConn sends the client the refusal that err is, if it is one, and closes
+// nc. It waits for up to refusalTime until nc has taken the refusal, and then
+// for up to lingerTime until the client has read it.
 func refuseConn(nc net.Conn, err error) {
 	defer closeNow(nc)
 	e := refusalIn(err)

@@ -42,7 +42,7 @@ func steadyAllocs(t *testing.T, f func() error) float64 {
 	return allocs
 }
 
-// ofSize returns err, or an error if p has not the size.
+// ofSize returns err, or an error if p does not have the size.
 func ofSize(size int, p []byte, err error) error {
 	if err == nil && len(p) != size {
 		err = fmt.Errorf("%d bytes came, want %d", len(p), size)

@@ -23,7 +23,7 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// An answering server on nc: it is given the request and writes what it
+// An answering is a server on nc: it is given the request and writes what it
 // likes.
 type answering func(nc net.Conn, r *http.Request)
 
@@ -292,7 +292,8 @@ func TestMalformedResponses(t *testing.T) {
 	}
 }
 
-// TestNoReasonPhrase has a server that leaves reason phrase and space out.
+// TestNoReasonPhrase has a server leave out the reason phrase and the space before
+// it.
 func TestNoReasonPhrase(t *testing.T) {
 	covers(t, "P16")
 	c, r, err := dialScript(t, reply(response("HTTP/1.1 101")), nil)

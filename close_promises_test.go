@@ -34,7 +34,7 @@ func (p *rawPeer) answerClose() (payload string, err error) {
 
 // TestSentIsTrueOnlyIfHandedOver ends connections on which nothing can be
 // written any more (V02): no error says that our Close frame was sent, and each
-// call returns in CloseTimeout (V01).
+// call returns within CloseTimeout (V01).
 func TestSentIsTrueOnlyIfHandedOver(t *testing.T) {
 	covers(t, "V01", "V02")
 	obstacles := map[string]func(near net.Conn, far *faultnet.Conn) net.Conn{
@@ -400,7 +400,7 @@ func echoAndClose(t *testing.T, c *Conn) error {
 }
 
 // TestCloseSaysWhatWasGivenUp closes with a queue in front of a peer that reads
-// nothing (V14): Close returns in CloseTimeout, on any net.Conn, and says that
+// nothing (V14): Close returns within CloseTimeout, on any net.Conn, and says that
 // messages were given up.
 func TestCloseSaysWhatWasGivenUp(t *testing.T) {
 	covers(t, "V14")

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSettledConfigsAreShared proves that connections with equal configurations
+// TestEqualConfigsAreShared proves that connections with equal configurations
 // share one with the defaults filled in, and that a difference in any field
 // parts them.
-func TestSettledConfigsAreShared(t *testing.T) {
+func TestEqualConfigsAreShared(t *testing.T) {
 	list := []string{"a", "b"}
 	first := (&Config{Subprotocols: list}).withDefaults()
 	require.Same(t, first, (&Config{Subprotocols: list}).withDefaults())

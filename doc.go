@@ -54,10 +54,11 @@
 // Calls go down only: a file uses what its own floor and those below declare,
 // and layers_test.go keeps it so. From the top:
 //
-//	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in
+//	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, and for which pages
+//	origin.go
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
-//	redirect.go · redial.go · handshake_timer.go
-//	handshake_trace.go · origin.go
+//	redirect.go · redial.go
+//	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides
 //	registry.go · group.go · netconn.go                     many connections; one as a net.Conn
 //
 //	conn.go · inbound.go · read.go · write.go · stream.go   messages: the one floor that sees

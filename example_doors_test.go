@@ -84,7 +84,7 @@ func ExampleHandshakeError() {
 	// Output: 401 Bearer
 }
 
-// Pages of two origins may connect, besides programs that are no browsers.
+// Pages of two origins may connect, and programs that are not browsers.
 func ExampleAllowOrigins() {
 	policy := websocket.AllowOrigins("https://example.com", "https://*.example.com")
 	for _, origin := range []string{"https://www.example.com", "https://example.com.evil.net"} {

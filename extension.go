@@ -381,7 +381,7 @@ func deflateOffer(c *Compression) deflateParams {
 }
 
 // leastOffer returns the parameters of the client's last offer. The server must
-// grant all of them.
+// grant what they still ask of it.
 func leastOffer(c *Compression) deflateParams {
 	d := deflateOffer(c)
 	if !c.RequirePeer {

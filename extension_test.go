@@ -64,7 +64,7 @@ func TestExtensionBounds(t *testing.T) {
 }
 
 // FuzzExtensionHeader checks that what is parsed is written in a form that
-// parses to the same, and that a parser of another making agrees.
+// parses to the same, and that a parser that works differently agrees.
 func FuzzExtensionHeader(f *testing.F) {
 	covers(f, "E02", "S12", "Q.A12")
 	for _, seed := range []string{"", "a", "a, b", `a; b="c"; d=e`, `a; b="\c"`, `a; b="`, `a; b=""`, "a;", ",,a", "permessage-deflate; client_max_window_bits"} {
@@ -339,7 +339,7 @@ func checkAnswer(t *testing.T, c *Compression, field string, offer, answer readi
 	checkWindows(t, c, server, agreed)
 }
 
-// checkWindows looks whether a connection keeps to the agreement.
+// checkWindows checks that a connection keeps to the agreement.
 func checkWindows(t *testing.T, c *Compression, r role, agreed deflateAgreement) {
 	t.Helper()
 	own, ownReset := agreed.clientWindow, agreed.clientNoContext
@@ -430,8 +430,8 @@ func TestWishesAndDemands(t *testing.T) {
 	}
 }
 
-// TestServerThatDemands has clients that cannot limit their window, through
-// every door.
+// TestServerThatDemands lets clients that cannot limit their window connect by
+// every entry point.
 func TestServerThatDemands(t *testing.T) {
 	covers(t, "N17", "P14")
 	for _, c := range []struct {

@@ -26,9 +26,10 @@ import (
 // lives as long as the connection and carries no values of the request.
 //
 // When serve returns, the connection is closed: with 1000 for nil, with the
-// code that errors.As finds in the error as a [*CloseError] or [CloseCode],
-// else with 1011. The text of an error is not sent; it is logged to
-// Config.Logger, unless it is the closing handshake that ended the connection.
+// code and reason of a [*CloseError] or the code of a [CloseCode] that
+// errors.As finds in the error, if that code may be sent, else with 1011. The
+// text of an error is not sent; it is logged to Config.Logger, unless it is the
+// closing handshake that ended the connection.
 // A panic of serve and runtime.Goexit close with 1011. A panic is recovered and
 // logged, to Config.Logger or, if there is none, to the ErrorLog of the
 // [http.Server], as net/http logs panics of other handlers;

@@ -58,7 +58,7 @@ func rawTo(t *testing.T, h http.Handler, errors io.Writer, wire string) (*http.R
 	return roundTrip(t, nc, wire)
 }
 
-// mustShutDown shuts r down, which nothing and nobody must hold up.
+// mustShutDown shuts r down, which nothing may delay.
 func mustShutDown(t *testing.T, r *Registry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -138,8 +138,8 @@ func TestPanicWithoutAnyLog(t *testing.T) {
 	require.Contains(t, logged.String(), "visible")
 }
 
-// TestPanicEndsItsConnectionAlone has a second connection beside the one whose
-// function panics.
+// TestPanicEndsItsConnectionAlone proves that a function that panics ends its
+// own connection and no other.
 func TestPanicEndsItsConnectionAlone(t *testing.T) {
 	covers(t, "V21")
 	var logged sink
@@ -301,7 +301,7 @@ func (w *countingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // TestOpenPanics lets the function given to Handler panic: net/http deals with
-// that, and no place in the Registry is left.
+// that, and no reservation in the Registry is left.
 func TestOpenPanics(t *testing.T) {
 	covers(t, "V18", "V20", "V21")
 	for name, end := range map[string]func(){"panic": func() { panic("open") }, "Goexit": runtime.Goexit} {

@@ -227,9 +227,8 @@ func offeredExtensions(r *http.Request) ([]extension, error) {
 
 // What a client sends (RFC 6455, Section 4.1).
 
-// requestFields are the fields that this package sets in a request, in the
-// order in which they are sent: the key in an http.Header and the name on the
-// wire.
+// requestFields are the handshake's own fields in a request, in the order in
+// which they are sent: the key in an http.Header and the name on the wire.
 var requestFields = [...]struct{ key, name string }{
 	{"Upgrade", "Upgrade"},
 	{"Connection", "Connection"},

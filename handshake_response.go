@@ -16,9 +16,8 @@ import (
 
 // What a server sends (RFC 6455, Section 4.2.2).
 
-// appendSwitchingProtocols appends the server's opening handshake (RFC 6455,
-// Section 4.2.2) without the fields that the application adds and without the
-// blank line, which the caller appends.
+// appendSwitchingProtocols appends the 101 response without the fields that the
+// application adds and without the blank line, which the caller appends.
 func appendSwitchingProtocols(b []byte, key string, agreed agreement, answer []extension) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\n"+
@@ -84,9 +83,9 @@ type offer struct {
 	compression        *Compression
 }
 
-// checkResponse returns what client and server agree on by a 101 response, or
-// why the client fails the connection. The order of the checks is that of
-// RFC 6455, Section 4.1.
+// checkResponse returns what client and server agree on by r, whose status is
+// 101, or why the client fails the connection. The order of the checks is that
+// of RFC 6455, Section 4.1.
 func checkResponse(r *http.Response, o *offer) (agreed agreement, err error) {
 	for _, check := range responseChecks {
 		if err := check(r, o); err != nil {
@@ -133,8 +132,8 @@ func checkResponseConnection(r *http.Response, _ *offer) error {
 	return nil
 }
 
-// checkAccept wants a single Sec-WebSocket-Accept, and the one for the key
-// sent.
+// checkAccept wants a single Sec-WebSocket-Accept, with the value for the key
+// that was sent.
 func checkAccept(r *http.Response, o *offer) error {
 	lines := r.Header[acceptField]
 	if len(lines) != 1 || lines[0] != string(appendAcceptKey(nil, o.key)) {

@@ -110,8 +110,8 @@ func TestAcceptConnWithoutDeadlines(t *testing.T) {
 	}
 }
 
-// TestRefusalWithoutDeadlines has the client told, and no more than a second
-// spent on one that does not listen.
+// TestRefusalWithoutDeadlines checks that the client is told, and that no more
+// than a second is spent on one that does not listen.
 func TestRefusalWithoutDeadlines(t *testing.T) {
 	covers(t, "V16", "Q.A17")
 	for kind, u := range undateds {
@@ -269,11 +269,11 @@ func TestDialWithoutDeadlines(t *testing.T) {
 				want = context.DeadlineExceeded
 			}
 			for name, s := range silences {
-				for _, door := range []string{"Dial", "DialConn"} {
-					if door == "DialConn" && s.proxy != "" {
+				for _, function := range []string{"Dial", "DialConn"} {
+					if function == "DialConn" && s.proxy != "" {
 						continue
 					}
-					t.Run(strings.Join([]string{kind, ending, name, door}, "/"), func(t *testing.T) {
+					t.Run(strings.Join([]string{kind, ending, name, function}, "/"), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
 							near, far := net.Pipe()
 							go s.behave(far)
@@ -286,7 +286,7 @@ func TestDialWithoutDeadlines(t *testing.T) {
 							opts.HandshakeTimeout = timeout
 							began := time.Now()
 							var err error
-							if door == "Dial" {
+							if function == "Dial" {
 								_, _, err = Dial(ctx, s.url, opts)
 							} else {
 								_, _, err = DialConn(ctx, nc, s.url, opts)

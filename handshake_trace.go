@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// traceHandshake reports the outcome of a handshake to the hook of c.Trace. If
-// the hook panics, conn, which the caller then does not return, is closed.
+// traceHandshake reports the outcome of a handshake, which began at began, to
+// the hook of c.Trace. conn is nil if err is not. If the hook does not return,
+// conn, which the caller then does not return either, is closed.
 func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, began time.Time, err error) {
 	if c.Trace == nil || c.Trace.Handshake == nil {
 		return

@@ -59,7 +59,7 @@ var panickingHook = Config{
 }
 
 // TestHandshakeHookPanicsOnServer lets a hook panic at the end of the opening
-// handshake: neither the connection nor its place in the Registry is left.
+// handshake: neither the connection nor its reservation in the Registry is left.
 func TestHandshakeHookPanicsOnServer(t *testing.T) {
 	covers(t, "Q.A18", "Q.H08")
 	entryPoints := map[string]func(nc net.Conn, opts *AcceptOptions){

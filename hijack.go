@@ -12,15 +12,17 @@ import (
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
-// isContentOrReservedField reports whether the field name, which a
-// ResponseWriter has already, is not sent with a 101, which has no content.
+// isContentOrReservedField reports whether a field that a ResponseWriter has
+// already is left out of a 101 response: those that are reserved for the
+// handshake, and those that describe content, which a 101 does not have.
 func isContentOrReservedField(name string) bool {
 	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
 }
 
-// hijack takes the connection from net/http and returns it with the bytes that
-// were read behind the request. It empties both buffers of net/http in place: a
-// handler that stays would keep their 8 KiB for the life of the connection.
+// hijack takes the connection from net/http and returns it with a copy of the
+// bytes that were read behind the request. It empties both bufio structures of
+// net/http where they are: a handler that does not return would keep their
+// 8 KiB for the life of the connection.
 func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 	nc, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {

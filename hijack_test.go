@@ -21,10 +21,10 @@ func (w wrapper) Write(b []byte) (int, error) { return w.w.Write(b) }
 func (w wrapper) WriteHeader(status int)      { w.w.WriteHeader(status) }
 func (w wrapper) Unwrap() http.ResponseWriter { return w.w }
 
-// A hider is a ResponseWriter of a middleware that lets nobody below it.
+// A hider is a ResponseWriter of a middleware that hides the one below it.
 type hider struct{ http.ResponseWriter }
 
-// A refuser has a Hijack that refuses.
+// A refuser is a ResponseWriter whose Hijack refuses.
 type refuser struct{ wrapper }
 
 func (refuser) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -91,7 +91,7 @@ var waiting = map[string][]string{
 	"Conn": {"Flush", "Drain", "Write", "WriteString", "write", "writeFrame", "lockSending", "enqueue", "close", "emptyQueue"},
 }
 
-// readingFiles and readingFuncs are what reads.
+// readingFiles and readingFuncs are the files and functions that read.
 var (
 	readingFiles = []string{"read_buffer.go", "frame_reader.go", "inbound.go", "read.go"}
 	readingFuncs = []string{
@@ -183,7 +183,8 @@ func (g *calls) method(receiver, name string) *types.Func {
 	return nil
 }
 
-// follow reports what f calls that waits. way says how it was come to.
+// follow reports the calls of f that wait. way is the chain of calls that leads
+// to f.
 func (g *calls) follow(t *testing.T, f *types.Func, way string) {
 	if slices.Contains(waiting[receiverOf(f)], f.Name()) {
 		t.Errorf("%s waits", way)

@@ -54,7 +54,7 @@ func inUse() (heap, stack int64) {
 	return int64(m.HeapAlloc), int64(m.StackInuse)
 }
 
-// A talk is what every client says to a server that echoes, and how long the
+// A talk is what every client sends to a server that echoes, and how long the
 // answers are.
 type talk struct {
 	extensions string // of the request, one line with its end, or empty
@@ -77,14 +77,14 @@ func (k talk) connect(t *testing.T, addr *net.TCPAddr) (fd int) {
 // A starter starts a server that runs serve for each connection.
 type starter func(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr
 
-// startHandler starts one by Handler.
+// startHandler starts one that uses Handler.
 func startHandler(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
 	h := httptest.NewServer(HandlerFunc(opts, serve))
 	t.Cleanup(h.Close)
 	return h.Listener.Addr().(*net.TCPAddr)
 }
 
-// startAcceptConn starts one by AcceptConn.
+// startAcceptConn starts one that uses AcceptConn.
 func startAcceptConn(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

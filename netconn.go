@@ -51,12 +51,12 @@ type netConn struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	readLock  fifoLock      // guards the next three
-	inMessage bool          // message is not at its end
+	readLock  fifoLock      // held across I/O; guards the next three
+	inMessage bool          // message has not been read to its end
 	message   MessageReader // the current one
 	readErr   error         // permanent
 
-	writeLock fifoLock // guards the next
+	writeLock fifoLock // held across I/O; guards unsent
 	unsent    bool     // bytes that the last Write counted may not be written yet
 }
 

@@ -89,7 +89,7 @@ type mixedReader struct {
 	done     []string      // what it did
 }
 
-// did notes a step, of which failures show the last ones.
+// did notes a step; a failure shows the last ones.
 func (m *mixedReader) did(what string, n int, err error) {
 	m.done = append(m.done, fmt.Sprintf("%s: %d, %v", what, n, err))
 }

@@ -22,7 +22,7 @@ type Backoff struct {
 	// most ten minutes). 0: 30 s.
 	Max time.Duration
 	// Attempts is the number of failures in a row after which Redial gives
-	// up. 0: no limit.
+	// up, as RedialError.Attempt counts them. 0: no limit.
 	Attempts int
 }
 
@@ -46,8 +46,9 @@ func (b Backoff) max() time.Duration { return orDefault(b.Max, 30*time.Second, 3
 
 // A RedialError is a failed attempt of [Redial].
 type RedialError struct {
-	// Attempt counts the failures in a row, from 1. A connection that ends
-	// before Backoff.Max has passed is one.
+	// Attempt counts the failures in a row, from 1. The end of a connection
+	// counts as one; it is the first if the connection has lasted for
+	// Backoff.Max.
 	Attempt int
 	// Wait is how long Redial waits before the next attempt.
 	Wait time.Duration
@@ -88,11 +89,11 @@ func (e *RedialError) Unwrap() error { return e.Err }
 // The body uses a connection until it ends and then continues the loop. Redial
 // closes the connection, if need be, waits as b says, and dials again. Failures
 // are of type [*RedialError]; after a temporary failure the loop continues. It
-// ends after a final one: an invalid request, a refusal with a status that does
-// not go away (4xx except 408, 425 and 429; 501 and 505; redirects), a
+// ends after a final one: an invalid request, a response with a status that
+// does not go away (all below 500 except 408, 425 and 429; 501 and 505), a
 // connection that the peer closed because of what this side sent (1002, 1003,
-// 1007, 1008, 1009, 1010), the end of ctx. A connection that the peer closed
-// with 1000 ends the loop without an error.
+// 1007, 1008, 1009, 1010), the limit of attempts, the end of ctx. A connection
+// that the peer closed with 1000 ends the loop without an error.
 //
 // It is a temporary failure, whatever the code, if this side closed the
 // connection: because of a limit or a timeout of Config, because the peer broke
@@ -151,8 +152,8 @@ func (r *redialer) attempt(url string, opts *DialOptions) bool {
 
 // nextAfterEnd returns what to do after a connection that ended with end.
 // closedHere is set if this side closed it: a Close frame from the peer is then
-// taken for the answer, whatever it says. If it was more, the peer will send it
-// again on the next connection.
+// taken for the answer, whatever it says. If it was not, the peer will close the
+// next connection with it too.
 func nextAfterEnd(end *CloseError, closedHere bool) nextStep {
 	switch {
 	case closedHere || !end.Received || end.Err != nil:
@@ -230,8 +231,8 @@ func (r *redialer) wait(d time.Duration) bool {
 	}
 }
 
-// isFinalStatus reports whether a server that refuses with status will do so
-// again.
+// isFinalStatus reports whether a server that answers with status, and opens no
+// connection, will do so again. 0 is no status.
 func isFinalStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

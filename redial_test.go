@@ -191,8 +191,8 @@ var (
 	}
 )
 
-// TestRedialLooksAtWhoEnded has every way in which a connection ends, by who
-// ended it and with what.
+// TestRedialLooksAtWhoEnded ends connections in every way, and proves what Redial
+// does then, by who ended them and with what.
 func TestRedialLooksAtWhoEnded(t *testing.T) {
 	covers(t, "V19", "X20")
 	const on, quiet, final = "connection, connection", "connection", "connection, final after 1"
@@ -264,7 +264,7 @@ func TestRedialLooksAtWhoEnded(t *testing.T) {
 	}
 }
 
-// TestNextAfterEnd has ends that only races, and peers with faults, lead to.
+// TestNextAfterEnd judges ends that only races and faulty peers lead to.
 func TestNextAfterEnd(t *testing.T) {
 	covers(t, "V19")
 	for _, c := range []struct {

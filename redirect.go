@@ -30,8 +30,9 @@ func isRedirect(r *http.Response) bool {
 // followRedirect returns the handshake that r, a redirect, asks for. It goes
 // from ws to wss, never back. A handshake with another origin is made without
 // the credentials for this one: user name and password, the fields in
-// credentialFields, the client's certificate. They do not come back when a
-// later redirect leads here again.
+// credentialFields, the client's certificate; and without the names that were
+// set for this one, Host and TLS.ServerName. They do not come back when a later
+// redirect leads here again.
 func (d *dialer) followRedirect(r *http.Response) (*dialer, error) {
 	u, err := d.redirectURI(r)
 	if err != nil {

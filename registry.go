@@ -287,7 +287,7 @@ func (v reservation) commit(c *Conn) {
 	v.release()
 }
 
-// ended does nothing: a connection stays until gone.
+// ended does nothing: a connection stays until gone is called.
 func (r *Registry) ended(*Conn) {}
 
 // gone removes c.

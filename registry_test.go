@@ -106,7 +106,7 @@ func TestNewcomersOfAStoppedServerGet503(t *testing.T) {
 	require.Zero(t, r.busy)
 }
 
-// TestShutdownDuringHandshake stops while handshakes have their place.
+// TestShutdownDuringHandshake stops while handshakes have reservations.
 func TestShutdownDuringHandshake(t *testing.T) {
 	covers(t, "Q.A20")
 	for _, stop := range []struct {

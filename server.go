@@ -48,7 +48,8 @@ type AcceptOptions struct {
 // type, most often that of a middleware, which needs the method Unwrap()
 // http.ResponseWriter (see [http.ResponseController]), or Hijack. If the
 // connection has been taken over before, for example in another call of Accept,
-// the error wraps [http.ErrHijacked], and nothing is written.
+// the error wraps [http.ErrHijacked], and nothing is written. If the 101
+// response cannot be written, the connection is closed.
 //
 // Header fields that w has already, such as Set-Cookie, are sent with the
 // response. The connection outlives the handler and keeps nothing of r or its
@@ -122,8 +123,8 @@ type answer struct {
 
 // accept is Accept. Everything is checked before the connection is taken from
 // net/http, so that every refusal is an ordinary response. If admit is not nil,
-// it is called last, when the connection is reserved in the Registry; its error
-// refuses the request. The caller releases ans.reservation, also after an
+// it is called as the last check, when the Registry has a reservation; its
+// error refuses the request. The caller releases ans.reservation, also after an
 // error.
 func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, admit func() error) (c *Conn, err error) {
 	began := time.Now()
@@ -144,7 +145,8 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 }
 
 // upgrade takes the connection from net/http, sends the response and returns
-// the connection, which it adds to the Registry.
+// the connection, which it adds to the Registry. If the response cannot be
+// sent, it closes the net.Conn.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
 	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
 	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)

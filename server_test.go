@@ -155,8 +155,8 @@ func TestRequestStatus(t *testing.T) {
 	}
 }
 
-// TestRefusalsSayWhatToDo has requests that a proxy changed, and one of a
-// visitor.
+// TestRefusalsSayWhatToDo sends requests that a proxy has changed, and one like
+// that of a browser which visits the address.
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	const pass = "a proxy in front of this server must pass Upgrade and Connection on"
 	for _, c := range []struct {
@@ -236,7 +236,7 @@ func TestGoldenResponse(t *testing.T) {
 	}
 }
 
-// acceptAs serves one connection on nc through the named door.
+// acceptAs serves one connection on nc by the function with that name.
 func acceptAs(name string, nc net.Conn, opts *AcceptOptions) {
 	if name == "AcceptConn" {
 		AcceptConn(context.Background(), nc, opts)
@@ -268,7 +268,7 @@ func TestRequestSplitAtEveryByte(t *testing.T) {
 	}
 }
 
-// acceptEcho echoes over nc, accepted through the named door.
+// acceptEcho echoes over nc, accepted by the function with that name.
 func acceptEcho(name string, nc net.Conn) {
 	if name == "AcceptConn" {
 		if c, _, err := AcceptConn(context.Background(), nc, nil); err == nil {

@@ -33,8 +33,8 @@ func TestStats(t *testing.T) {
 	require.EqualValues(t, 3, s.Stats().FramesOut)
 }
 
-// TestTraceHooks proves that each hook is called once for each thing that it is
-// for.
+// TestTraceHooks proves that each hook is called once for each event that it
+// reports.
 func TestTraceHooks(t *testing.T) {
 	covers(t, "X15")
 	var in, out []FrameTrace

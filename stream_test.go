@@ -71,7 +71,7 @@ func TestStreamedMessagesDoNotInterleave(t *testing.T) {
 }
 
 // TestInvalidTextIsNotSent proves that no call sends text that is not UTF-8,
-// also if only the whole message shows it.
+// even if only the whole message shows it.
 func TestInvalidTextIsNotSent(t *testing.T) {
 	covers(t, "T07")
 	c, far := memPair(t, server, nil)

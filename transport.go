@@ -31,7 +31,8 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 }
 
 // netDial connects with NetDial, or with a [net.Dialer] if that is not set. It
-// returns at the end of ctx even if NetDial does not.
+// returns at the end of ctx even if NetDial does not; a connection that NetDial
+// returns later is closed.
 func (d *dialer) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.opts.NetDial == nil {
 		var dialer net.Dialer
@@ -97,7 +98,8 @@ func startTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, e
 }
 
 // handshakeTLS does the TLS handshake of t if it was not done before. A peer
-// that agreed on HTTP/2 is an error: it would not understand an upgrade.
+// with which another protocol than HTTP/1.1 was agreed on, such as HTTP/2, is an
+// error: it would not understand an upgrade.
 func handshakeTLS(ctx context.Context, t *tls.Conn) error {
 	stop := closeWhenDone(ctx, t)
 	err := t.HandshakeContext(ctx)

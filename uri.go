@@ -25,7 +25,8 @@ type wsURI struct {
 }
 
 // parseURI reads a WebSocket URI or one of the aliases that Dial knows. Its
-// errors never quote userinfo, path or query, which may hold secrets.
+// errors never quote userinfo or query, which may hold secrets, and of the path
+// at most the three bytes of a malformed escape.
 func parseURI(s string) (*wsURI, error) {
 	if strings.Contains(s, "#") {
 		return nil, errors.New("a fragment is not allowed in a WebSocket URI")

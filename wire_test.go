@@ -60,12 +60,12 @@ type player struct {
 // something happen.
 var effects = []string{"send", "may", "text", "binary", "fail", "closes", "refused", "closed"}
 
-// play plays the conversation: settled says whether everything expected must
+// play plays the conversation: strict says whether everything expected must
 // have been seen, and nothing else, each time before something new happens.
-func (p *player) play(steps []step, settled bool) {
+func (p *player) play(steps []step, strict bool) {
 	for i, s := range steps {
 		first := i == 0 || slices.Contains(effects, steps[i-1].verb)
-		if !slices.Contains(effects, s.verb) && first && settled {
+		if !slices.Contains(effects, s.verb) && first && strict {
 			p.nothingMore()
 		}
 		p.at = s

@@ -44,9 +44,9 @@ var networks = []struct {
 	}},
 }
 
-// settlesWithin fails the test with the stacks of all goroutines if f does not
+// returnsWithin fails the test with the stacks of all goroutines if f does not
 // return within the limit.
-func settlesWithin(t *testing.T, limit time.Duration, what string, f func()) {
+func returnsWithin(t *testing.T, limit time.Duration, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { f(); close(done) }()
@@ -283,7 +283,7 @@ func TestMixedWrites(t *testing.T) {
 			}
 		}
 	}
-	settlesWithin(t, 10*time.Second, "what the goroutines that are left do", func() {
+	returnsWithin(t, 10*time.Second, "what the goroutines that are left do", func() {
 		for runtime.NumGoroutine() > before+2 { // one is this
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -321,9 +321,9 @@ func mixWrites(t *testing.T, seed uint64, near, far net.Conn, patient bool, endi
 		}
 		close(stop)
 	}
-	settlesWithin(t, 20*time.Second, "writing", writers.Wait)
+	returnsWithin(t, 20*time.Second, "writing", writers.Wait)
 	var err error
-	settlesWithin(t, 20*time.Second, "closing", func() {
+	returnsWithin(t, 20*time.Second, "closing", func() {
 		err = a.c.Close(CloseNormal, "")
 		b.c.Close(CloseNormal, "")
 		readers.Wait()
@@ -453,7 +453,7 @@ func TestCloseNowEndsWritesOverTCP(t *testing.T) {
 		far.Write(clientFrame(0x88, "\x03\xe8"))
 		s.Read(t.Context())
 		s.CloseNow()
-		settlesWithin(t, 5*time.Second, "a Write after CloseNow", writers.Wait)
+		returnsWithin(t, 5*time.Second, "a Write after CloseNow", writers.Wait)
 		far.Close()
 	}
 }

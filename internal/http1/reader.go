@@ -55,7 +55,8 @@ func (r *Reader) Release() {
 // Next returns the next head, with the blank line that ends it. All heads of
 // one Reader share a budget of MaxHeadBytes. The error is ErrTooLarge,
 // ErrMalformed or ErrStartLine, io.ErrUnexpectedEOF if the peer stops within a
-// head, io.EOF if it sent nothing, or that of the net.Conn.
+// head, io.EOF if it sent nothing of one, io.ErrNoProgress, or that of the
+// net.Conn.
 func (r *Reader) Next() (string, error) {
 	for seen := r.used; ; {
 		n, err := headLength(r.Rest(), seen-r.used)

@@ -38,10 +38,11 @@ func (r *Reader) ReadFinalResponse() (response *http.Response, head string, err 
 }
 
 // ReadErrorBody reads the beginning of the body of response, whose head is
-// given, and returns it: at most MaxErrorBody bytes, and none if net/http finds
-// the head malformed. It also makes these bytes the body of response, and sets
-// the fields of response that describe the body. The caller sets
-// response.Request first: whether a response has a body depends on the method.
+// given, and returns it: at most MaxErrorBody bytes, fewer if an error comes
+// first, and none if net/http finds the head malformed. It also replaces
+// response by what net/http makes of the head, with these bytes as its body. The
+// caller sets response.Request first: whether a response has a body depends on
+// the method.
 func (r *Reader) ReadErrorBody(response *http.Response, head string) []byte {
 	whole := io.MultiReader(strings.NewReader(head), bytes.NewReader(r.Rest()), r.nc)
 	framed, err := http.ReadResponse(bufio.NewReader(whole), response.Request)

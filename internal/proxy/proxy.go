@@ -24,9 +24,9 @@ var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "10
 
 // A Proxy is what the URL of a proxy says.
 type Proxy struct {
-	scheme string // a key of defaultPorts
-	addr   string
-	name   string
+	scheme string        // a key of defaultPorts
+	addr   string        // the host:port to dial
+	name   string        // the host, as hostport.Canonical returns it
 	user   *url.Userinfo // nil if there is none
 }
 
