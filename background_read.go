@@ -210,13 +210,15 @@ func (c *Conn) noteDataPending() {
 	}
 }
 
-// noteHeard records that the peer was heard. It is called when a wait for the
-// peer is over, however that ended.
+// noteHeard records that the peer was heard, if it was: a wait may also have
+// ended because the application wants to read.
 func (c *Conn) noteHeard() {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	c.keepalive.received = c.in.received.Load()
-	c.keepalive.heardAt = now()
+	if received := c.in.received.Load(); received != c.keepalive.received {
+		c.keepalive.received = received
+		c.keepalive.heardAt = now()
+	}
 }
 
 // betweenFrames reports whether the next byte to read belongs to a header.

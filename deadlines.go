@@ -182,8 +182,8 @@ func (d *deadlines) onAlarm() {
 	}
 }
 
-// emulated reports whether the net.Conn has no deadlines, so that even the
-// user's deadline needs an armed call. d may be nil.
+// emulated reports whether the net.Conn has no deadlines, so that an interrupted
+// call has closed it. d may be nil.
 func (d *deadlines) emulated() bool {
 	if d == nil {
 		return false
@@ -191,6 +191,16 @@ func (d *deadlines) emulated() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.support.missing
+}
+
+// areAccepted reports whether the net.Conn has accepted a deadline. d may be nil.
+func (d *deadlines) areAccepted() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.support.accepted
 }
 
 // effectiveLocked returns the deadline of the armed call, or 0 for none. The
@@ -202,8 +212,8 @@ func (d *deadlines) effectiveLocked() instant {
 	return d.user.at
 }
 
-// disarm ends what arm began. It reports whether the call was interrupted by
-// its context, by preempt, or by the alarm.
+// disarm ends what arm began, if anything. It reports whether the call was
+// interrupted by its context, by preempt, or by the alarm.
 func (d *deadlines) disarm() (interrupted bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -127,8 +127,8 @@ func (g *Group) sendTo(c *Conn, m *Prepared, later bool) error {
 	if policy == Block {
 		policy = DropNewest
 	}
-	held, err := c.postPrepared(m, policy)
-	if err == nil && !held && !later {
+	waits, err := c.postPrepared(m, policy)
+	if err == nil && !waits && !later {
 		c.out.flushNow()
 	}
 	return err

@@ -65,7 +65,19 @@ func appendConnection(b []byte, status int) []byte {
 // refusal.
 func isRefusalField(name string) bool {
 	switch http1.CanonicalName(name) {
-	case "Connection", "Content-Length", "Content-Type", "Trailer", "Transfer-Encoding", "Upgrade", "X-Content-Type-Options":
+	case "Connection", "Upgrade", "X-Content-Type-Options":
+		return true
+	default:
+		return isBodyField(name)
+	}
+}
+
+// isBodyField reports whether the field name describes how a body is sent. In a
+// refusal the body is the reason, and not that of a response that a policy got
+// elsewhere.
+func isBodyField(name string) bool {
+	switch http1.CanonicalName(name) {
+	case "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Trailer", "Transfer-Encoding":
 		return true
 	default:
 		return false

@@ -7,17 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
-
-	"github.com/fullduplex-go/websocket/internal/http1"
 )
-
-// isContentOrReservedField reports whether a field that a ResponseWriter has
-// already is left out of a 101 response: those that are reserved for the
-// handshake, and those that describe content, which a 101 does not have.
-func isContentOrReservedField(name string) bool {
-	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
-}
 
 // hijack takes the connection from net/http and returns it with a copy of the
 // bytes that were read behind the request. It empties both bufio structures of

@@ -372,7 +372,10 @@ func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 	err := c.beforeWait(caller{ctx: ctx})
 	if err == nil {
 		err = c.in.awaitRaw()
-		err = c.afterWait(caller{ctx: ctx}, c.in.afterRaw(err))
+		if err = c.in.afterRaw(err); c.msg.isOpen() && err == nil {
+			c.noteMessage()
+		}
+		err = c.afterWait(caller{ctx: ctx}, err)
 	}
 	if err != nil {
 		c.unlockReading(err)
@@ -392,7 +395,7 @@ func (c *Conn) beforeWait(by caller) error {
 	switch {
 	case by.internal:
 		yield = c.readerWaits
-	case by.ctx.Done() == nil && !c.read.deadlines.load().emulated():
+	case by.ctx.Done() == nil && !c.armsEveryRead():
 		return nil
 	}
 	err := c.readDeadlines().arm(by.ctx, 0, yield)
@@ -405,11 +408,18 @@ func (c *Conn) beforeWait(by caller) error {
 	return c.readError(err)
 }
 
-// afterWait disarms the deadlines. It returns what a read ends with when fill
-// returned err.
+// armsEveryRead reports whether even a read is armed that no context can
+// interrupt: where the net.Conn has no deadlines, or nobody knows yet whether it
+// has. The user may set one while the read waits.
+func (c *Conn) armsEveryRead() bool {
+	return c.nc.raw == nil && !c.read.deadlines.load().areAccepted() && !isSocket(c.nc.Conn)
+}
+
+// afterWait disarms the deadlines, if they are armed. It returns what a read ends
+// with when fill returned err.
 func (c *Conn) afterWait(by caller, err error) error {
 	interrupted := false
-	if d := c.read.deadlines.load(); by.internal || by.ctx.Done() != nil || d.emulated() {
+	if d := c.read.deadlines.load(); d != nil {
 		interrupted = d.disarm()
 	}
 	if !interrupted || err == nil {

@@ -173,6 +173,9 @@ func (c *Conn) probe() {
 	}
 }
 
+// maxLooks is how often awaitSignOfLife looks again for somebody that waits.
+const maxLooks = 3
+
 // awaitSignOfLife sends a Ping and reports whether the peer showed a sign of
 // life within PongTimeout: any byte is one.
 //
@@ -180,7 +183,8 @@ func (c *Conn) probe() {
 // Three things say nothing about the peer: that nobody waits for bytes, because
 // the application does not read and no more fits in the buffer; that no Ping
 // can be sent; and that a reader began to wait only just now, and may not have
-// seen what is here. Nor does it matter any more when the connection has ended.
+// seen what is here. But one reader may just take over from another, so that is
+// looked at again. Nor does the peer matter when the connection has ended.
 func (c *Conn) awaitSignOfLife() bool {
 	received, left := c.in.received.Load(), c.out.written()
 	p, err := c.sendPing()
@@ -190,7 +194,7 @@ func (c *Conn) awaitSignOfLife() bool {
 	defer c.keepalive.pings.Load().remove(p)
 	timeout := time.NewTimer(c.cfg.PongTimeout)
 	defer timeout.Stop()
-	for looked := false; ; {
+	for looks := 0; ; {
 		select {
 		case <-p.wake:
 			return true
@@ -200,17 +204,17 @@ func (c *Conn) awaitSignOfLife() bool {
 		}
 		before := left
 		left = c.out.written()
-		parked := instant(c.in.waitingSince.Load())
+		since := instant(c.in.waitingSince.Load())
 		switch {
-		case c.in.received.Load() != received || parked == 0:
+		case c.in.received.Load() != received || c.background.dataPending.Load() && since == 0:
 			return true
 		case left != before && c.out.isBusy():
 			timeout.Reset(c.cfg.PongTimeout)
-		case !looked && parked.add(backgroundReadDelay) > now():
-			looked = true
+		case looks == 0 && since.add(backgroundReadDelay) > now(), looks < maxLooks && since == 0:
+			looks++
 			timeout.Reset(backgroundReadDelay)
 		default:
-			return false
+			return since == 0
 		}
 	}
 }

@@ -401,3 +401,85 @@ func TestSilentPeer(t *testing.T) {
 		})
 	}
 }
+
+// TestPollingFindsASilentPeer proves that a peer that is gone is also found while
+// the application polls: each of its reads takes the place of the background
+// reader, which says nothing about the peer.
+func TestPollingFindsASilentPeer(t *testing.T) {
+	covers(t, "V11")
+	poll := func(c *Conn) error {
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+			_, _, err := c.Read(ctx)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			c, peer := memoryConn(server, &Config{PingInterval: 30 * time.Second, PongTimeout: 20 * time.Second})
+			defer peer.Close()
+			if err := poll(c); !errors.Is(err, ErrPongTimeout) {
+				t.Errorf("the end is %v, want %v", err, ErrPongTimeout)
+			}
+			if waited := time.Since(began); waited < 50*time.Second || waited > 51*time.Second {
+				t.Errorf("the end came after %v, want 50s", waited)
+			}
+		})
+	})
+	t.Run("TCP", func(t *testing.T) {
+		near, _ := tcpPair(t)
+		c := newConn(near, server, (&Config{PingInterval: 200 * time.Millisecond, PongTimeout: 200 * time.Millisecond}).withDefaults(), agreement{}, nil)
+		defer c.CloseNow()
+		ended := make(chan error, 1)
+		go func() { ended <- poll(c) }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrPongTimeout) {
+				t.Errorf("the end is %v, want %v", err, ErrPongTimeout)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("the peer is not found gone")
+		}
+	})
+}
+
+// TestFragmentIsHeardByANewRead proves that a fragment puts IdleTimeout off also
+// if the read that finds it begins in the middle of the message.
+func TestFragmentIsHeardByANewRead(t *testing.T) {
+	covers(t, "V12")
+	near, far := tcpPair(t)
+	c := newConn(near, client, (&Config{PingInterval: -1, IdleTimeout: time.Hour}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	within := func(what string, happened func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !happened(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := c.Read(ctx)
+		ended <- err
+	}()
+	far.Write([]byte{byte(opBinary), 1, 'a'})
+	within("the first fragment is not received", func() bool { return c.in.received.Load() == 3 })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	c.keepalive.lastMessage.Store(1)
+	go c.Read(context.Background())
+	within("nobody reads", func() bool {
+		return c.in.waitingSince.Load() != 0 && !c.readerWaits() && c.background.state.Load() != backgroundReadOn
+	})
+	far.Write([]byte{byte(opContinuation), 1, 'b'})
+	within("the second fragment is not heard", func() bool { return c.keepalive.lastMessage.Load() != 1 })
+}

@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -286,4 +288,30 @@ func TestReaderInterruptedAtTheEnd(t *testing.T) {
 	require.Equal(t, c.terminal(), r.keep(os.ErrDeadlineExceeded))
 	_, err = r.Read(make([]byte, 1))
 	require.Equal(t, c.terminal(), err)
+}
+
+// TestReadDeadlineWithoutDeadlines proves that a read under way ends at a deadline
+// that is set later, on a net.Conn of which nobody knows yet that it has no
+// deadlines: the reader came before the background reader.
+func TestReadDeadlineWithoutDeadlines(t *testing.T) {
+	covers(t, "V16")
+	near, far := net.Pipe()
+	defer far.Close()
+	c := newConn(withoutDeadlines{near}, client, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := c.Read(context.Background())
+		ended <- err
+	}()
+	for !c.read.lock.isLocked() {
+		runtime.Gosched()
+	}
+	c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the read goes on")
+	}
 }

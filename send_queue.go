@@ -166,6 +166,11 @@ func (q *sendQueue) noteSent(messages, bytes int) {
 	defer q.mu.Unlock()
 	q.moving -= messages
 	q.movingBy -= bytes
+	q.signalRoomLocked()
+}
+
+// signalRoomLocked wakes those that wait for room. The caller holds q.mu.
+func (q *sendQueue) signalRoomLocked() {
 	if q.room != nil {
 		close(q.room)
 		q.room = nil
@@ -183,10 +188,7 @@ func (q *sendQueue) refuse(err error) {
 	if !q.ended {
 		q.err = err
 	}
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
+	q.signalRoomLocked()
 }
 
 // noteLost records messages that were given up.
@@ -244,10 +246,7 @@ func (q *sendQueue) dropAll(err error) {
 		q.lostBy += len(m.payload())
 		m.free()
 	}
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
+	q.signalRoomLocked()
 }
 
 // roomChan returns a channel that is closed when something that Send accepted

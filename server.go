@@ -3,10 +3,10 @@ package websocket
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
@@ -182,7 +182,11 @@ func refusalIn(err error) *HandshakeError {
 // writeRefusal sends a refusal through net/http.
 func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
 	if e.Response != nil {
-		maps.Copy(w.Header(), e.Response.Header)
+		for name, values := range e.Response.Header {
+			if !isBodyField(name) {
+				w.Header()[name] = values
+			}
+		}
 	}
 	http.Error(w, e.Reason, e.Status)
 }
@@ -265,6 +269,13 @@ func (a *acceptor) compressionFor(r *http.Request) *Compression {
 func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
 	b = appendSwitchingProtocols(b, http1.TrimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
 	return append(b, a.fields...)
+}
+
+// isContentOrReservedField reports whether a field that a ResponseWriter has
+// already is left out of a 101 response: those that are reserved for the
+// handshake, and those that describe content, which a 101 does not have.
+func isContentOrReservedField(name string) bool {
+	return isReservedField(name) || strings.HasPrefix(http1.CanonicalName(name), "Content-")
 }
 
 // writeResponse ends the response with its blank line and writes it in one

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // An entryPoint is one of the ways into the server. It sends wire and returns the
@@ -469,6 +471,33 @@ func TestInvalidHost(t *testing.T) {
 			if r, _ := d.open(t, nil, request("Host: "+host)); r.StatusCode != 400 {
 				t.Errorf("%s: Host %q: got %d, want 400", d.name, host, r.StatusCode)
 			}
+		}
+	}
+}
+
+// TestRefusalWithForwardedResponse proves that a policy may refuse with a response
+// that it got elsewhere: the fields that describe its body do not go out with
+// ours.
+func TestRefusalWithForwardedResponse(t *testing.T) {
+	got := http.Header{
+		"Content-Encoding": {"gzip"}, "content-range": {"bytes 0-1/2"}, "Content-Length": {"7"}, "Content-Type": {"text/html"},
+		"Trailer": {"X"}, "Transfer-Encoding": {"chunked"},
+		"Content-Security-Policy": {"default-src 'none'"}, "Www-Authenticate": {"Basic"},
+	}
+	refuse := func(*http.Request) error {
+		return &HandshakeError{Status: 401, Reason: "who are you?", Response: &http.Response{Header: got}}
+	}
+	for _, d := range entryPoints {
+		r, _ := d.open(t, &AcceptOptions{Origin: refuse}, request())
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err, d.name)
+		require.Equal(t, "who are you?\n", string(body), d.name)
+		require.Equal(t, 401, r.StatusCode, d.name)
+		require.Equal(t, "text/plain; charset=utf-8", r.Header.Get("Content-Type"), d.name)
+		require.Equal(t, "Basic", r.Header.Get("Www-Authenticate"), d.name)
+		require.Equal(t, "default-src 'none'", r.Header.Get("Content-Security-Policy"), d.name)
+		for _, name := range []string{"Content-Encoding", "Content-Range", "Trailer"} {
+			require.Empty(t, r.Header.Get(name), "%s: %s", d.name, name)
 		}
 	}
 }

@@ -290,6 +290,7 @@ type MessageWriter struct {
 	typ     MessageType
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
+	corked  bool    // a fragment may be held back
 	begun   bool    // a fragment was added and not withdrawn
 	err     error   // permanent
 }
@@ -328,13 +329,13 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 		return 0, w.giveUp(errInvalidText)
 	}
 	if w.pending != nil && len(w.pending.b)+len(p) > fragmentSize {
-		if _, err := w.emit(w.pending.b, 0); err != nil {
+		if err := w.emit(w.pending.b, 0); err != nil {
 			return 0, err
 		}
 		w.pending.b = w.pending.b[:0]
 	}
 	if len(p) >= fragmentSize {
-		if _, err := w.emit(p, 0); err != nil {
+		if err := w.emit(p, 0); err != nil {
 			return 0, err
 		}
 		return len(p), nil
@@ -374,19 +375,18 @@ func (w *MessageWriter) Flush() error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.pending == nil || len(w.pending.b) == 0 {
-		return nil
-	}
 	w.c.out.cork.on.Store(false)
-	corked, err := w.emit(w.pending.b, 0)
-	if err != nil {
-		return err
+	if w.pending != nil && len(w.pending.b) > 0 {
+		if err := w.emit(w.pending.b, 0); err != nil {
+			return err
+		}
+		w.pending.b = w.pending.b[:0]
 	}
-	w.pending.b = w.pending.b[:0]
-	if corked {
+	if w.corked {
 		if err := w.c.out.flushAll(w.ctx); err != nil {
 			return w.giveUp(w.c.writeError(w.ctx, err))
 		}
+		w.corked = false
 	}
 	return nil
 }
@@ -407,7 +407,7 @@ func (w *MessageWriter) Close() error {
 	if w.pending != nil {
 		rest = w.pending.b
 	}
-	if _, err := w.emit(rest, bitFIN); err != nil {
+	if err := w.emit(rest, bitFIN); err != nil {
 		return err
 	}
 	w.end(errWriterClosed)
@@ -415,8 +415,8 @@ func (w *MessageWriter) Close() error {
 }
 
 // emit sends p as the next fragment, which is the last one if fin is bitFIN and
-// not 0.
-func (w *MessageWriter) emit(p []byte, fin byte) (corked bool, err error) {
+// not 0. Afterwards w.corked is set if the fragment is held back.
+func (w *MessageWriter) emit(p []byte, fin byte) error {
 	e := w.encode(p, fin)
 	defer e.free()
 	ticket, err := w.c.out.addData(e.byte0, e.payload)
@@ -433,9 +433,10 @@ func (w *MessageWriter) emit(p []byte, fin byte) (corked bool, err error) {
 		w.begun = w.begun || !withdrawn
 	}
 	if err != nil {
-		return false, w.giveUp(w.c.writeError(w.ctx, err))
+		return w.giveUp(w.c.writeError(w.ctx, err))
 	}
-	return ticket == nil, nil
+	w.corked = w.corked || ticket == nil
+	return nil
 }
 
 // encode makes p the next fragment. A compressed message is compressed from its

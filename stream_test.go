@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -148,4 +149,24 @@ func TestWriteAfterCompressedStreamThatWasGivenUp(t *testing.T) {
 		require.NotPanics(t, func() { err = c.Write(t.Context(), Binary, make([]byte, 20<<10)) })
 		require.ErrorIs(t, err, net.ErrClosed)
 	})
+}
+
+// TestFlushOfCorkedFragment proves that MessageWriter.Flush sends a fragment that
+// was held back although nothing is collected any more.
+func TestFlushOfCorkedFragment(t *testing.T) {
+	for _, size := range []int{1, fragmentSize, 3 * fragmentSize} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := memPair(t, server, &Config{PingInterval: -1, HoldReplies: time.Hour})
+			go io.Copy(io.Discard, peer)
+			notReading(t, c)
+			c.out.cork.on.Store(true)
+			w, err := c.Writer(t.Context(), Binary)
+			require.NoError(t, err)
+			_, err = w.Write(make([]byte, size))
+			require.NoError(t, err)
+			require.NoError(t, w.Flush())
+			require.Greater(t, c.Stats().BytesOut, uint64(size))
+			require.NoError(t, w.Close())
+		})
+	}
 }

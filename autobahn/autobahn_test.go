@@ -80,6 +80,7 @@ func (s setting) options() *judge.Options {
 func (s setting) config() websocket.Config {
 	config := testee.Config()
 	config.Compression = s.compression
+	config.HandshakeTimeout = time.Minute // other conversations may be busy for long
 	return config
 }
 
