@@ -51,12 +51,12 @@ type inbound struct {
 	checked    bool // it is text, and is to be UTF-8
 	compressed bool // by permessage-deflate
 	text       utf8stream.Validator
+	loan       loan
 	number     uint64 // counts messages, to tell a stale MessageReader
 	size       int64  // bytes after inflation
 	usualSize  int    // about the largest of the recent messages that came in parts, in bytes
 
 	partial *buffer // what has come and is not handed on, or what is lent; or nil
-	loan    loan
 }
 
 // A phase is how far the message has been received.
