@@ -150,7 +150,7 @@ func sendAfterFirst(c *websocket.Conn) error {
 }
 
 // A stall reads nothing until it is told to, and then sends the total size of
-// all messages up to an empty one.
+// all binary messages up to a text.
 type stall chan struct{}
 
 func (s stall) count(c *websocket.Conn) error {
@@ -160,7 +160,7 @@ func (s stall) count(c *websocket.Conn) error {
 		if err != nil {
 			return err
 		}
-		if len(m.Data) == 0 {
+		if m.Type == websocket.Text {
 			return c.WriteString(c.Context(), strconv.Itoa(total))
 		}
 		total += len(m.Data)
