@@ -115,7 +115,7 @@ func Redial(ctx context.Context, url string, opts *DialOptions, b Backoff) iter.
 // A nextStep is what Redial does when an attempt is over.
 type nextStep uint8
 
-// The steps.
+// What Redial may do next.
 const (
 	dialAgain nextStep = iota
 	endLoop            // without an error

@@ -159,7 +159,7 @@ func TestPlanComesFromItsSeed(t *testing.T) {
 	for seed := range uint64(500) {
 		p := choose(seed)
 		require.Equal(t, p.String(), choose(seed).String())
-		for _, kind := range []string{p.transport.name, p.ending.String(), p.interrupt.String(), p.door.String()} {
+		for _, kind := range []string{p.transport.name, p.ending.String(), p.interrupt.String(), p.entryPoint.String()} {
 			seen[kind] = true
 		}
 	}
@@ -263,7 +263,7 @@ func TestJudge(t *testing.T) {
 // TestPlanIsReadable checks that a plan's text says what a failure report needs.
 func TestPlanIsReadable(t *testing.T) {
 	p := choose(7)
-	for _, text := range []string{p.transport.name, p.door.String(), p.ending.String(), "writers", "client: queue", "server: queue"} {
+	for _, text := range []string{p.transport.name, p.entryPoint.String(), p.ending.String(), "writers", "client: queue", "server: queue"} {
 		require.Contains(t, p.String(), text)
 	}
 }

@@ -57,18 +57,18 @@ const (
 // A plan holds all choices made before a round begins. Everything comes from the
 // seed.
 type plan struct {
-	seed      uint64
-	transport *transport
-	door      door
-	config    [2]websocket.Config // of the client and of the server
-	writers   [2]int              // goroutines
-	readers   [2]int
-	messages  int // that each writer sends
-	largest   int // size of the largest message
-	interrupt interruptions
-	pings     bool
-	contested bool // others read while a reader streams a message
-	answers   bool // the server answers from within its loops
+	seed       uint64
+	transport  *transport
+	entryPoint entryPoint
+	config     [2]websocket.Config // of the client and of the server
+	writers    [2]int              // goroutines
+	readers    [2]int
+	messages   int // that each writer sends
+	largest    int // size of the largest message
+	interrupt  interruptions
+	pings      bool
+	contested  bool // others read while a reader streams a message
+	answers    bool // the server answers from within its loops
 
 	busy   bool // it ends while messages are under way
 	ending ending
@@ -83,17 +83,17 @@ type plan struct {
 func choose(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 0))
 	p := &plan{
-		seed:      seed,
-		transport: &transports[r.IntN(len(transports))],
-		door:      door{viaServer: r.IntN(3) == 0, viaDial: r.IntN(3) == 0},
-		messages:  5 + r.IntN(40),
-		largest:   []int{200, 2000, 20000, 200000}[r.IntN(4)],
-		interrupt: []interruptions{nothing, nothing, reads, everything}[r.IntN(4)],
-		pings:     r.IntN(3) > 0,
-		contested: r.IntN(4) == 0,
-		answers:   r.IntN(2) == 0,
-		closer:    r.IntN(2),
-		busy:      r.IntN(2) == 0,
+		seed:       seed,
+		transport:  &transports[r.IntN(len(transports))],
+		entryPoint: entryPoint{viaServer: r.IntN(3) == 0, viaDial: r.IntN(3) == 0},
+		messages:   5 + r.IntN(40),
+		largest:    []int{200, 2000, 20000, 200000}[r.IntN(4)],
+		interrupt:  []interruptions{nothing, nothing, reads, everything}[r.IntN(4)],
+		pings:      r.IntN(3) > 0,
+		contested:  r.IntN(4) == 0,
+		answers:    r.IntN(2) == 0,
+		closer:     r.IntN(2),
+		busy:       r.IntN(2) == 0,
 	}
 	for i := range 2 {
 		p.writers[i] = 1 + r.IntN(3)
@@ -110,7 +110,7 @@ func choose(seed uint64) *plan {
 func (p *plan) adapt(r *rand.Rand) {
 	tr := p.transport
 	if tr.noDeadlines {
-		p.door.viaServer = false // net/http needs them to hijack a connection
+		p.entryPoint.viaServer = false // net/http needs them to hijack a connection
 	}
 	if tr.slow {
 		p.largest = min(p.largest, 20000)
@@ -201,7 +201,7 @@ func (p *plan) String() string {
 	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v\n"+
 		"writers %v, readers %v, %d messages each, up to %d bytes\n"+
 		"ends with %v of the %s %s, code %d, reason of %d bytes; after the end %v",
-		p.transport.name, p.door, p.interrupt, p.pings, p.contested, p.answers,
+		p.transport.name, p.entryPoint, p.interrupt, p.pings, p.contested, p.answers,
 		p.writers, p.readers, p.messages, p.largest,
 		p.ending, roles[p.closer], end, uint16(p.code), len(p.reason), p.after)
 	for i, cfg := range p.config {

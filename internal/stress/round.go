@@ -143,7 +143,7 @@ func (r *round) open() (*joint, error) {
 	}
 	client, server := r.ends[0], r.ends[1]
 	client.in, server.in = server.out, client.out
-	client.conn, server.conn, err = p.door.open(j, p.transport, p.config[0], p.config[1])
+	client.conn, server.conn, err = p.entryPoint.open(j, p.transport, p.config[0], p.config[1])
 	if err != nil {
 		return nil, err
 	}

@@ -20,10 +20,10 @@ import (
 // These tests judge every way to open a connection, to read and to write. The
 // testees close as the examples do: defer c.CloseNow().
 
-// A serverDoor serves an echo on a listener until the listener is closed.
-type serverDoor func(l net.Listener, config websocket.Config, echo testee.Echo)
+// A serverEntryPoint serves an echo on a listener until the listener is closed.
+type serverEntryPoint func(l net.Listener, config websocket.Config, echo testee.Echo)
 
-var serverDoors = map[string]serverDoor{
+var serverEntryPoints = map[string]serverEntryPoint{
 	"Accept": func(l net.Listener, config websocket.Config, echo testee.Echo) {
 		opts := &websocket.AcceptOptions{Config: config}
 		http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,10 +53,10 @@ var serverDoors = map[string]serverDoor{
 	},
 }
 
-// A clientDoor connects to a URL.
-type clientDoor func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error)
+// A clientEntryPoint connects to a URL.
+type clientEntryPoint func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error)
 
-var clientDoors = map[string]clientDoor{
+var clientEntryPoints = map[string]clientEntryPoint{
 	"Dial": func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
 		c, _, err := websocket.Dial(ctx, address, opts)
 		return c, err
@@ -200,14 +200,15 @@ var writings = map[string]writing{
 }
 
 // A way says how a testee opens connections, reads and writes.
-type way struct{ door, reading, writing string }
+type way struct{ entryPoint, reading, writing string }
 
 // echo returns the testee's echo.
 func (w way) echo() testee.Echo {
 	return func(c *websocket.Conn) error { return readings[w.reading](c, writings[w.writing]) }
 }
 
-// waysAt returns all ways with the first door, and one with each of the others.
+// waysAt returns all ways with the first entry point, and one with each of the
+// others.
 func waysAt(first string, others ...string) (ways []way) {
 	for r := range readings {
 		ways = append(ways, way{first, r, "Write"})
@@ -217,8 +218,8 @@ func waysAt(first string, others ...string) (ways []way) {
 			ways = append(ways, way{first, "Messages", w})
 		}
 	}
-	for _, door := range others {
-		ways = append(ways, way{door, "Read", "Write"})
+	for _, entryPoint := range others {
+		ways = append(ways, way{entryPoint, "Read", "Write"})
 	}
 	return ways
 }
@@ -243,7 +244,7 @@ func (w way) chosenFor(i int, c *conversation.Conversation) bool {
 // verdict that is not strictly OK is one line.
 func playWays(t *testing.T, ways []way, start func(way, *testing.T) player) {
 	for _, w := range ways {
-		t.Run(w.door+"/"+w.reading+"/"+w.writing, func(t *testing.T) {
+		t.Run(w.entryPoint+"/"+w.reading+"/"+w.writing, func(t *testing.T) {
 			t.Parallel()
 			play := start(w, t)
 			for i, c := range conversation.All() {
@@ -260,34 +261,34 @@ func playWays(t *testing.T, ways []way, start func(way, *testing.T) player) {
 	}
 }
 
-// atDoors is the setting for the conversations of this file.
-var atDoors = with(func(s *setting) { s.volume = 1 << 12 })
+// reduced is the setting for the conversations of this file.
+var reduced = with(func(s *setting) { s.volume = 1 << 12 })
 
-// TestServerDoors judges the library's server with each function that accepts
-// connections (V01, V03, V07): its last frames arrive, although its handler
+// TestServerEntryPoints judges the library's server with each function that
+// accepts connections (V01, V03, V07): its last frames arrive, although its handler
 // calls CloseNow at once.
-func TestServerDoors(t *testing.T) {
+func TestServerEntryPoints(t *testing.T) {
 	t.Parallel()
 	playWays(t, waysAt("Accept", "AcceptConn", "Handler"), func(w way, t *testing.T) player {
 		l := listen(t)
-		go serverDoors[w.door](l, atDoors.config(), w.echo())
+		go serverEntryPoints[w.entryPoint](l, reduced.config(), w.echo())
 		return func(t *testing.T, c *conversation.Conversation) *judge.Result {
-			return judge.JudgeServer(t.Context(), "ws://"+l.Addr().String()+"/", c, atDoors.options())
+			return judge.JudgeServer(t.Context(), "ws://"+l.Addr().String()+"/", c, reduced.options())
 		}
 	})
 }
 
-// TestClientDoors judges the library's client with each function that dials.
-func TestClientDoors(t *testing.T) {
+// TestClientEntryPoints judges the library's client with each function that dials.
+func TestClientEntryPoints(t *testing.T) {
 	t.Parallel()
 	playWays(t, waysAt("Dial", "DialConn"), func(w way, t *testing.T) player {
 		l := listen(t)
-		server := judge.NewServer(conversation.All(), atDoors.options())
+		server := judge.NewServer(conversation.All(), reduced.options())
 		go server.Serve(l)
 		t.Cleanup(server.Stop)
 		return func(t *testing.T, c *conversation.Conversation) *judge.Result {
 			query := url.Values{"casetuple": {c.ID}, "agent": {"library"}}
-			conn, err := clientDoors[w.door](t.Context(), "ws://"+l.Addr().String()+"/runCase?"+query.Encode(), &websocket.DialOptions{Config: atDoors.config()})
+			conn, err := clientEntryPoints[w.entryPoint](t.Context(), "ws://"+l.Addr().String()+"/runCase?"+query.Encode(), &websocket.DialOptions{Config: reduced.config()})
 			if err != nil {
 				t.Fatal(err)
 			}

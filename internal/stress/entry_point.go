@@ -14,14 +14,14 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// A door says which functions open a connection, at the server and at the
+// An entryPoint says which functions open a connection, at the server and at the
 // client.
-type door struct {
+type entryPoint struct {
 	viaServer bool // Accept, in a server of net/http; else AcceptConn
 	viaDial   bool // Dial, with NetDial; else DialConn
 }
 
-func (d door) String() string {
+func (d entryPoint) String() string {
 	accept, dial := "AcceptConn", "DialConn"
 	if d.viaServer {
 		accept = "Accept"
@@ -33,7 +33,7 @@ func (d door) String() string {
 }
 
 // open performs the opening handshake over j.
-func (d door) open(j *joint, tr *transport, cc, sc websocket.Config) (client, server *websocket.Conn, err error) {
+func (d entryPoint) open(j *joint, tr *transport, cc, sc websocket.Config) (client, server *websocket.Conn, err error) {
 	var serverErr error
 	done := make(chan struct{})
 	go func() {
@@ -57,7 +57,7 @@ func (d door) open(j *joint, tr *transport, cc, sc websocket.Config) (client, se
 }
 
 // dial performs the client's part.
-func (d door) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *websocket.Conn, err error) {
+func (d entryPoint) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *websocket.Conn, err error) {
 	target := "ws://" + host + "/"
 	if tr.tls {
 		target = "wss://" + host + "/"
@@ -74,7 +74,7 @@ func (d door) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions) (c *
 }
 
 // accept performs the server's part.
-func (d door) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Conn, error) {
+func (d entryPoint) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if !d.viaServer {
 		c, _, err := websocket.AcceptConn(context.Background(), nc, opts)
 		return c, err
