@@ -50,7 +50,7 @@ import (
 // A connection must be closed. One that is dropped instead stays open, and is
 // still read for control frames, until its peer ends it or is found to be gone.
 type Conn struct {
-	nc          socket
+	nc          *socket
 	cfg         *Config
 	subprotocol string
 
@@ -89,8 +89,8 @@ type sendSide struct {
 // is a result of withDefaults. early holds what was received after the
 // handshake; it is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
-	c := &Conn{nc: socket{nc, rawConn(nc)}, cfg: cfg, subprotocol: agreed.subprotocol}
-	c.in.init(&c.nc, cfg.ReadBufferSize, early)
+	c := &Conn{nc: &socket{nc, rawConn(nc)}, cfg: cfg, subprotocol: agreed.subprotocol}
+	c.in.init(c.nc, cfg.ReadBufferSize, early)
 	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
 	c.in.rules = frameRules{
 		role:         r,
@@ -98,7 +98,7 @@ func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *
 		maxSize:      cfg.MaxMessageSize,
 		maxFragments: cfg.MaxFragments,
 	}
-	c.out.init(&c.nc, r, cfg, c.writeFailed)
+	c.out.init(c.nc, r, cfg, c.writeFailed)
 	c.startKeepalive()
 	return c
 }

@@ -176,7 +176,7 @@ func (c *Conn) giveUpReading() {
 }
 
 // readDeadlines returns the deadlines of reads.
-func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(&c.nc, forReading) }
+func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(c.nc, forReading) }
 
 // readerWaits reports whether the application waits for read.lock.
 func (c *Conn) readerWaits() bool { return c.read.waiting.Load() > 0 }
