@@ -386,7 +386,7 @@ func TestShutdownIsStaggered(t *testing.T) {
 			var r Registry
 			ended := &CloseError{Code: CloseNormal}
 			for range test.conns {
-				c := new(Conn)
+				c := &Conn{nc: new(socket)}
 				c.cfg = new(Config)
 				c.terminate(ended, dropUnsent)
 				c.life.transportClosed = true
