@@ -66,6 +66,7 @@ type Conn struct {
 	out        frameWriter
 	background backgroundRead
 	life       lifetime
+	delivery   atomic.Pointer[delivery] // nil: the application reads
 	keepalive  keepalive // guarded by life.mu
 }
 

@@ -55,7 +55,7 @@
 // and layers_test.go keeps it so. From the top:
 //
 //	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, and for which pages
-//	origin.go
+//	receiver.go · origin.go
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
 //	redirect.go · redial.go
 //	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides
@@ -63,8 +63,8 @@
 //
 //	conn.go · inbound.go · read.go · write.go · stream.go   messages: the one floor that sees
 //	send.go · send_queue.go · prepared.go · ping.go         both directions
-//	background_read.go · keepalive.go · close.go
-//	lifetime.go · stats.go
+//	delivery.go · application.go · background_read.go
+//	keepalive.go · close.go · lifetime.go · stats.go
 //
 //	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;
 //	handshake_error.go · uri.go · compress.go               permessage-deflate

@@ -1,12 +1,10 @@
 package websocket
 
 import (
-	"context"
 	"errors"
 	"log"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 )
 
 // Handler returns a handler that calls open for each request and, if open
@@ -33,12 +31,19 @@ import (
 // A panic of serve and runtime.Goexit close with 1011. A panic is recovered and
 // logged, to Config.Logger or, if there is none, to the ErrorLog of the
 // [http.Server], as net/http logs panics of other handlers;
-// http.ErrAbortHandler is not logged.
+// http.ErrAbortHandler is not logged. A serve that has called [Conn.Deliver] and
+// returns nil leaves the connection open: it is the Receiver's.
 func Handler(opts *AcceptOptions, open func(r *http.Request) (serve func(c *Conn) error, err error)) http.Handler {
 	if open == nil {
 		panic("websocket: Handler without a function")
 	}
-	return &handler{acceptor: acceptorFor(opts), open: open}
+	return &handler{acceptor: acceptorFor(opts), open: func(r *http.Request) (service, error) {
+		serve, err := open(r)
+		if serve == nil {
+			return nil, err
+		}
+		return serveFunc(serve), err
+	}}
 }
 
 // HandlerFunc is [Handler] for programs that do not look at the request: serve
@@ -50,103 +55,56 @@ func HandlerFunc(opts *AcceptOptions, serve func(c *Conn) error) http.Handler {
 	return Handler(opts, func(*http.Request) (func(c *Conn) error, error) { return serve, nil })
 }
 
-// A handler is what Handler returns.
+// A handler is what Handler and ReceiverHandler return.
 type handler struct {
 	acceptor *acceptor
-	open     func(r *http.Request) (serve func(c *Conn) error, err error)
+	open     func(r *http.Request) (service, error)
+}
+
+// A service serves one connection.
+type service interface {
+	// begin begins to serve c, and does not wait. h holds a reservation in the
+	// Registry, which is released when nothing serves c any more.
+	begin(h *handler, c *Conn, errorLog *log.Logger)
 }
 
 // ServeHTTP returns when the handshake is over. The reservation in the Registry
-// then belongs to the goroutine that serves the connection.
+// then belongs to what serves the connection.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ans answer
 	defer func() { ans.reservation.release() }()
-	var serve func(c *Conn) error
+	var s service
 	c, err := h.acceptor.accept(w, r, &ans, func() (err error) {
-		serve, err = h.ask(r)
+		s, err = h.ask(r)
 		return err
 	})
 	if err != nil {
-		h.log(refusalLevel(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
+		h.acceptor.cfg.log(refusalLevel(err), "websocket: handshake refused", r.RemoteAddr, slog.Any("err", err))
 		return
 	}
 	ans.reservation = reservation{}
-	go h.run(c, serve, serverOf(r))
+	var errorLog *log.Logger
+	if srv := serverOf(r); srv != nil {
+		errorLog = srv.ErrorLog
+	}
+	s.begin(h, c, errorLog)
 }
 
 // errNothingServes is the error for an open function that returns nothing.
-var errNothingServes = errors.New("the function given to Handler returned neither a function that serves the connection nor an error")
+var errNothingServes = errors.New("the function given to the handler returned neither what serves the connection nor an error")
 
-// ask calls open and returns the function that serves the connection, or the
-// refusal of the request.
-func (h *handler) ask(r *http.Request) (serve func(c *Conn) error, err error) {
-	serve, err = h.open(r)
+// ask calls open and returns what serves the connection, or the refusal of the
+// request.
+func (h *handler) ask(r *http.Request) (service, error) {
+	s, err := h.open(r)
 	switch {
 	case err != nil:
 		return nil, policyRefusal(err, http.StatusForbidden, "request is not allowed")
-	case serve == nil:
+	case s == nil:
 		return nil, &HandshakeError{Status: http.StatusInternalServerError, Reason: "server is set up wrongly", Err: errNothingServes}
 	default:
-		return serve, nil
+		return s, nil
 	}
-}
-
-// errHandlerExit is what closes a connection whose serve called runtime.Goexit
-// or panicked.
-var errHandlerExit = errors.New("websocket: handler ended its goroutine")
-
-// run serves a connection, on the goroutine that the connection has for all of
-// its life. Its frame stays small, so that the smallest stack is enough for an
-// idle connection.
-func (h *handler) run(c *Conn, serve func(c *Conn) error, srv *http.Server) {
-	err := errHandlerExit
-	defer h.finish(c, srv, &err)
-	err = serve(c)
-}
-
-// finish is deferred. It closes the connection, logs *err, which serve
-// returned, or what serve panicked with, and releases the reservation in the
-// Registry.
-func (h *handler) finish(c *Conn, srv *http.Server, err *error) {
-	defer h.acceptor.registry.release()
-	if panicked := recover(); panicked != nil {
-		h.logPanic(c, srv, panicked)
-	} else {
-		h.logError(c, *err)
-	}
-	c.Close(closeFor(*err))
-}
-
-// logPanic logs what serve panicked with.
-func (h *handler) logPanic(c *Conn, srv *http.Server, panicked any) {
-	switch {
-	case panicked == http.ErrAbortHandler:
-	case h.acceptor.cfg.Logger != nil:
-		h.log(slog.LevelError, "websocket: handler panicked", peerAddr(c),
-			slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
-	default:
-		printf := log.Printf
-		if srv != nil && srv.ErrorLog != nil {
-			printf = srv.ErrorLog.Printf
-		}
-		printf("websocket: panic serving %s: %v\n%s", peerAddr(c), panicked, debug.Stack())
-	}
-}
-
-// logError logs the error that serve returned, unless it only says that the
-// closing handshake ended the connection. An error that says how a connection
-// ends or is to end is logged as information.
-func (h *handler) logError(c *Conn, err error) {
-	end := asCloseError(err)
-	if err == nil || end != nil && end.clean() && end == c.terminal() {
-		return
-	}
-	level := slog.LevelError
-	var code CloseCode
-	if end != nil || errors.As(err, &code) {
-		level = slog.LevelInfo
-	}
-	h.log(level, "websocket: handler failed", peerAddr(c), slog.Any("err", err))
 }
 
 // refusalLevel returns the level at which a refusal is logged: that of an error
@@ -162,32 +120,37 @@ func refusalLevel(err error) slog.Level {
 	}
 }
 
-// peerAddr returns the address of the peer for a log.
-func peerAddr(c *Conn) string {
-	if addr := c.RemoteAddr(); addr != nil {
-		return addr.String()
-	}
-	return ""
+// A serveFunc serves a connection on a goroutine of its own.
+type serveFunc func(c *Conn) error
+
+func (serve serveFunc) begin(h *handler, c *Conn, errorLog *log.Logger) {
+	go serve.run(h, c, errorLog)
 }
 
-// closeFor returns the close code and reason for the error that serve returned.
-func closeFor(err error) (CloseCode, string) {
-	if err == nil {
-		return CloseNormal, ""
-	}
-	if closing := asCloseError(err); closing != nil && closing.Code.onWire() {
-		return closing.Code, closing.Reason
-	}
-	var code CloseCode
-	if errors.As(err, &code) && code.onWire() {
-		return code, ""
-	}
-	return CloseInternalError, ""
+// run serves a connection, on the goroutine that the connection has for all of
+// its life. Its frame stays small, so that the smallest stack is enough for an
+// idle connection.
+func (serve serveFunc) run(h *handler, c *Conn, errorLog *log.Logger) {
+	err := errHandlerExit
+	defer h.finish(c, errorLog, &err)
+	err = serve(c)
 }
 
-// log logs an event to Config.Logger, if there is one.
-func (h *handler) log(level slog.Level, event, peer string, attrs ...slog.Attr) {
-	if l := h.acceptor.cfg.Logger; l != nil {
-		l.LogAttrs(context.Background(), level, event, append(attrs, slog.String("peer", peer))...)
+// finish is deferred. It closes the connection, logs *err, which serve
+// returned, or what serve panicked with, and releases the reservation in the
+// Registry. If the connection was handed over to a Receiver, and serve returned
+// nil, it leaves that to the end of the delivery.
+func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
+	release := h.acceptor.registry.release
+	if d := c.delivery.Load(); d != nil && *err == nil {
+		c.whenDelivered(d, release)
+		return
 	}
+	defer release()
+	if panicked := recover(); panicked != nil {
+		c.logPanic(errorLog, panicked)
+	} else {
+		c.logError(*err)
+	}
+	c.Close(closeFor(*err))
 }

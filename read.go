@@ -434,6 +434,9 @@ func (c *Conn) readPiece(by caller) ([]byte, error) {
 // Read returns the next message in a new slice.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	ctx = c.callContext(ctx)
+	if err := c.whyNotRead(); err != nil {
+		return 0, nil, err
+	}
 	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
@@ -444,6 +447,9 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // the result is a new slice. After an error the content of buf is undefined.
 func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	ctx = c.callContext(ctx)
+	if err := c.whyNotRead(); err != nil {
+		return 0, nil, err
+	}
 	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
@@ -478,6 +484,9 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // borrowMessage returns the next message, lent to a borrower.
 func (c *Conn) borrowMessage(ctx context.Context, to *borrower) (MessageType, []byte, error) {
+	if err := c.whyNotRead(); err != nil {
+		return 0, nil, err
+	}
 	if err := c.awaitMessage(ctx, *to); err != nil {
 		return 0, nil, err
 	}

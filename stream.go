@@ -43,6 +43,9 @@ const (
 
 // openReader is Reader without the allocation. at says when it returns.
 func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r MessageReader, err error) {
+	if err := c.whyNotRead(); err != nil {
+		return 0, MessageReader{}, err
+	}
 	if err := c.beginRead(ctx, nobody); err != nil {
 		return 0, MessageReader{}, err
 	}
@@ -196,6 +199,9 @@ func (r *MessageReader) Discard() (err error) {
 func (r *MessageReader) lock() (caller, error) {
 	c := r.c
 	by := caller{ctx: r.ctx}
+	if err := c.whyNotRead(); err != nil {
+		return by, r.keep(err)
+	}
 	if err := c.lockReading(r.ctx); err != nil {
 		return by, r.keep(err)
 	}
