@@ -67,7 +67,7 @@ type Conn struct {
 	background backgroundRead
 	life       lifetime
 	delivery   atomic.Pointer[delivery] // nil: the application reads
-	keepalive  keepalive // guarded by life.mu
+	keepalive  keepalive                // guarded by life.mu
 }
 
 // readSide is what readers share.
