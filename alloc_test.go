@@ -5,10 +5,17 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/fullduplex-go/websocket/internal/flate"
 	"github.com/stretchr/testify/require"
@@ -69,6 +76,68 @@ func TestWriteAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestBurstsAllocateNothing proves that an echo of 16 messages in flight, whose
+// replies are corked and leave together, allocates nothing.
+func TestBurstsAllocateNothing(t *testing.T) {
+	const inFlight = 16
+	for _, r := range roles {
+		t.Run(r.String(), func(t *testing.T) {
+			nc, peer := tcpPair(t)
+			c := newConn(nc, r, (&Config{}).withDefaults(), agreement{}, nil)
+			defer c.CloseNow()
+			go echo(c)
+			h := header{byte0: 0x82, masked: r == server, key: 1, length: 128}
+			burst := bytes.Repeat(appendFrame(nil, h, make([]byte, 128)).b, inFlight)
+			h.masked = r == client
+			replies := make([]byte, inFlight*(headerSize(h)+128))
+			require.Zero(t, steadyAllocs(t, func() error {
+				if _, err := peer.Write(burst); err != nil {
+					return err
+				}
+				_, err := io.ReadFull(peer, replies)
+				return err
+			}))
+			require.Less(t, c.Stats().Flushes, c.Stats().MessagesOut/2, "the replies are corked")
+		})
+	}
+}
+
+// TestContendedWritesAllocateNothing proves that writers that wait for each other
+// allocate nothing.
+func TestContendedWritesAllocateNothing(t *testing.T) {
+	const writers = 8
+	nc, peer := tcpPair(t)
+	c := newConn(nc, server, (&Config{}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	go discard(peer)
+	begin, written := make(chan struct{}), make(chan error)
+	defer close(begin)
+	for range writers {
+		go func() {
+			p := make([]byte, 4<<10)
+			for range begin {
+				for range 20 {
+					if err := c.Write(context.Background(), Binary, p); err != nil {
+						written <- err
+						return
+					}
+				}
+				written <- nil
+			}
+		}()
+	}
+	require.Less(t, steadyAllocs(t, func() error {
+		for range writers {
+			begin <- struct{}{}
+		}
+		var failure error
+		for range writers {
+			failure = errors.Join(failure, <-written)
+		}
+		return failure
+	}), 8.0, "for 160 messages; those that wait for send.lock have a channel each")
+}
+
 // TestReadAllocatesNothing proves that ReadInto and a loop over Messages
 // allocate nothing.
 func TestReadAllocatesNothing(t *testing.T) {
@@ -102,6 +171,58 @@ func TestReadAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReceiverAllocatesNothing proves that a server whose connections are handed
+// over allocates nothing for a message that it echoes, alone or with others in
+// flight, whatever the network.
+func TestReceiverAllocatesNothing(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, flight := range []int{1, 16} {
+			for _, size := range []int{125, 4 << 10, 64 << 10} {
+				if flight*size > 256<<10 {
+					continue // a writer that waits costs the next turns a goroutine each
+				}
+				t.Run(fmt.Sprintf("%s, %d in flight, %d bytes", network, flight, size), func(t *testing.T) {
+					nc := liveReceiver(t, network)
+					frames := bytes.Repeat(clientFrame(0x82, string(make([]byte, size))), flight)
+					answers := make([]byte, flight*(headerSize(header{length: int64(size)})+size))
+					sent := make(chan int, 1)
+					go func() {
+						for range sent {
+							nc.Write(frames)
+						}
+					}()
+					defer close(sent)
+					require.Zero(t, steadyAllocs(t, func() error {
+						sent <- 1
+						_, err := io.ReadFull(nc, answers)
+						return err
+					}))
+				})
+			}
+		}
+	}
+}
+
+// liveReceiver returns a client of a server on this network whose connections
+// are handed over to one that echoes.
+func liveReceiver(t *testing.T, network string) net.Conn {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(ReceiverHandler(nil, func(*http.Request) (Receiver, error) { return echoReceiver{}, nil }))
+	if network == "unix" {
+		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+		require.NoError(t, err)
+		srv.Listener.Close()
+		srv.Listener = l
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	nc, err := net.Dial(network, srv.Listener.Addr().String())
+	require.NoError(t, err)
+	_, nc = roundTrip(t, nc, request())
+	require.NoError(t, nc.SetDeadline(time.Time{}))
+	return nc
 }
 
 // deflateAgreements are those that make a difference to memory.

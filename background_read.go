@@ -12,10 +12,11 @@ import (
 // while the application does not, so that Pings are answered, Pongs seen and
 // the peer's end noticed.
 //
-//	               a read returns something
-//	off ───────────────────────────────────────► due
-//	 ▲ │  a read gives up, or a Ping is sent      │ backgroundReadDelay
-//	 │ └────────────────────────────┐             │ without a read
+//	      a read returns something            another does
+//	off ──────────────────────────► putOff ◄────────────── due
+//	 ▲ │  a read gives up, or a       │ backgroundReadDelay  ▲ │ the same
+//	 │ │  Ping is sent                └──────────────────────┘ │ once more
+//	 │ └────────────────────────────┐             ┌────────────┘
 //	 │                              ▼             ▼
 //	 └──────────────────────────── on ◄────────────
 //	   the application wants to read, data is
@@ -31,15 +32,15 @@ import (
 // connection on a raw socket begins as due; on any other net.Conn it begins
 // with a background reader.
 type backgroundRead struct {
-	state       atomic.Int32
-	dataPending atomic.Bool // it left a data frame that nobody reads
+	state atomic.Int32
 }
 
 // States of the background reader.
 const (
-	backgroundReadOff int32 = iota
-	backgroundReadDue       // the timer looks whether one is needed
-	backgroundReadOn        // one reads, or is about to
+	backgroundReadOff    int32 = iota
+	backgroundReadDue          // one begins after backgroundReadDelay without a read
+	backgroundReadPutOff       // the application has read: that time is to begin anew
+	backgroundReadOn           // one reads, or is about to
 )
 
 // backgroundReadDelay is how long after the application's last read the
@@ -54,61 +55,72 @@ const (
 	atOnce                // now, if nobody reads
 )
 
-// ensureReading makes the background reader read if nobody else does. A Ping
-// that waits for its Pong makes that urgent.
-func (c *Conn) ensureReading(when urgency) {
-	if when == later && c.keepalive.pings.Load().hasPending() {
-		when = atOnce
-	}
-	state := c.background.state.Load()
-	if when == later && state != backgroundReadOff || c.isClosing() || c.life.ending.Load() != nil {
-		return
-	}
-	if when == later {
-		if c.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue) {
-			c.keepalive.timer.Reset(backgroundReadDelay) // tick does the rest: the stack of a reader must stay small
+// isDue reports whether somebody is to look whether a background reader is
+// needed.
+func (b *backgroundRead) isDue() bool {
+	state := b.state.Load()
+	return state == backgroundReadDue || state == backgroundReadPutOff
+}
+
+// takeDue ends that somebody is to look, and returns the state before.
+func (b *backgroundRead) takeDue() int32 {
+	for {
+		state := b.state.Load()
+		if state != backgroundReadDue && state != backgroundReadPutOff || b.state.CompareAndSwap(state, backgroundReadOff) {
+			return state
 		}
-		return
-	}
-	if !c.read.lock.isLocked() {
-		go c.readInBackground()
 	}
 }
 
-// readProgress returns a number that changes as bytes and messages are read.
-func (c *Conn) readProgress() uint64 {
-	return c.read.counters.messagesIn.Load() + c.in.received.Load()
+// ensureReading makes the background reader read if nobody else does. A Ping
+// that waits for its Pong makes that urgent.
+func (c *Conn) ensureReading(when urgency) {
+	if when == later && c.pingWaits() {
+		when = atOnce
+	}
+	if c.isParked() {
+		return // a poller sees to it
+	}
+	state := c.read.background.state.Load()
+	if when == later && state >= backgroundReadPutOff || c.isClosing() || c.life.ending() != nil {
+		return
+	}
+	switch {
+	case when == later:
+		if c.read.background.state.CompareAndSwap(state, backgroundReadPutOff) && state == backgroundReadOff {
+			at := now()
+			c.schedule(at.add(backgroundReadDelay), at) // onDue does the rest: the stack of a reader must stay small
+		}
+	case !c.read.lock.isLocked():
+		go c.readInBackground()
+	}
 }
 
 // backgroundReadLocked starts the background reader if that is due and nobody
 // has read since the last look. The caller holds life.mu.
 func (c *Conn) backgroundReadLocked() {
-	k := &c.keepalive
-	k.backgroundReadAt = 0
-	if !c.background.state.CompareAndSwap(backgroundReadDue, backgroundReadOff) || c.read.lock.isLocked() {
-		return // a reader sees to it that somebody reads on
-	}
-	progress := c.readProgress()
-	if progress == k.progress {
+	state := c.read.background.takeDue()
+	switch {
+	case c.read.lock.isLocked(): // a reader sees to it that somebody reads on
+	case state == backgroundReadDue:
 		go c.readInBackground()
-	} else if c.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue) {
-		k.progress = progress
-		k.backgroundReadAt = now().add(backgroundReadDelay)
+	case state == backgroundReadPutOff:
+		c.read.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue)
 	}
 }
 
 // readInBackground is the background reader.
 func (c *Conn) readInBackground() {
-	for c.read.lock.tryLock() {
-		c.background.state.Store(backgroundReadOn)
-		err := c.readUntilWanted()
-		c.background.state.Store(backgroundReadOff)
+	for !c.isParked() && c.read.lock.tryLock() {
+		c.read.background.state.Store(backgroundReadOn)
+		err := c.readUntilWanted(caller{ctx: context.Background(), internal: true})
+		c.read.background.state.Store(backgroundReadOff)
 		c.read.lock.unlock()
 		if c.life.closingTransport.Load() {
 			c.releaseReading()
 		}
 		// A reader that waits takes over, or sees to it that somebody does.
-		if err == nil || c.readerWaits() || c.life.ending.Load() != nil || c.isClosing() {
+		if err == nil || c.readerWaits() || c.life.ending() != nil || c.isClosing() {
 			return
 		}
 	}
@@ -119,21 +131,21 @@ func (c *Conn) readInBackground() {
 // for it: an ordinary buffer is full of that, the network has failed behind it,
 // or a read of the net.Conn might not be interruptible. It returns nil if the
 // application has to read first. The caller holds read.lock.
-func (c *Conn) readUntilWanted() error {
-	by := caller{ctx: context.Background(), internal: true}
+func (c *Conn) readUntilWanted(by caller) error {
 	for {
 		switch {
-		case c.life.ending.Load() != nil:
+		case c.life.ending() != nil:
 			return errEnding
 		case c.isClosing():
 			return c.discardAll(by)
-		case c.msg.isOpen() && !c.readDeadlines().canPreempt():
+		case c.in != nil && c.in.msg.isOpen() && !c.canPreemptReads():
 			// A MessageReader that needs no more bytes could not get
 			// read.lock.
 			c.noteDataPending()
 			return nil
 		}
 		var err error
+		c.reading()
 		if c.betweenFrames() && !c.in.startsWithData() {
 			if c.mustProveDeadlines() {
 				err = c.proveDeadlines(by)
@@ -142,7 +154,7 @@ func (c *Conn) readUntilWanted() error {
 			}
 		} else {
 			c.noteDataPending()
-			if c.in.err != nil || len(c.in.unread()) >= c.in.sizeAt(0) || !c.readDeadlines().canPreempt() {
+			if c.in.err != nil || len(c.in.unread()) >= c.in.sizeAt(0) || !c.canPreemptReads() {
 				return nil
 			}
 			err = c.readAhead(by)
@@ -156,8 +168,13 @@ func (c *Conn) readUntilWanted() error {
 // mustProveDeadlines reports whether, before the background reader waits for
 // the next frame, it has to find out whether a deadline ends a read.
 func (c *Conn) mustProveDeadlines() bool {
-	d := c.readDeadlines()
-	return !d.canPreempt() && len(c.in.unread()) == 0 && d.areSupported()
+	return !c.canPreemptReads() && len(c.in.unread()) == 0 && c.readDeadlines().areSupported()
+}
+
+// canPreemptReads reports whether a read that waits for the network is known to
+// end when the application wants to read.
+func (c *Conn) canPreemptReads() bool {
+	return c.socket().isRaw() || c.readDeadlines().canPreempt()
 }
 
 // proveDeadlines finds out whether a deadline ends a read. A net.Conn that does
@@ -168,7 +185,7 @@ func (c *Conn) proveDeadlines(by caller) error {
 	if err := d.arm(by.ctx, past, c.readerWaits); err != nil {
 		return c.readError(err)
 	}
-	_, err := c.in.fill(nil)
+	_, err := c.fill(nil)
 	d.disarm()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		d.noteProven()
@@ -183,6 +200,9 @@ func (c *Conn) proveDeadlines(by caller) error {
 // network also waits for the application, behind that data, and is not
 // returned.
 func (c *Conn) readAhead(by caller) error {
+	if by.polled {
+		return c.pollAhead()
+	}
 	if err := c.beforeWait(by); err != nil {
 		return err
 	}
@@ -195,29 +215,29 @@ func (c *Conn) readAhead(by caller) error {
 	return err
 }
 
+// pollAhead is readAhead for a caller that is polled.
+func (c *Conn) pollAhead() error {
+	_, ok, _ := c.in.tryFill(nil)
+	if !ok {
+		c.read.intake.beginWait()
+		return errNoInput
+	}
+	c.noteHeard()
+	return nil
+}
+
 // noteDataPending records that data waits which nobody reads. What comes behind
 // it is not seen, so the peer's Pings are not answered. Instead an unsolicited
 // Pong is sent from time to time, to show that this side is alive.
 func (c *Conn) noteDataPending() {
-	if c.background.dataPending.Swap(true) || c.cfg.PingInterval <= 0 {
+	if c.keepalive.flags.set(dataPending) || c.cfg.PingInterval <= 0 {
 		return
 	}
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if c.life.terminal.Load() == nil && c.keepalive.pongAt == 0 {
-		c.keepalive.pongAt = now().add(c.pongInterval())
+	if z := c.keepalive.ensureLazy(); c.life.terminal() == nil && z.pongAt == 0 {
+		z.pongAt = now().add(c.pongInterval())
 		c.rearmLocked()
-	}
-}
-
-// noteHeard records that the peer was heard, if it was: a wait may also have
-// ended because the application wants to read.
-func (c *Conn) noteHeard() {
-	c.life.mu.Lock()
-	defer c.life.mu.Unlock()
-	if received := c.in.received.Load(); received != c.keepalive.received {
-		c.keepalive.received = received
-		c.keepalive.heardAt = now()
 	}
 }
 

@@ -62,6 +62,12 @@ var readings = []struct {
 			break
 		}
 	}, false},
+	{"handed over", func(_ *testing.T, c *Conn, _ *pingingPeer) { c.Deliver(newRecorder(nil)) }, true},
+	{"handed over to one that waits", func(_ *testing.T, c *Conn, peer *pingingPeer) {
+		if c.Deliver(newRecorder(func(c *Conn, _ Message) error { return workUntilTheEnd(c) })) == nil {
+			peer.say(peer.frame(0x81, "work"))
+		}
+	}, false},
 	{"a streamed message", func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "streamed"))
 		_, r, err := c.Reader(context.Background())

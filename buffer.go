@@ -48,6 +48,14 @@ func (b *buffer) free() {
 	bufferPools[class].Put(b)
 }
 
+// size returns how many bytes b has. b may be nil.
+func (b *buffer) size() int {
+	if b == nil {
+		return 0
+	}
+	return len(b.b)
+}
+
 // grow returns a buffer with the content of b and room for n more bytes, and
 // frees b if that is another one. b may be nil.
 func (b *buffer) grow(n int) *buffer {
@@ -67,4 +75,27 @@ func (b *buffer) replaceLarger(n int) *buffer {
 	larger.b = append(larger.b, b.b...)
 	b.free()
 	return larger
+}
+
+// sparse is the part of a buffer, 1/sparse, that may be in use when trim
+// replaces it.
+const sparse = 8
+
+// trim returns a buffer that has b's content from start on: a smaller one if
+// that is little, nil if it is nothing, and otherwise b as it is. It frees b
+// unless it returns it. b may be nil.
+func (b *buffer) trim(start int) *buffer {
+	if b == nil {
+		return nil
+	}
+	var small *buffer
+	if rest := b.b[start:]; len(rest) > 0 {
+		if len(rest) > cap(b.b)/sparse || cap(b.b) <= 1<<minBufferClass {
+			return b
+		}
+		small = acquireBuffer(len(rest))
+		small.b = append(small.b, rest...)
+	}
+	b.free()
+	return small
 }

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"sync/atomic"
 	"time"
 )
 
@@ -46,3 +47,19 @@ func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }
 
 // until returns how long after now i comes.
 func (i instant) until() time.Duration { return time.Duration(i - now()) }
+
+// recentlyStep is how exact a recently is: many set it, and few should write.
+const recentlyStep = 25 * time.Microsecond
+
+// A recently is an instant of the recent past that many goroutines set.
+type recently struct{ at atomic.Int64 }
+
+// get returns the instant.
+func (r *recently) get() instant { return instant(r.at.Load()) }
+
+// set sets the instant, unless it is nearly the same.
+func (r *recently) set(at instant) {
+	if at > r.get().add(recentlyStep) {
+		r.at.Store(int64(at))
+	}
+}

@@ -129,7 +129,7 @@ func (c *Conn) checkOwnClose(code CloseCode) error {
 	if err := checkClose(code); err != nil {
 		return err
 	}
-	return mayClose(c.nc.Conn, code)
+	return mayClose(c.socket().Conn, code)
 }
 
 // checkClose returns an error if a Close frame must not have this code.
@@ -149,7 +149,7 @@ func (c *Conn) close(code CloseCode, reason string, cause error) error {
 	if !c.isTransportClosed() {
 		<-c.transportClosedChan()
 	}
-	end := c.life.terminal.Load()
+	end := c.life.terminal()
 	if first && cause == nil {
 		if lost := c.send.queue.Load().givenUp(end.clean()); lost != nil {
 			return fmt.Errorf("%w: %w", lost, end)
@@ -170,7 +170,7 @@ func (c *Conn) closeInBackground() error {
 	if err != errEnded {
 		return err
 	}
-	if end := c.life.terminal.Load(); !end.clean() {
+	if end := c.life.terminal(); !end.clean() {
 		return end
 	}
 	return nil
@@ -201,16 +201,16 @@ func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
 func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if c.life.refusal.Load() != nil {
+	if c.life.refusal() != nil {
 		return
 	}
-	refusal := c.life.ending.Load()
+	refusal := c.life.ending()
 	if refusal == nil {
 		if code == 0 {
 			code = CloseNoStatus
 		}
 		refusal = &CloseError{Code: code, Reason: reason, Err: cause}
-		c.life.refusal.Store(refusal)
+		c.life.beginLocked().refusal.Store(refusal)
 	}
 	c.send.queue.Load().refuse(refusal)
 }
@@ -220,10 +220,11 @@ func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 func (c *Conn) closingDeadline() time.Time {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if c.life.closeDeadline == 0 {
-		c.life.closeDeadline = now().add(c.cfg.CloseTimeout)
+	closing := c.life.beginLocked()
+	if closing.deadline == 0 {
+		closing.deadline = now().add(c.cfg.CloseTimeout)
 	}
-	return c.life.closeDeadline.time()
+	return closing.deadline.time()
 }
 
 // sendClose adds our Close frame behind all that was sent. It does not wait
@@ -242,7 +243,7 @@ func (c *Conn) sendClose(ctx context.Context, code CloseCode, reason string, cau
 // instead.
 func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 	c.refuseWrites(code, reason, cause)
-	first := c.life.refusal.Load()
+	first := c.life.refusal()
 	if first == nil {
 		return
 	}
@@ -252,7 +253,7 @@ func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 
 // isClosing reports whether Close was called, also by the connection itself:
 // then what is read is dropped.
-func (c *Conn) isClosing() bool { return c.life.refusal.Load() != nil }
+func (c *Conn) isClosing() bool { return c.life.refusal() != nil }
 
 // refusalError returns the error that writers are told, the terminal one if
 // there is one, or nil.
@@ -260,9 +261,9 @@ func (c *Conn) refusalError() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
-	refusal := c.life.refusal.Load()
+	refusal := c.life.refusal()
 	if refusal == nil {
-		refusal = c.life.ending.Load()
+		refusal = c.life.ending()
 	}
 	if refusal == nil {
 		return nil
@@ -284,7 +285,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 			return c.contextError(ctx)
 		}
 		var err error
-		if c.life.ending.Load() == nil {
+		if c.life.ending() == nil {
 			err = c.discardAll(caller{ctx: ctx, internal: true})
 		} else {
 			err = errEnding // somebody else has read the end
@@ -303,6 +304,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 // discardAll reads and drops everything, and returns the error that ends that,
 // which may be errEnding. The caller holds read.lock.
 func (c *Conn) discardAll(by caller) error {
+	c.reading()
 	for {
 		if err := c.discardFrame(by); err != nil {
 			return err
@@ -315,7 +317,7 @@ func (c *Conn) discardAll(by caller) error {
 
 // failClosing ends a connection whose closing handshake failed with err.
 func (c *Conn) failClosing(code CloseCode, reason string, cause, err error) {
-	if ending := c.life.ending.Load(); ending != nil {
+	if ending := c.life.ending(); ending != nil {
 		c.settleEnd(ending, dropUnsent)
 		return
 	}
@@ -354,14 +356,14 @@ var errEnding = errors.New("websocket: connection is ending")
 // holds read.lock.
 func (c *Conn) conclude(end *CloseError) error {
 	c.life.mu.Lock()
-	if closing := c.life.refusal.Load(); closing != nil {
+	if refusal := c.life.refusal(); refusal != nil {
 		if end.Received {
-			end.Err = closing.Err
+			end.Err = refusal.Err
 		} else {
-			end.Code, end.Reason = closing.Code, closing.Reason
+			end.Code, end.Reason = refusal.Code, refusal.Reason
 		}
 	}
-	first := c.life.ending.CompareAndSwap(nil, end)
+	first := c.life.beginLocked().ending.CompareAndSwap(nil, end)
 	c.life.mu.Unlock()
 	if first {
 		c.closingDeadline()
@@ -483,10 +485,10 @@ func (c *Conn) flushCloseFrame(ctx context.Context, end *CloseError) {
 // TIME_WAIT (RFC 6455, Section 7.1.1). It reports whether the peer can be
 // waited for, because it sees the end of what we send or closes by itself.
 func (c *Conn) shutSending(end *CloseError) bool {
-	if end.Received && c.in.rules.role == client {
+	if end.Received && c.read.role == client {
 		return true
 	}
-	shutdown, ok := c.nc.Conn.(interface{ CloseWrite() error })
+	shutdown, ok := c.socket().Conn.(interface{ CloseWrite() error })
 	return ok && shutdown.CloseWrite() == nil
 }
 
@@ -497,10 +499,10 @@ const drainSize = 16 << 10
 // time of the closing handshake is over. On a raw socket it has no buffer while
 // nothing comes. Its caller is the only reader.
 func (c *Conn) drain() {
-	c.nc.SetReadDeadline(c.closingDeadline())
+	c.socket().SetReadDeadline(c.closingDeadline())
 	drained := 0
-	if c.nc.raw != nil {
-		c.nc.raw.Read(func(fd uintptr) bool {
+	if c.socket().isRaw() {
+		c.socket().rawConn().Read(func(fd uintptr) bool {
 			n, wait := drainNow(fd, maxDrained-drained)
 			drained += n
 			return !wait
@@ -510,7 +512,7 @@ func (c *Conn) drain() {
 	sink := acquireBuffer(drainSize)
 	defer sink.free()
 	for empty := 0; drained < maxDrained && empty < maxEmptyReads; {
-		n, err := c.nc.Read(sink.b[:cap(sink.b)])
+		n, err := c.socket().Read(sink.b[:cap(sink.b)])
 		drained += n
 		if err != nil {
 			return
@@ -545,7 +547,7 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 // within Config.CloseTimeout. So `defer c.CloseNow()` is right however a
 // connection ends.
 func (c *Conn) CloseNow() error {
-	if c.life.ending.Load() == nil {
+	if c.life.ending() == nil {
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
 	}
 	return nil

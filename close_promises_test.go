@@ -218,10 +218,10 @@ func keepsNothing(t *testing.T, k cause, c *Conn, peer *rawPeer, now bool) {
 	if n := goroutines(); n >= before+1 {
 		t.Errorf("%d goroutines are left, were %d", n, before)
 	}
-	if !c.life.closingTransport.Load() || c.in.buf != nil || c.in.borrowed != nil || c.msg.partial != nil {
-		t.Errorf("left: net.Conn %v, buffers %v, %v and %v", !c.life.closingTransport.Load(), c.in.buf, c.in.borrowed, c.msg.partial)
+	if !c.life.closingTransport.Load() || c.in != nil {
+		t.Errorf("left: net.Conn %v, reading %v", !c.life.closingTransport.Load(), c.in)
 	}
-	if k := &c.keepalive; k.timer != nil && k.timer.Stop() {
+	if c.keepalive.lazy.Load().timer.Stop() {
 		t.Error("the keepalive's timer still runs")
 	}
 }

@@ -37,7 +37,9 @@ func (t MessageType) String() string {
 // and Redial return it before they dial, and a server answers 500. Of
 // durations, zero is the default, and a negative one means never, or is an
 // error where that is said. One of more than 146 years, such as the largest,
-// does not pass.
+// does not pass. PingInterval, PongTimeout and IdleTimeout are observed for all
+// connections together: they last up to a thirtieth longer, or a few
+// milliseconds if that is more.
 type Config struct {
 	// Subprotocols are those the server supports, in its order of
 	// preference, or those the client offers, in its own order
@@ -65,7 +67,9 @@ type Config struct {
 	SlowConsumer SlowPolicy
 
 	// PingInterval is how long the peer may be silent before it is sent a
-	// Ping. 0: 30 s; negative: it is never sent one.
+	// Ping; each connection takes up to an eighth off that, so that many which
+	// began together do not send their Pings together. 0: 30 s; negative: it
+	// is never sent one.
 	PingInterval time.Duration
 
 	// PongTimeout is how long after such a Ping the peer may stay silent

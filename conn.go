@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+	"unique"
 )
 
 // A Conn is a WebSocket connection. All its methods may be called by several
@@ -50,34 +51,35 @@ import (
 // A connection must be closed. One that is dropped instead stays open, and is
 // still read for control frames, until its peer ends it or is found to be gone.
 type Conn struct {
-	nc          *socket
+	nc          atomic.Pointer[socket] // replaced once, when c is parked
 	cfg         *Config
-	subprotocol string
+	subprotocol unique.Handle[string] // the zero value for none
 
 	// Locks are taken in this order: read.lock, send.lock, that of the send
 	// queue, life.mu, those of deadlines and of the frameWriter. Only the first
 	// two are held across I/O.
 
-	read       readSide
-	in         frameReader // guarded by read.lock
-	msg        inbound     // guarded by read.lock
-	deflate    *deflation  // nil: messages are not compressed
-	send       sendSide
-	out        frameWriter
-	background backgroundRead
-	life       lifetime
-	delivery   atomic.Pointer[delivery] // nil: the application reads
-	keepalive  keepalive                // guarded by life.mu
+	read      readSide
+	in        *readState // guarded by read.lock; nil while reading is idle
+	deflate   *deflation // nil: messages are not compressed
+	send      sendSide
+	out       frameWriter
+	life      lifetime
+	delivery  atomic.Pointer[delivery] // nil: the application reads
+	keepalive keepalive                // guarded by life.mu
 }
 
-// readSide is what readers share.
+// readSide is what readers share, and what outlives a readState.
 type readSide struct {
-	lock        fifoLock     // guards in, msg, pongPending, yieldFirst and the decompressor
-	waiting     atomic.Int32 // calls of the application that wait for lock
-	pongPending bool         // a Pong waits to be flushed
-	yieldFirst  bool         // messages were returned since the last wait
-	deadlines   lazyDeadlines
-	counters    counters
+	lock       fifoLock     // guards in, busy, usual and the decompressor
+	waiting    atomic.Int32 // calls of the application that wait for lock
+	role       role         // of this side
+	busy       uint8        // readBuffer.busy, while there is no readState
+	usual      uint16       // see usualSize
+	background backgroundRead
+	deadlines  lazyDeadlines
+	counters   counters
+	intake     intake
 }
 
 // sendSide is what senders of messages share.
@@ -90,19 +92,27 @@ type sendSide struct {
 // is a result of withDefaults. early holds what was received after the
 // handshake; it is copied.
 func newConn(nc net.Conn, r role, cfg *Config, agreed agreement, early []byte) *Conn {
-	c := &Conn{nc: &socket{nc, rawConn(nc)}, cfg: cfg, subprotocol: agreed.subprotocol}
-	c.in.init(c.nc, cfg.ReadBufferSize, early)
-	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
-	c.in.rules = frameRules{
-		role:         r,
-		deflate:      c.deflate != nil,
-		maxSize:      cfg.MaxMessageSize,
-		maxFragments: cfg.MaxFragments,
+	c := &Conn{cfg: cfg}
+	if agreed.subprotocol != "" {
+		c.subprotocol = unique.Make(agreed.subprotocol)
 	}
-	c.out.init(c.nc, r, cfg, c.writeFailed)
+	s := newSocket(nc)
+	if s.isRaw() {
+		s.own.onReadable = func(fd uintptr) bool { return c.readReady(fd) }
+	}
+	c.nc.Store(s)
+	c.read.role = r
+	c.deflate = newDeflation(r, agreed.deflate, cfg.Compression)
+	if len(early) > 0 {
+		c.reading().receive(early)
+	}
+	c.out.init(c, r)
 	c.startKeepalive()
 	return c
 }
+
+// socket returns what c reads from and writes to.
+func (c *Conn) socket() *socket { return c.nc.Load() }
 
 // awaitLock waits for l, but no longer than until ctx ends, the user's deadline
 // in d passes, or the connection ends. After an error it does not hold l.
@@ -127,9 +137,10 @@ func (c *Conn) awaitLock(ctx context.Context, l *fifoLock, d *deadlines) error {
 
 // SetReadDeadline sets the time at which reads that wait return
 // os.ErrDeadlineExceeded. The connection stays open, and a later read continues
-// where this one stopped. The zero time means never.
+// where this one stopped. The zero time means never. After Deliver no read
+// waits, and SetReadDeadline does nothing.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if err := c.terminal(); err != nil {
+	if err := c.terminal(); err != nil || c.delivery.Load() != nil {
 		return err
 	}
 	return c.readDeadlines().setUserDeadline(instantOf(t))
@@ -147,14 +158,20 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 // Subprotocol returns the subprotocol that both sides agreed on, or "".
-func (c *Conn) Subprotocol() string { return c.subprotocol }
+func (c *Conn) Subprotocol() string {
+	if c.subprotocol == (unique.Handle[string]{}) {
+		return ""
+	}
+	return c.subprotocol.Value()
+}
 
 // LocalAddr returns the local network address.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.socket().LocalAddr() }
 
 // RemoteAddr returns the peer's network address.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.socket().RemoteAddr() }
 
 // NetConn returns the underlying connection, to set its options. Reading,
-// writing, closing it, or setting its deadlines breaks the Conn.
-func (c *Conn) NetConn() net.Conn { return c.nc.Conn }
+// writing, closing it, or setting its deadlines breaks the Conn. [Conn.Deliver]
+// may replace it.
+func (c *Conn) NetConn() net.Conn { return c.socket().Conn }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -176,4 +178,16 @@ func TestReadersWaitTheirTurn(t *testing.T) {
 		require.NoError(t, c.WriteString(ctx, "a"))
 		require.NoError(t, <-results)
 	}
+}
+
+// TestSizes holds what every connection takes, whatever it does.
+func TestSizes(t *testing.T) {
+	if strconv.IntSize < 64 {
+		t.Skip("the sizes are those of machines with 64 bits")
+	}
+	require.LessOrEqual(t, int(reflect.TypeFor[Conn]().Size()), 288)
+	require.LessOrEqual(t, int(reflect.TypeFor[keepalive]().Size()), 48)
+	require.LessOrEqual(t, int(reflect.TypeFor[lifetime]().Size()), 32)
+	require.LessOrEqual(t, int(reflect.TypeFor[fifoLock]().Size()), 4)
+	require.LessOrEqual(t, int(reflect.TypeFor[wheelEntry[Conn]]().Size()), 16)
 }

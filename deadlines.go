@@ -112,7 +112,7 @@ func (l *lazyDeadlines) ensure(nc *socket, dir direction) *deadlines {
 	if d := l.ptr.Load(); d != nil {
 		return d
 	}
-	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: dir, alwaysSet: dir == forWriting && nc.raw == nil})
+	l.ptr.CompareAndSwap(nil, &deadlines{nc: nc, direction: dir, alwaysSet: dir == forWriting && !nc.isRaw()})
 	return l.ptr.Load()
 }
 
@@ -311,7 +311,20 @@ func (d *deadlines) preempt() {
 func (d *deadlines) canPreempt() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.nc.raw != nil || d.support.proven || isSocket(d.nc.Conn)
+	return d.nc.isRaw() || d.support.proven || isSocket(d.nc.Conn)
+}
+
+// replaceSocket makes nc the socket whose deadlines are set, while no call is
+// armed. d may be nil.
+func (d *deadlines) replaceSocket(nc *socket) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.nc = nc; d.user.at != 0 {
+		d.setLocked(d.user.at)
+	}
 }
 
 // areSupported reports whether nc accepts deadlines, by setting one.

@@ -61,19 +61,23 @@
 //	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides
 //	registry.go · group.go · netconn.go                     many connections; one as a net.Conn
 //
-//	conn.go · inbound.go · read.go · write.go · stream.go   messages: the one floor that sees
-//	send.go · send_queue.go · prepared.go · ping.go         both directions
-//	delivery.go · application.go · background_read.go
+//	conn.go · inbound.go · read_state.go · read.go          messages: the one floor that sees
+//	write.go · stream.go · send.go · send_queue.go          both directions
+//	prepared.go · ping.go · delivery.go · parked.go
+//	application.go · background_read.go
 //	keepalive.go · close.go · lifetime.go · stats.go
 //
 //	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;
 //	handshake_error.go · uri.go · compress.go               permessage-deflate
 //
 //	frame_reader.go · read_buffer.go                        frames on a net.Conn: two directions
-//	frame_writer.go · flush.go · work.go · withdraw.go      that do not know each other
+//	frame_writer.go · write_state.go · flush.go · work.go   that do not know each other
+//	withdraw.go
 //
+//	poller.go · descriptor.go · descriptor_table.go         sockets without a goroutine, on Linux
 //	deadlines.go · fifo_lock.go · socket.go · clock.go      what both directions stand on
-//	buffer.go · masking_key.go · config.go · trace.go
+//	wheel.go · flags.go · buffer.go · masking_key.go
+//	config.go · trace.go
 //
 //	frame_rules.go                                          may this header come now?
 //

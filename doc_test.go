@@ -234,7 +234,7 @@ func identifiers(t *testing.T) map[string]bool {
 // withoutPlatform returns the name of the file to which one for some platforms
 // belongs.
 func withoutPlatform(name string) string {
-	for _, platform := range []string{"_amd64", "_unix", "_other"} {
+	for _, platform := range []string{"_amd64", "_unix", "_linux", "_other"} {
 		name = strings.Replace(name, platform+".go", ".go", 1)
 	}
 	return name

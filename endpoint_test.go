@@ -190,7 +190,14 @@ func (e *endpoint) callsAfterEnd() map[string]error {
 // delivered, with the model.
 func (e *endpoint) checkEnd(m *model) {
 	e.t.Helper()
-	ce := e.finish()
+	e.compare(e.finish(), m)
+	e.peer.Close()
+}
+
+// compare compares the end of the connection, and what was delivered, with the
+// model.
+func (e *endpoint) compare(ce *CloseError, m *model) {
+	e.t.Helper()
 	code, orFail := m.end()
 	if ce.Code != code && !slices.Contains(orFail, ce.Code) {
 		e.t.Errorf("the end is %v (code %d), the model has %d or one of %v", ce, uint16(ce.Code), uint16(code), orFail)
@@ -207,7 +214,6 @@ func (e *endpoint) checkEnd(m *model) {
 	if !slices.Equal(e.messages, want) {
 		e.t.Errorf("delivered\n%s\nthe model has\n%s", describe(e.messages), describe(want))
 	}
-	e.peer.Close()
 }
 
 // checkAnswers compares what was sent with the model: the Pongs in order, of
@@ -290,6 +296,7 @@ var readLoops = []struct {
 	{"ReadInto", loopReadInto},
 	{"Messages", loopMessages},
 	{"Reader", loopReader},
+	{"Receiver", loopReceiver},
 }
 
 // loopRead reads with Read.
@@ -341,6 +348,18 @@ func loopReader(c *Conn, deliver func(MessageType, []byte)) error {
 		}
 		deliver(kind, p)
 	}
+}
+
+// loopReceiver hands the reading over to a Receiver.
+func loopReceiver(c *Conn, deliver func(MessageType, []byte)) error {
+	r := newRecorder(func(_ *Conn, m Message) error {
+		deliver(m.Type, m.Data)
+		return nil
+	})
+	if err := c.Deliver(r); err != nil {
+		return err
+	}
+	return <-r.closed
 }
 
 // readOn reads like loopRead, but goes on after a deadline that nobody set.

@@ -97,6 +97,7 @@ var occupations = []occupation{
 	{name: "ReadInto", wait: by(loopReadInto)},
 	{name: "Messages", wait: by(loopMessages)},
 	{name: "Reader", wait: by(loopReader)},
+	{name: "Receiver", wait: by(loopReceiver)},
 	{name: "AsNetConn", wait: func(c *Conn) error {
 		if _, err := io.Copy(io.Discard, AsNetConn(c, Text)); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -61,11 +62,11 @@ var scriptMessages = []modelEvent{
 	{modelMessage, Binary, "fragment"},
 }
 
-// runScript runs the script with the connection below wrapped, and checks what
-// must be true of every run.
-func runScript(t *testing.T, r role, wrap func(net.Conn) net.Conn) (s script, end *CloseError) {
+// runScript runs the script with an application that reads by loop and the
+// connection below wrapped, and checks what must be true of every run.
+func runScript(t *testing.T, r role, loop readLoop, wrap func(net.Conn) net.Conn) (s script, end *CloseError) {
 	t.Helper()
-	s = script{newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}, wrap: wrap, loop: readOn})}
+	s = script{newEndpoint(t, endpointSetup{role: r, config: Config{PingInterval: -1}, wrap: wrap, loop: loop})}
 	s.run()
 	end = s.finish()
 	if n := len(s.messages); n > len(scriptMessages) || !slices.Equal(s.messages, scriptMessages[:n]) {
@@ -85,23 +86,25 @@ func TestEveryCallFails(t *testing.T) {
 	faults := []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, os.ErrDeadlineExceeded, net.ErrClosed, io.ErrUnexpectedEOF, errFault}
 	for _, r := range roles {
 		for _, fault := range faults {
-			t.Run(r.String()+" "+fault.Error(), func(t *testing.T) {
-				for n, fired := 0, true; fired; n++ {
-					synctest.Test(t, func(t *testing.T) { fired = failCall(t, r, n, fault) })
-					if t.Failed() {
-						t.Fatalf("with call %d failing", n)
+			for name, loop := range map[string]readLoop{"Read": readOn, "Receiver": loopReceiver} {
+				t.Run(fmt.Sprint(r, " ", fault, ", ", name), func(t *testing.T) {
+					for n, fired := 0, true; fired; n++ {
+						synctest.Test(t, func(t *testing.T) { fired = failCall(t, r, n, fault, loop) })
+						if t.Failed() {
+							t.Fatalf("with call %d failing", n)
+						}
 					}
-				}
-			})
+				})
+			}
 		}
 	}
 }
 
 // failCall runs the script with the n-th call failing and reports whether
 // there was one.
-func failCall(t *testing.T, r role, n int, fault error) (fired bool) {
+func failCall(t *testing.T, r role, n int, fault error, loop readLoop) (fired bool) {
 	var failing *faultnet.ErrConn
-	_, end := runScript(t, r, func(nc net.Conn) net.Conn {
+	_, end := runScript(t, r, loop, func(nc net.Conn) net.Conn {
 		failing = faultnet.ErrAt(nc, n, fault)
 		return failing
 	})
@@ -128,7 +131,7 @@ func TestEveryShortWrite(t *testing.T) {
 	for _, r := range roles {
 		var total int
 		synctest.Test(t, func(t *testing.T) {
-			s, end := runScript(t, r, nil)
+			s, end := runScript(t, r, readOn, nil)
 			if end.Code != CloseNormal || !slices.Equal(s.messages, scriptMessages) {
 				t.Fatalf("without a fault the end is %v, and %d messages came", end, len(s.messages))
 			}
@@ -147,7 +150,7 @@ func TestEveryShortWrite(t *testing.T) {
 
 // shortWrite is one case of TestEveryShortWrite.
 func shortWrite(t *testing.T, r role, n int, fault error) {
-	s, end := runScript(t, r, func(nc net.Conn) net.Conn { return faultnet.ShortWrite(nc, n, fault) })
+	s, end := runScript(t, r, readOn, func(nc net.Conn) net.Conn { return faultnet.ShortWrite(nc, n, fault) })
 	if len(s.sent) != n {
 		t.Errorf("%d bytes were sent, want %d", len(s.sent), n)
 	}
@@ -166,7 +169,7 @@ func TestWriteThatMiscounts(t *testing.T) {
 	for _, r := range roles {
 		for _, wrong := range []int{-1, +1, 1 << 30} {
 			synctest.Test(t, func(t *testing.T) {
-				_, end := runScript(t, r, func(nc net.Conn) net.Conn {
+				_, end := runScript(t, r, loopReceiver, func(nc net.Conn) net.Conn {
 					return faultnet.OnWrite(nc, func(p []byte) (int, error) {
 						if wrong < 0 {
 							return wrong, nil

@@ -45,7 +45,7 @@ func TestFIFOLockOrder(t *testing.T) {
 			require.Equal(t, want, order)
 			require.True(t, k.tryLock())
 			k.unlock()
-			require.Nil(t, k.tail)
+			require.NotContains(t, k.queue().last, &k)
 		})
 	}
 }
@@ -78,4 +78,37 @@ func TestFIFOLockChangesHands(t *testing.T) {
 	all.Wait()
 	require.GreaterOrEqual(t, taken, 8000)
 	require.True(t, k.tryLock())
+}
+
+// TestFIFOLocksShareQueues has more locks than there are queues contended at
+// once: each goes to those that wait for it, in their order, and none is left
+// in a queue.
+func TestFIFOLocksShareQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		locks := make([]fifoLock, 4*len(lockQueues))
+		orders := make([][]int, len(locks))
+		var all sync.WaitGroup
+		for i := range locks {
+			require.True(t, locks[i].tryLock())
+		}
+		for n := range 3 {
+			for i := range locks {
+				all.Go(func() {
+					if locks[i].lock(nil, nil) {
+						orders[i] = append(orders[i], n)
+						locks[i].unlock()
+					}
+				})
+			}
+			synctest.Wait()
+		}
+		for i := range locks {
+			locks[i].unlock()
+			synctest.Wait()
+			require.Equal(t, []int{0, 1, 2}, orders[i])
+			require.NotContains(t, locks[i].queue().last, &locks[i])
+			require.False(t, locks[i].isLocked())
+		}
+		all.Wait()
+	})
 }

@@ -9,11 +9,11 @@ import (
 // This file decides who writes. A frameWriter is idle or has exactly one
 // flusher:
 //
-//	      becomeFlusherLocked               stopFlushingLocked: nothing is left
-//	idle ─────────────────────► flushing ──────────────────────────────────────► idle
-//	                             │    ▲
-//	                             └────┘ promoteLocked: the first in the queue takes over,
-//	                                    or handOff, if nobody waits
+//	      add..., then becomeFlusherLocked               releaseLocked: nothing is left
+//	idle ──────────────────────────────────► flushing ──────────────────────────────────► idle
+//	                                          │    ▲
+//	                                          └────┘ promoteLocked: the first in the queue takes
+//	                                                 over, or handOff, if nobody waits
 //
 //	flusher         waits for        writes with
 //	flushAlone      its own frame    one call that does not wait; twin of flush
@@ -31,54 +31,12 @@ import (
 // Only the flusher calls the network, and it does so without mu. Whoever holds
 // mu may look at the work, and change what of it is not handed over.
 
-// A flushState is what it takes to flush. The goroutine that becomes the
-// flusher of a connection where nobody flushes takes one from a pool, and the
-// last flusher in a row returns it. An idle connection has none.
-type flushState struct {
-	work      work
-	ownTicket ticket        // of a flusher that did not have to wait
-	queue     []*ticket     // those that wait, in the order of their frames
-	raw       rawWrite      // the flusher's, used without mu
-	vector    vector        // the same
-	callDone  chan struct{} // closed when a call that does not block is over; nil if nobody waits
-	idle      chan struct{} // closed when nobody flushes any more; nil if nobody waits
-}
-
-// A rawWrite is what the flusher and frameWriter.onWritable tell each other.
-type rawWrite struct {
-	wait    bool // onWritable waits until the socket takes something
-	written int  // bytes, by the last call
-	err     error
-}
-
-// flushStates has those that nobody uses.
-var flushStates = sync.Pool{New: func() any { return new(flushState) }}
-
-// becomeFlusherLocked makes the caller, which holds w.mu, the flusher.
+// becomeFlusherLocked makes the caller the flusher of what is pending. The
+// caller holds w.mu.
 func (w *frameWriter) becomeFlusherLocked() {
-	w.busy = true
-	if w.active == nil {
-		w.active = flushStates.Get().(*flushState)
-	}
-}
-
-// stopFlushingLocked is called by the flusher when nothing is left to flush, or
-// nothing more can leave. The caller holds w.mu.
-func (w *frameWriter) stopFlushingLocked() {
-	w.busy, w.cork.reported = false, false
-	w.active.work, w.active.ownTicket, w.active.raw.err = work{}, ticket{}, nil
-	w.signalIdleLocked()
-	flushStates.Put(w.active)
-	w.active = nil
-}
-
-// signalIdleLocked closes the channel that flushLast returned. The caller holds
-// w.mu.
-func (w *frameWriter) signalIdleLocked() {
-	if w.active != nil && w.active.idle != nil {
-		close(w.active.idle)
-		w.active.idle = nil
-	}
+	w.active.busy = true
+	w.loadLocked()
+	w.handOverLocked()
 }
 
 // A ticket is a range of the data stream that its owner waits for.
@@ -86,12 +44,10 @@ type ticket struct {
 	start, end  int64
 	byte0       byte // of the frame's header; 0 if it is not a frame
 	awaitsClose bool // waits for the Close frame
-	flusher     bool // it is flushState.ownTicket: its owner flushes
+	flusher     bool // it is writeState.ownTicket: its owner flushes
 	internal    bool // its owner is the connection: no deadline of the user ends its wait
 	state       ticketState
 	wake        chan struct{} // holds one; sent to after state was set
-	next        *ticket       // in frameWriter.freeTickets
-	depth       int           // of that list from here on
 }
 
 // A ticketState says what the owner of a ticket has to do when it is woken.
@@ -103,36 +59,61 @@ const (
 	ticketFailed                     // return the writer's error
 )
 
-// maxFreeTickets is how many tickets are kept to be used again.
-const maxFreeTickets = 64
+// freeTickets has those that nobody uses. They do not belong to the writeState:
+// when the owner of one wakes up, that may have been given back.
+var freeTickets = sync.Pool{New: func() any { return newTicket() }}
+
+// newTicket returns a ticket that belongs to nobody.
+func newTicket() *ticket { return &ticket{wake: make(chan struct{}, 1)} }
+
+// acquireTicket returns a copy of t to wait with. Those of bubbles of
+// testing/synctest have channels that work nowhere else.
+func (w *frameWriter) acquireTicket(t ticket) (waiting *ticket) {
+	if w.mode.inBubble {
+		waiting = newTicket()
+	} else {
+		waiting = freeTickets.Get().(*ticket)
+	}
+	t.wake = waiting.wake
+	*waiting = t
+	return waiting
+}
+
+// freeTicket keeps a ticket that its owner no longer uses.
+func (w *frameWriter) freeTicket(t *ticket) {
+	if !w.mode.inBubble {
+		freeTickets.Put(t)
+	}
+}
 
 // joinLocked counts in a data frame of size bytes that was appended at start.
 // It makes the frame's owner the flusher or puts it in the queue and returns
 // the ticket, or corks the frame and returns nil. The caller holds w.mu.
 func (w *frameWriter) joinLocked(start int64, size int, byte0 byte) *ticket {
-	w.offsets.appended = start + int64(size)
+	s := w.active
+	s.offsets.appended = start + int64(size)
 	if w.corkLocked() {
 		return nil
 	}
 	if byte0&bitRSV1 != 0 {
-		w.offsets.doubtful = start + 1
+		s.offsets.doubtful = start + 1
 	}
-	if w.busy || w.pending.control != nil || w.mode.delegated {
-		return w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: byte0})
+	if s.busy || s.pending.control != nil || w.delegatesLocked() {
+		return w.queueLocked(ticket{start: start, end: s.offsets.appended, byte0: byte0})
 	}
 	// As queueLocked does, on less stack.
-	w.becomeFlusherLocked()
-	w.cork.since = 0
-	w.active.work.head, w.pending.data = w.pending.data, nil
+	s.busy = true
+	s.corked.since = 0
+	s.work.head, s.pending.data = s.pending.data, nil
 	w.handOverLocked()
-	w.active.ownTicket = ticket{start: start, end: w.offsets.appended, byte0: byte0, flusher: true}
-	return &w.active.ownTicket
+	s.ownTicket = ticket{start: start, end: s.offsets.appended, byte0: byte0, flusher: true}
+	return &s.ownTicket
 }
 
 // handOverLocked marks the work as part of the next call of its flusher, which
 // on a raw socket begins with one that does not wait. The caller holds w.mu.
 func (w *frameWriter) handOverLocked() {
-	if w.nc.raw != nil {
+	if w.active.nc.isRaw() {
 		w.active.work.handed = len(w.active.work.head.b)
 	}
 }
@@ -141,73 +122,55 @@ func (w *frameWriter) handOverLocked() {
 // returns the ticket to wait with. It returns nil if nobody flushes and nothing
 // is pending. The caller holds w.mu.
 func (w *frameWriter) queueLocked(t ticket) *ticket {
-	if !w.busy {
-		if !w.pendingLocked() {
-			return nil
-		}
+	s := w.active
+	if s == nil {
+		return nil
+	}
+	if !s.busy {
 		w.becomeFlusherLocked()
-		w.loadLocked()
-		if !w.mode.delegated {
-			w.handOverLocked()
-			w.active.ownTicket = t
-			w.active.ownTicket.flusher = true
-			return &w.active.ownTicket
+		if !w.delegatesLocked() {
+			s.ownTicket = t
+			s.ownTicket.flusher = true
+			return &s.ownTicket
 		}
 		go w.flushDetached()
 	}
-	waiting := w.freeTickets
-	if waiting != nil {
-		w.freeTickets = waiting.next
-	} else {
-		waiting = &ticket{wake: make(chan struct{}, 1)}
-	}
-	t.wake = waiting.wake
-	*waiting = t
-	w.active.queue = append(w.active.queue, waiting)
+	waiting := w.acquireTicket(t)
+	s.queue = append(s.queue, waiting)
 	return waiting
-}
-
-// pendingLocked reports whether anything waits to be loaded: a Pong waits in
-// lastPong only behind others in control. The caller holds w.mu.
-func (w *frameWriter) pendingLocked() bool {
-	return w.pending.data != nil || w.pending.control != nil || w.pending.closeFrame != nil && !w.end.closeSent
 }
 
 // loadLocked makes all that is pending the work, unless there is some left from
 // before, and reports whether there is any. The caller holds w.mu and is the
 // flusher.
 func (w *frameWriter) loadLocked() bool {
-	if w.active.work.head != nil {
-		return true
+	s := w.active
+	if s.work.head != nil || s.pending == (pending{}) {
+		return s.work.head != nil
 	}
-	w.cork.since = 0
-	head := w.pending.control
-	if w.pending.lastPong != nil {
-		head = head.grow(len(w.pending.lastPong.b))
-		head.b = append(head.b, w.pending.lastPong.b...)
-		w.pending.lastPong.free()
-	}
-	w.pending.control, w.pending.lastPong = nil, nil
-	dataStart := 0
+	s.corked.since = 0
+	head := joinBuffers(s.pending.control, s.pending.lastPong)
+	dataStart := head.size()
+	head = joinBuffers(head, s.pending.data)
+	s.work = work{dataStart: dataStart, closeSize: s.pending.closeFrame.size()}
+	s.work.head = joinBuffers(head, s.pending.closeFrame)
+	s.pending = pending{}
+	return true
+}
+
+// joinBuffers returns a buffer with what is in a, and then in b, and frees those
+// of the two that it does not return. Both may be nil.
+func joinBuffers(a, b *buffer) *buffer {
 	switch {
-	case head == nil:
-		head = w.pending.data
-	case w.pending.data != nil:
-		dataStart = len(head.b)
-		head = head.grow(len(w.pending.data.b))
-		head.b = append(head.b, w.pending.data.b...)
-		w.pending.data.free()
-	default:
-		dataStart = len(head.b)
+	case a == nil:
+		return b
+	case b == nil:
+		return a
 	}
-	w.active.work = work{head: head, dataStart: dataStart}
-	w.pending.data = nil
-	if w.pending.closeFrame != nil && !w.end.closeSent {
-		w.active.work.head = w.active.work.head.grow(len(w.pending.closeFrame.b))
-		w.active.work.head.b = append(w.active.work.head.b, w.pending.closeFrame.b...)
-		w.active.work.final = true
-	}
-	return w.active.work.head != nil
+	a = a.grow(len(b.b))
+	a.b = append(a.b, b.b...)
+	b.free()
+	return a
 }
 
 // A fate says what becomes of a frame when its owner stops waiting.
@@ -237,20 +200,6 @@ func (w *frameWriter) flush(ctx context.Context, t *ticket, f fate) (withdrawn b
 	}
 	w.freeTicket(t)
 	return withdrawn, err
-}
-
-// freeTicket keeps a ticket that its owner no longer uses, unless there are
-// enough.
-func (w *frameWriter) freeTicket(t *ticket) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t.next, t.depth = w.freeTickets, 1
-	if t.next != nil {
-		t.depth = t.next.depth + 1
-	}
-	if t.depth <= maxFreeTickets {
-		w.freeTickets = t
-	}
 }
 
 // awaitTicket waits in the queue until t is woken, or leaves it when ctx ends
@@ -288,11 +237,15 @@ func (w *frameWriter) awaitWake(ctx context.Context, t *ticket) error {
 // once, and what was added meanwhile, if anything, has somebody to write it.
 // Otherwise it reports false, and flush must be called with the same ticket.
 func (w *frameWriter) flushAlone(t *ticket) bool {
-	if !t.flusher || w.nc.raw == nil || w.active.work.external != nil || w.cfg.Trace != nil {
+	if !t.flusher {
 		return false
 	}
-	w.active.raw.written, w.active.raw.err = 0, nil
-	return w.flushedAlone(w.nc.raw.Write(w.onWritable))
+	s := w.active
+	if !s.nc.isRaw() || s.work.external != nil || s.cfg.Trace != nil {
+		return false
+	}
+	s.raw.written, s.raw.err = 0, nil
+	return w.flushedAlone(s.nc.rawConn().Write(s.raw.callback))
 }
 
 // flushedAlone records what flushAlone wrote, and reports whether its caller is
@@ -300,19 +253,19 @@ func (w *frameWriter) flushAlone(t *ticket) bool {
 func (w *frameWriter) flushedAlone(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.noteWrittenLocked(w.active.raw.written)
-	if err != nil || w.active.work.off < w.active.work.size() {
+	s := w.active
+	w.noteWrittenLocked(s.raw.written)
+	if err != nil || s.work.off < s.work.size() {
 		w.handOverLocked()
 		return false
 	}
 	w.counts.flushes++
 	w.doneLocked()
-	if w.pendingLocked() {
-		w.loadLocked()
+	if w.loadLocked() {
 		w.handOverLocked()
 		return w.promoteLocked()
 	}
-	w.stopFlushingLocked()
+	w.releaseLocked()
 	return true
 }
 
@@ -320,17 +273,15 @@ func (w *frameWriter) flushedAlone(err error) bool {
 func (w *frameWriter) whyRefused() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.end.refusal
+	return w.refusalLocked()
 }
 
 // sentToLocked returns how far the data stream is on the network. The caller
-// holds w.mu.
+// holds w.mu, and there is a state.
 func (w *frameWriter) sentToLocked() int64 {
-	if w.active == nil || w.active.work.head == nil {
-		return w.offsets.sent
-	}
-	n := int64(max(w.active.work.off-w.active.work.dataStart, 0))
-	return w.offsets.sent + min(n, w.active.work.span(w.pending.closeFrame))
+	s := w.active
+	n := int64(max(s.work.off-s.work.dataStart, 0))
+	return s.offsets.sent + min(n, s.work.span())
 }
 
 // isSentLocked reports whether what t waits for is on the network. A nil ticket
@@ -340,7 +291,7 @@ func (w *frameWriter) isSentLocked(t *ticket) bool {
 		return true
 	}
 	if t.awaitsClose {
-		return w.end.closeSent
+		return w.closeSentLocked()
 	}
 	return w.sentToLocked() >= t.end
 }
@@ -382,13 +333,13 @@ func (w *frameWriter) flushNow() {
 // takes at once, and leaves the rest to a writer that waits for it, or to a
 // goroutine.
 func (w *frameWriter) handOff() {
-	for w.nc.raw != nil && w.active.work.external == nil {
+	for w.active.nc.isRaw() && w.active.work.external == nil {
 		start, size := w.traceStart(), w.active.work.handed-w.active.work.off
 		n, err := w.tryWrite()
 		w.traceFlush(start, n, err)
 		next, _, err := w.completeWrite(nil, writeResult{n: n, err: err}, orLeave)
 		if err != nil {
-			w.onFailure(err)
+			w.user.writeFailed(err)
 		}
 		if next == dutyOver {
 			return
@@ -417,21 +368,30 @@ func (w *frameWriter) noteWrittenLocked(n int) {
 	w.active.work.off += n
 	w.active.work.handed = w.active.work.off
 	w.counts.bytes.Add(uint64(n))
-	if w.active.callDone != nil {
-		close(w.active.callDone)
-		w.active.callDone = nil
+	if w.active.awaited.callDone != nil {
+		close(w.active.awaited.callDone)
+		w.active.awaited.callDone = nil
 	}
 }
 
 // flushCorked makes what is corked, and all else that is pending, leave before
 // the caller waits for input. It never waits itself.
 func (w *frameWriter) flushCorked() {
-	w.mu.Lock()
-	idle := w.pending.control == nil && w.pending.data == nil
-	w.mu.Unlock()
-	if !idle {
+	if w.hasPending() {
 		w.flushNow()
 	}
+}
+
+// hasPending reports whether frames other than the Close frame are pending.
+func (w *frameWriter) hasPending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hasPendingLocked()
+}
+
+// hasPendingLocked is hasPending for a caller that holds w.mu.
+func (w *frameWriter) hasPendingLocked() bool {
+	return w.active != nil && (w.active.pending.control != nil || w.active.pending.data != nil)
 }
 
 // flushLast makes what was corked leave as far as the network takes it, before
@@ -441,34 +401,39 @@ func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.nc.raw != nil || !w.busy || !w.cork.reported || w.end.broken {
+	s := w.active
+	if s == nil || s.nc.isRaw() || !s.busy || !s.corked.reported || w.brokenLocked() {
 		return nil
 	}
-	if w.active.idle == nil {
-		w.active.idle = make(chan struct{})
+	if s.awaited.idle == nil {
+		s.awaited.idle = make(chan struct{})
 	}
-	return w.active.idle
+	return s.awaited.idle
 }
 
 // closeSent reports whether the Close frame was handed to the network.
 func (w *frameWriter) closeSent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.end.closeSent
+	return w.closeSentLocked()
 }
+
+// closeSentLocked is closeSent for a caller that holds w.mu.
+func (w *frameWriter) closeSentLocked() bool { return w.end != nil && w.end.closeSent }
 
 // closeSentChan returns a channel that is closed once the Close frame was
 // handed to the network.
 func (w *frameWriter) closeSentChan() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.end.closeSentCh == nil {
-		w.end.closeSentCh = make(chan struct{})
-		if w.end.closeSent {
-			close(w.end.closeSentCh)
+	end := w.endLocked()
+	if end.closeSentCh == nil {
+		end.closeSentCh = make(chan struct{})
+		if end.closeSent {
+			close(end.closeSentCh)
 		}
 	}
-	return w.end.closeSentCh
+	return end.closeSentCh
 }
 
 // written returns how many bytes have left. It also changes while a large
@@ -478,17 +443,26 @@ func (w *frameWriter) written() uint64 { return w.counts.bytes.Load() }
 // flushClose waits until the Close frame, which was added, is on the network.
 func (w *frameWriter) flushClose(ctx context.Context) error {
 	w.mu.Lock()
-	if w.end.broken || w.end.closeSent {
+	if w.closeSentLocked() || w.brokenLocked() {
 		defer w.mu.Unlock()
 		if w.end.closeSent {
 			return nil
 		}
 		return w.end.refusal
 	}
-	t := w.queueLocked(ticket{start: w.offsets.appended, end: w.offsets.appended, awaitsClose: true, internal: true})
+	t := w.queueLocked(w.ticketAtEndLocked(ticket{awaitsClose: true, internal: true}))
 	w.mu.Unlock()
 	_, err := w.flush(ctx, t, orLeave)
 	return err
+}
+
+// ticketAtEndLocked returns t with an empty range at the end of the data
+// stream. The caller holds w.mu.
+func (w *frameWriter) ticketAtEndLocked(t ticket) ticket {
+	if w.active != nil {
+		t.start, t.end = w.active.offsets.appended, w.active.offsets.appended
+	}
+	return t
 }
 
 // flushAll waits, for the application, until all data frames added so far are
@@ -504,14 +478,13 @@ func (w *frameWriter) flushAllInternal(ctx context.Context) error {
 // flushAdded is flushAll with a ticket of the caller, whose range it sets.
 func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 	w.mu.Lock()
-	if w.end.broken {
+	if w.brokenLocked() {
 		defer w.mu.Unlock()
 		return w.end.refusal
 	}
 	var t *ticket
-	if w.busy || w.pending.control != nil || w.pending.data != nil {
-		own.start, own.end = w.offsets.appended, w.offsets.appended
-		t = w.queueLocked(own)
+	if w.hasPendingLocked() || w.active != nil && w.active.busy {
+		t = w.queueLocked(w.ticketAtEndLocked(own))
 	}
 	w.mu.Unlock()
 	_, err := w.flush(ctx, t, orLeave)
@@ -523,12 +496,10 @@ func (w *frameWriter) flushAdded(ctx context.Context, own ticket) error {
 func (w *frameWriter) claimFlush() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.busy || w.end.broken || !w.pendingLocked() {
+	if w.active == nil || w.active.busy {
 		return false
 	}
 	w.becomeFlusherLocked()
-	w.loadLocked()
-	w.handOverLocked()
 	return true
 }
 
@@ -540,7 +511,7 @@ func (w *frameWriter) flushDetached() {
 		written.interrupted = false // nothing interrupts it: a deadline that passes is a failure
 		next, _, err := w.completeWrite(nil, written, orLeave)
 		if err != nil {
-			w.onFailure(err)
+			w.user.writeFailed(err)
 		}
 		if next == dutyOver {
 			return
@@ -559,10 +530,9 @@ func (w *frameWriter) completeWrite(t *ticket, write writeResult, f fate) (next 
 	if write.err != nil && !write.interrupted {
 		return dutyOver, false, w.breakLocked(write.err)
 	}
-	if w.end.broken {
+	if w.brokenLocked() {
 		w.deadlines.load().unfollow()
-		w.active.work.head.free()
-		w.stopFlushingLocked()
+		w.abandonLocked()
 		return dutyOver, false, w.end.refusal
 	}
 	w.retireLocked()
@@ -576,7 +546,7 @@ func (w *frameWriter) completeWrite(t *ticket, write writeResult, f fate) (next 
 		withdrawn, err = w.giveUpLocked(t, f), write.err
 	}
 	if !w.loadLocked() {
-		w.stopFlushingLocked()
+		w.releaseLocked()
 		return dutyOver, withdrawn, err
 	}
 	w.handOverLocked()
@@ -597,17 +567,18 @@ func (w *frameWriter) retireLocked() {
 // doneLocked ends the work, which is on the network, and wakes those that
 // waited for it. The caller holds w.mu and is the flusher.
 func (w *frameWriter) doneLocked() {
-	w.offsets.sent += w.active.work.span(w.pending.closeFrame)
-	if w.active.work.final && !w.end.closeSent {
+	s := w.active
+	s.offsets.sent += s.work.span()
+	if s.work.closeSize > 0 {
 		w.end.closeSent = true
 		if w.end.closeSentCh != nil {
 			close(w.end.closeSentCh)
 		}
 	}
-	w.active.work.head.free()
-	w.active.work = work{}
-	if len(w.active.queue) > 0 {
-		w.active.queue = slices.DeleteFunc(w.active.queue, w.wakeLocked)
+	s.work.head.free()
+	s.work = work{}
+	if len(s.queue) > 0 {
+		s.queue = slices.DeleteFunc(s.queue, w.wakeLocked)
 	}
 }
 
@@ -626,7 +597,7 @@ func (w *frameWriter) wakeLocked(t *ticket) bool {
 // does not if nobody waits, or flushes are delegated. The caller holds w.mu and
 // is the flusher.
 func (w *frameWriter) promoteLocked() bool {
-	if len(w.active.queue) == 0 || w.mode.delegated {
+	if len(w.active.queue) == 0 || w.delegatesLocked() {
 		return false
 	}
 	t := w.active.queue[0]
@@ -639,25 +610,19 @@ func (w *frameWriter) promoteLocked() bool {
 // breakLocked ends all writing because of err, which it returns. The caller
 // holds w.mu and is the flusher.
 func (w *frameWriter) breakLocked(err error) error {
-	w.end.broken, w.busy = true, false
-	w.signalIdleLocked()
-	if w.end.refusal == nil {
-		w.end.refusal = err
-	}
-	w.failWaitersLocked()
+	w.active.busy = false
+	w.dropUnsentLocked(err)
 	return err
 }
 
 // failWaitersLocked tells those in the queue that their bytes will not leave.
-// The caller holds w.mu.
+// The caller holds w.mu, and there is a state.
 func (w *frameWriter) failWaitersLocked() {
-	if w.active == nil {
-		return
-	}
-	for _, t := range w.active.queue {
+	s := w.active
+	for _, t := range s.queue {
 		t.state = ticketFailed
 		t.wake <- struct{}{}
 	}
-	clear(w.active.queue)
-	w.active.queue = w.active.queue[:0]
+	clear(s.queue)
+	s.queue = s.queue[:0]
 }

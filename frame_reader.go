@@ -10,9 +10,9 @@ import (
 // A frameReader turns the bytes of a net.Conn into frames.
 //
 // It never waits by itself. nextFrame takes what was received, and reports when
-// bytes are missing; then its owner calls fill, which reads from the network
-// (awaitRaw is its twin). Whatever fill returns, all bytes that arrived are
-// kept: reading goes on where it stopped, whoever reads next.
+// bytes are missing; then its owner calls fill, which reads from the network.
+// Whatever fill returns, all bytes that arrived are kept: reading goes on where
+// it stopped, whoever reads next.
 //
 //	net.Conn ──► fill ──► unread bytes ──► nextFrame ──► control frame, whole
 //	              │                            │
@@ -25,27 +25,52 @@ import (
 //	nextFrame needs frame.remaining == 0; fill(target) needs len(unread()) == 0
 //
 // Names: next... and take... remove unread bytes, copy... and discard... too;
-// fill, tryFill, read... and awaitRaw call the network; starts... only looks.
+// fill, tryFill and read... call the network; starts... only looks.
 //
 // While fill waits and nothing is unread there is no buffer. On a raw socket
 // fill waits for the descriptor to become readable and acquires a buffer only
 // to read into it; on any other net.Conn it waits with the few bytes of
-// waitBuf.
+// ownIO.waitBuf.
 //
 // A frameReader is used by one goroutine at a time, the one that holds
-// Conn.read.lock. Others may read only received, waitingSince and rules.role.
+// Conn.read.lock. It is part of a readState, which a connection has only while
+// there is something to read: fill is for a reader in the middle of that, and
+// Conn.fill also waits without one.
 type frameReader struct {
-	nc      *socket
-	raw     rawRead
-	waitBuf *[16]byte // to wait with; nil on a raw socket
+	nc     *socket
+	intake *intake
+	raw    rawRead
 
 	readBuffer
 	rules frameRules
 	frame dataFrame
 	err   error // the first error of the network; permanent
+}
 
+// An intake is what anybody may know of what is read from a net.Conn, at any
+// time.
+type intake struct {
 	received     atomic.Uint64 // bytes
-	waitingSince atomic.Int64  // the instant since when fill waits; 0: it does not
+	waitingSince atomic.Int64  // the instant since when a read waits; 0: none does
+}
+
+// lastWoken is about when the network last woke a reader of the process.
+var lastWoken recently
+
+// beginWait records that something waits for bytes, unless it does already.
+func (i *intake) beginWait() {
+	if i.waitingSince.Load() == 0 {
+		i.waitingSince.Store(int64(now()))
+	}
+}
+
+// note records that a read is over, which brought n bytes.
+func (i *intake) note(n int) {
+	if i.waitingSince.Load() != 0 {
+		i.waitingSince.Store(0)
+		lastWoken.set(now())
+	}
+	i.received.Add(uint64(n))
 }
 
 // A dataFrame is the data frame that is being received.
@@ -64,32 +89,26 @@ func (f *dataFrame) opcode() opcode { return header{byte0: f.byte0}.opcode() }
 // fin reports whether the frame is the last of its message.
 func (f *dataFrame) fin() bool { return header{byte0: f.byte0}.fin() }
 
-// A rawRead is what fill and onReadable tell each other.
+// A rawRead is what those that read from a raw socket and readReady tell each
+// other.
 type rawRead struct {
-	onReadable func(fd uintptr) bool // reads from a raw socket
-	noWait     bool                  // it returns without bytes instead of waiting
-	dst        []byte                // where to read to; nil: the buffer
-	n          int                   // bytes that the last call read
+	callback func(fd uintptr) bool // readReady, made once
+	noWait   bool                  // return without bytes instead of waiting
+	drained  bool                  // the last read has left nothing on the socket
+	dst      []byte                // where to read to; nil: the buffer
+	n        int                   // bytes that the last call read
 }
 
 // maxEmptyReads is how many reads in a row may return neither bytes nor an
 // error.
 const maxEmptyReads = 100
 
-// init makes r read from nc, after the bytes in early, which it copies. An
-// ordinary buffer has size bytes.
-func (r *frameReader) init(nc *socket, size int, early []byte) {
-	r.nc, r.baseSize = nc, int32(size)
-	if nc.raw != nil {
-		r.raw.onReadable = func(fd uintptr) bool { return r.readReady(fd) }
-	} else {
-		r.waitBuf = new([16]byte)
-	}
-	if len(early) > 0 {
-		r.buf = acquireBuffer(max(size, len(early)))
-		r.buf.b = append(r.buf.b, early...)
-		r.received.Store(uint64(len(early)))
-	}
+// receive takes p, which came by another way than fill, as what was read first.
+// It copies it.
+func (r *frameReader) receive(p []byte) {
+	r.buf = acquireBuffer(max(r.bufferSize(), len(p)))
+	r.buf.b = append(r.buf.b, p...)
+	r.intake.note(len(p))
 }
 
 // nextFrame takes the next frame's header from the unread bytes. Of a control
@@ -154,7 +173,7 @@ func (r *frameReader) startsWithMessage() bool {
 	}
 	h, size, v := parseHeader(b)
 	return size > 0 && v == noViolation && h.fin() && !h.opcode().isControl() &&
-		(r.nc.raw != nil || h.length <= int64(len(b)-size))
+		(r.nc.isRaw() || h.length <= int64(len(b)-size))
 }
 
 // unmaskPayload unmasks in place what was received of the current frame's
@@ -218,7 +237,7 @@ func (r *frameReader) fill(target []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	if target != nil || r.nc.raw == nil {
+	if target != nil || !r.nc.isRaw() {
 		r.releaseIfEmpty()
 	}
 	n, err := r.readOnce(target)
@@ -236,10 +255,7 @@ func (r *frameReader) fill(target []byte) (int, error) {
 // noteRead counts n bytes that a read brought, keeps its error if that is the
 // first permanent one, and returns it if nothing came.
 func (r *frameReader) noteRead(n int, err error) error {
-	if r.waitingSince.Load() != 0 {
-		r.waitingSince.Store(0)
-	}
-	r.received.Add(uint64(n))
+	r.intake.note(n)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -252,15 +268,17 @@ func (r *frameReader) noteRead(n int, err error) error {
 	return err
 }
 
-// isIdle reports whether there is nothing that was received and not handed on.
-func (r *frameReader) isIdle() bool {
+// isDrained reports whether there is nothing that was received and not handed
+// on.
+func (r *frameReader) isDrained() bool {
 	return !r.frame.ready && r.frame.remaining == 0 && (r.buf == nil || r.start == len(r.buf.b))
 }
 
 // tryFill is fill for when bytes may have arrived. ok is false if none have, or
-// if that cannot be known without waiting: then nothing has happened.
+// if that cannot be known without waiting: then nothing has happened. While it
+// runs, r is not given back.
 func (r *frameReader) tryFill(target []byte) (n int, ok bool, err error) {
-	if r.nc.raw == nil || r.err != nil {
+	if !r.nc.isRaw() || r.err != nil {
 		return 0, false, nil
 	}
 	r.raw.noWait = true
@@ -274,17 +292,17 @@ func (r *frameReader) tryFill(target []byte) (n int, ok bool, err error) {
 
 // readOnce reads once from the network.
 func (r *frameReader) readOnce(target []byte) (n int, err error) {
-	if r.nc.raw != nil {
+	if r.nc.isRaw() {
 		return r.readRaw(target)
 	}
-	r.waitingSince.Store(int64(now()))
+	r.intake.waitingSince.Store(int64(now()))
 	switch {
 	case target != nil:
 		return readSome(r.nc, target)
 	case r.buf == nil:
-		n, err = readSome(r.nc, r.waitBuf[:])
+		n, err = readSome(r.nc, r.nc.own.waitBuf[:])
 		if n > 0 {
-			copy(r.room(), r.waitBuf[:n])
+			copy(r.room(), r.nc.own.waitBuf[:n])
 		}
 	default:
 		n, err = readSome(r.nc, r.room())
@@ -313,7 +331,7 @@ func readSome(from io.Reader, p []byte) (int, error) {
 // readRaw reads when the descriptor is ready.
 func (r *frameReader) readRaw(target []byte) (n int, err error) {
 	r.raw.dst, r.raw.n = target, 0
-	err = r.nc.raw.Read(r.raw.onReadable)
+	err = r.nc.rawConn().Read(r.raw.callback)
 	r.raw.dst = nil
 	if err == nil {
 		n, err = r.raw.n, r.err
@@ -324,16 +342,9 @@ func (r *frameReader) readRaw(target []byte) (n int, err error) {
 	return n, err
 }
 
-// awaitRaw is fill(nil) for a raw socket without a permanent error, on a small
-// stack (see Stack budget in docs/design.md). afterRaw must be called with what
-// it returns.
-func (r *frameReader) awaitRaw() error {
-	r.raw.dst, r.raw.n = nil, 0
-	return r.nc.raw.Read(r.raw.onReadable)
-}
-
-// afterRaw records what awaitRaw brought and returns what fill would.
-func (r *frameReader) afterRaw(err error) error {
+// noteRaw records what a read from the raw socket, which ended with err, brought
+// into the buffer, and returns what fill would.
+func (r *frameReader) noteRaw(err error) error {
 	n := r.raw.n
 	if err == nil {
 		err = r.err
@@ -345,7 +356,8 @@ func (r *frameReader) afterRaw(err error) error {
 }
 
 // readReady is called with the descriptor, at once and then each time that
-// something may have arrived. It returns false to go on waiting.
+// something may have arrived (see Conn.readReady). It returns false to go on
+// waiting.
 //
 // The descriptor is in use meanwhile, and closing the net.Conn waits for that:
 // nothing may block here, nor take a lock that is held while the net.Conn is
@@ -361,21 +373,13 @@ func (r *frameReader) readReady(fd uintptr) bool {
 		if r.raw.noWait {
 			return true
 		}
-		r.waitingSince.Store(int64(now()))
+		r.intake.waitingSince.Store(int64(now()))
 		return false
 	}
 	if err != nil {
 		r.releaseIfEmpty()
 	}
 	r.raw.n, r.err = n, err
+	r.raw.drained = n < len(p)
 	return true
-}
-
-// freeBuffers frees the memory, when r is not used any more. What is borrowed
-// stays with the borrower.
-func (r *frameReader) freeBuffers() {
-	if !r.pinned {
-		r.buf.free()
-	}
-	r.buf, r.borrowed, r.start, r.pinned = nil, nil, 0, false
 }

@@ -1,11 +1,9 @@
 package websocket
 
 import (
-	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A frameWriter sends all frames of a connection: everything that leaves goes
@@ -26,12 +24,23 @@ import (
 //	data stream:   0 ─── sent ─── sent+span(work) ─── appended ───►
 //	                      └─ work ─┘└── pending.data ──┘
 //
-// Invariants, under mu:
+// Almost all connections are idle at any moment: nothing is pending, nobody
+// flushes. What is needed only in between is in the writeState, active, which
+// is acquired with the first frame and given back by whoever finds nothing left
+// to send.
 //
-//	busy == somebody flushes; then active != nil
-//	active.work.off <= active.work.handed <= active.work.size()
+// Invariants, under mu, where the fields are those of active:
+//
+//	active != nil == something is pending, or busy
+//	busy == somebody flushes
+//	active == nil, or busy, if end.broken is set
+//	work.off <= work.handed <= work.size()
 //	offsets.appended - offsets.sent == span(work) + len(pending.data)
-//	active.queue is in the order of the frames
+//	queue is in the order of the frames, and empty unless busy is set
+//
+// The data stream begins anew with each writeState. So nothing outlives it that
+// refers to the stream: a ticket has left the queue before, and of what was
+// withdrawn only mode.withdrawn stays.
 //
 // Control frames overtake data that is not loaded yet; the Close frame comes
 // last. Small replies may be corked: while cork.on is set, addData and postData
@@ -40,73 +49,48 @@ import (
 //
 // Names: add... and post... accept a frame, flush... makes frames leave,
 // ...Locked needs mu. All methods may be called from any goroutine, except
-// those of the flusher in flush.go and work.go. flush.go has the flusher and
-// its queue, work.go what is written and how, withdraw.go how a frame is taken
-// back.
+// those of the flusher in flush.go and work.go. write_state.go has what an idle
+// frameWriter does without, flush.go the flusher and its queue, work.go what is
+// written and how, withdraw.go how a frame is taken back.
 type frameWriter struct {
-	writerSetup
+	user      writerUser
 	deadlines lazyDeadlines
 	cork      cork
+	mode      writeMode
 
-	mu          sync.Mutex // guards what follows, but not what the flusher alone uses of active
-	mode        writeMode
-	busy        bool // somebody flushes
-	pending     pending
-	offsets     offsets
-	end         writeEnd
-	active      *flushState // the flusher's; nil while nobody flushes, unless the network failed
-	freeTickets *ticket     // used ones, to use again
-	counts      writeCounts
+	mu     sync.Mutex  // guards what follows, but not what the flusher alone uses of active
+	active *writeState // nil while w is idle
+	end    *writeEnd   // nil until the connection begins to end
+	counts writeCounts
 }
 
-// writerSetup is what init sets, for good.
-type writerSetup struct {
-	nc         *socket
-	cfg        *Config
-	onFailure  func(error)           // told when a write fails that nobody waits for
-	onWritable func(fd uintptr) bool // writes to a raw socket; nil on any other net.Conn
+// A writerUser is what a frameWriter belongs to.
+type writerUser interface {
+	writesTo() (*socket, *Config) // for good; the Config is a result of withDefaults
+	writeFailed(err error)        // called, without locks, when a write fails that nobody waits for
 }
 
-// A writeMode says what the role, the net.Conn and its user ask of writing.
+// A cork holds small replies back, like TCP_CORK, so that they leave with those
+// that follow. It may be used without frameWriter.mu.
+type cork struct {
+	on atomic.Bool // another message waits to be read
+}
+
+// A writeMode says how a frameWriter writes. The first two fields are set by
+// init, for good, the others guarded by frameWriter.mu.
 type writeMode struct {
 	masked    bool // we are the client
-	breaks    bool // an interrupted write breaks the net.Conn: TLS
-	delegated bool // goroutines of our own flush, which nothing interrupts
-	patient   bool // no write times out where keepalive finds a peer that is gone
-}
-
-// pending are the frames that were added and not loaded, in the order in which
-// they are loaded. Buffers without bytes are nil.
-type pending struct {
-	control    *buffer
-	lastPong   *buffer // the latest Pong that found control full
-	data       *buffer
-	closeFrame *buffer // stays when it has been loaded
-}
-
-// offsets count the bytes of data frames, in one endless stream.
-type offsets struct {
-	appended int64 // where pending.data ends
-	sent     int64 // where the work begins
-	doubtful int64 // start of the last compressed frame that may be withdrawn, plus 1; 0: none; math.MaxInt64: one was
+	inBubble  bool // of testing/synctest: nothing that waits may be shared with others
+	patient   bool // no write is interrupted, nor times out where keepalive finds a peer that is gone
+	withdrawn bool // a compressed message was taken back, to which the next one must not refer
 }
 
 // A writeEnd says what can still be written.
 type writeEnd struct {
-	refusal     error         // why no more frames are accepted: the first error, later the terminal one
+	refusal     error         // why no more frames are accepted: the first error, later the terminal one; nil: they are
 	broken      bool          // the network failed, or unsent frames were dropped: nothing is written either
 	closeSent   bool          // the Close frame is on the network
 	closeSentCh chan struct{} // closed when closeSent is set; nil if nobody waits
-}
-
-// A cork holds small replies back, like TCP_CORK, so that they leave with those
-// that follow. Only on may be used without frameWriter.mu.
-type cork struct {
-	on       atomic.Bool // another message waits to be read
-	reported bool        // a frame was corked, and its writer told that it is written
-	timerSet bool        // timer runs
-	since    instant     // when the first of the corked frames was added; 0: there are none
-	timer    *time.Timer // calls onCorkTimer; nil before the first corked frame
 }
 
 // writeCounts are the counters of Stats for what leaves.
@@ -123,25 +107,17 @@ const (
 	maxPendingControl = 4 << 10   // behind more bytes of control frames only the latest Pong is kept
 )
 
-// init makes w write to nc, in the role r. cfg is a result of withDefaults.
-// onFailure is told of errors that no writer waits for.
-func (w *frameWriter) init(nc *socket, r role, cfg *Config, onFailure func(error)) {
-	w.nc, w.mode.masked, w.onFailure, w.cfg = nc, r == client, onFailure, cfg
-	_, w.mode.breaks = nc.Conn.(*tls.Conn)
-	if nc.raw != nil {
-		// Called with the descriptor; see frameReader.readReady.
-		w.onWritable = func(fd uintptr) bool {
-			if w.active.raw.wait {
-				return w.writeReady(fd)
-			}
-			w.active.raw.written, w.active.raw.err = writeNow(fd, w.active.work.rest())
-			return true
-		}
-	}
+// init makes w write for user, in the role r.
+func (w *frameWriter) init(user writerUser, r role) {
+	w.user = user
+	w.mode.masked, w.mode.inBubble = r == client, now() < 0
 }
 
 // writeDeadlines returns the deadlines of writes.
-func (w *frameWriter) writeDeadlines() *deadlines { return w.deadlines.ensure(w.nc, forWriting) }
+func (w *frameWriter) writeDeadlines() *deadlines {
+	nc, _ := w.user.writesTo()
+	return w.deadlines.ensure(nc, forWriting)
+}
 
 // delegateFlushes makes w safe for a net.Conn that breaks when a write is
 // interrupted in the middle, as that of crypto/tls does: a writer that gives up
@@ -150,8 +126,34 @@ func (w *frameWriter) writeDeadlines() *deadlines { return w.deadlines.ensure(w.
 func (w *frameWriter) delegateFlushes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.mode.delegated = w.nc.raw == nil
 	w.mode.patient = true
+}
+
+// delegatesLocked reports whether goroutines of our own flush, which nothing
+// interrupts. On a raw socket that is not needed. The caller holds w.mu, and
+// there is a state.
+func (w *frameWriter) delegatesLocked() bool { return w.mode.patient && !w.active.nc.isRaw() }
+
+// refusalLocked returns the error for frames that are not accepted, or nil. The
+// caller holds w.mu.
+func (w *frameWriter) refusalLocked() error {
+	if w.end == nil {
+		return nil
+	}
+	return w.end.refusal
+}
+
+// brokenLocked reports whether nothing more can be written. The caller holds
+// w.mu.
+func (w *frameWriter) brokenLocked() bool { return w.end != nil && w.end.broken }
+
+// endLocked returns the writeEnd, which it makes if there is none. The caller
+// holds w.mu.
+func (w *frameWriter) endLocked() *writeEnd {
+	if w.end == nil {
+		w.end = new(writeEnd)
+	}
+	return w.end
 }
 
 // addData adds a data frame whose header begins with byte0. The payload is
@@ -167,34 +169,36 @@ func (w *frameWriter) addData(byte0 byte, payload []byte) (*ticket, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.end.refusal != nil {
-		return nil, w.end.refusal
+	if err := w.refusalLocked(); err != nil {
+		return nil, err
 	}
+	s := w.activateLocked()
 	if w.maySendInPlaceLocked(len(payload)) {
 		return w.addInPlaceLocked(h, payload), nil
 	}
 	// Room is made here because it would be deeper on the stack in appendFrame.
 	size := headerSize(h) + len(payload)
-	w.pending.data = w.pending.data.grow(size)
-	w.pending.data = appendFrame(w.pending.data, h, payload)
+	s.pending.data = s.pending.data.grow(size)
+	s.pending.data = appendFrame(s.pending.data, h, payload)
 	w.countLocked(h)
-	return w.joinLocked(w.offsets.appended, size, byte0), nil
+	return w.joinLocked(s.offsets.appended, size, byte0), nil
 }
 
 // addInPlaceLocked is addData for a payload that is sent from where it is. The
 // caller holds w.mu.
 func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
-	w.pending.data = w.pending.data.grow(maxHeaderSize)
-	w.pending.data.b = appendHeader(w.pending.data.b, h)
+	s := w.active
+	s.pending.data = s.pending.data.grow(maxHeaderSize)
+	s.pending.data.b = appendHeader(s.pending.data.b, h)
 	w.countLocked(h)
-	start := w.offsets.appended
-	w.offsets.appended += int64(headerSize(h) + len(payload))
+	start := s.offsets.appended
+	s.offsets.appended += int64(headerSize(h) + len(payload))
 	if h.byte0&bitRSV1 != 0 {
-		w.offsets.doubtful = start + 1
+		s.offsets.doubtful = start + 1
 	}
-	t := w.queueLocked(ticket{start: start, end: w.offsets.appended, byte0: h.byte0})
-	w.active.work.external = payload
-	w.active.work.handed = w.active.work.off // nothing: the call that is to write it waits, and has not begun
+	t := w.queueLocked(ticket{start: start, end: s.offsets.appended, byte0: h.byte0})
+	s.work.external = payload
+	s.work.handed = s.work.off // nothing: the call that is to write it waits, and has not begun
 	return t
 }
 
@@ -202,8 +206,8 @@ func (w *frameWriter) addInPlaceLocked(h header, payload []byte) *ticket {
 // where it is: if that is worth it, and its owner will write it and can copy
 // what is left when it gives up. The caller holds w.mu.
 func (w *frameWriter) maySendInPlaceLocked(size int) bool {
-	return size >= inPlaceFrom && !w.mode.masked && !w.busy && !w.mode.delegated &&
-		(size >= joinBelow || w.pending.data != nil && !w.cork.on.Load())
+	return size >= inPlaceFrom && !w.mode.masked && !w.active.busy && !w.delegatesLocked() && w.active.nc.joinsWrites() &&
+		(size >= joinBelow || w.active.pending.data != nil && !w.cork.on.Load())
 }
 
 // postData adds a data frame, copied, without waiting. Unless it is corked, the
@@ -215,11 +219,12 @@ func (w *frameWriter) postData(byte0 byte, payload []byte) (corked bool, err err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.end.refusal != nil {
-		return false, w.end.refusal
+	if err := w.refusalLocked(); err != nil {
+		return false, err
 	}
-	w.pending.data = appendFrame(w.pending.data, h, payload)
-	w.offsets.appended += int64(headerSize(h) + len(payload))
+	s := w.activateLocked()
+	s.pending.data = appendFrame(s.pending.data, h, payload)
+	s.offsets.appended += int64(headerSize(h) + len(payload))
 	w.countLocked(h)
 	return w.corkLocked(), nil
 }
@@ -228,7 +233,7 @@ func (w *frameWriter) postData(byte0 byte, payload []byte) (corked bool, err err
 func (w *frameWriter) isBusy() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.busy
+	return w.active != nil && w.active.busy
 }
 
 // newHeader returns the header of a frame that begins with byte0, with a fresh
@@ -238,19 +243,20 @@ func (w *frameWriter) newHeader(byte0 byte, payload []byte) (h header, err error
 	h = header{byte0: byte0, masked: w.mode.masked, length: int64(len(payload))}
 	if w.mode.masked {
 		if h.key, err = newKey(); err != nil {
-			w.onFailure(err)
+			w.user.writeFailed(err)
 		}
 	}
 	return h, err
 }
 
-// countLocked counts a frame, and shows it to the Trace. The caller holds w.mu.
+// countLocked counts a frame that was added, and shows it to the Trace. The
+// caller holds w.mu.
 func (w *frameWriter) countLocked(h header) {
 	w.counts.frames++
 	if h.fin() && !h.opcode().isControl() {
 		w.counts.messages++
 	}
-	if t := w.cfg.Trace; t != nil && t.FrameOut != nil {
+	if t := w.active.cfg.Trace; t != nil && t.FrameOut != nil {
 		t.FrameOut(frameTrace(h))
 	}
 }
@@ -270,48 +276,6 @@ func appendFrame(b *buffer, h header, payload []byte) *buffer {
 	return b
 }
 
-// corkLocked decides, and reports, whether pending data waits for more, and
-// sets the timer that ends the wait. The caller holds w.mu.
-func (w *frameWriter) corkLocked() bool {
-	if !w.cork.on.Load() || w.busy || w.cfg.HoldReplies == 0 || len(w.pending.data.b) >= maxCorked {
-		return false
-	}
-	w.cork.reported = true
-	if w.cork.since != 0 {
-		return true
-	}
-	w.cork.since = now()
-	if !w.cork.timerSet {
-		w.cork.timerSet = true
-		if w.cork.timer == nil {
-			w.cork.timer = time.AfterFunc(w.cfg.HoldReplies, w.onCorkTimer)
-		} else {
-			w.cork.timer.Reset(w.cfg.HoldReplies)
-		}
-	}
-	return true
-}
-
-// onCorkTimer is called by the timer, which is left running when what was
-// corked has gone: it looks whether something else has been corked for long
-// enough.
-func (w *frameWriter) onCorkTimer() {
-	w.mu.Lock()
-	if w.cork.since == 0 || w.end.broken {
-		w.cork.timerSet = false
-		w.mu.Unlock()
-		return
-	}
-	if wait := w.cork.since.add(w.cfg.HoldReplies).until(); wait > 0 {
-		w.cork.timer.Reset(wait)
-		w.mu.Unlock()
-		return
-	}
-	w.cork.timerSet = false
-	w.mu.Unlock()
-	w.flushNow()
-}
-
 // addControl adds a control frame, which overtakes all data that is not loaded
 // yet. It does not flush. Of Pongs that cannot leave because the peer does not
 // read, only the latest is kept once maxPendingControl bytes are pending (RFC
@@ -323,16 +287,17 @@ func (w *frameWriter) addControl(op opcode, payload []byte) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.end.refusal != nil {
-		return w.end.refusal
+	if err := w.refusalLocked(); err != nil {
+		return err
+	}
+	s := w.activateLocked()
+	if op == opPong && s.pending.control != nil && len(s.pending.control.b) > maxPendingControl {
+		s.pending.lastPong.free()
+		s.pending.lastPong = appendFrame(nil, h, payload)
+	} else {
+		s.pending.control = appendFrame(s.pending.control, h, payload)
 	}
 	w.countLocked(h)
-	if op == opPong && w.pending.control != nil && len(w.pending.control.b) > maxPendingControl {
-		w.pending.lastPong.free()
-		w.pending.lastPong = appendFrame(nil, h, payload)
-		return nil
-	}
-	w.pending.control = appendFrame(w.pending.control, h, payload)
 	return nil
 }
 
@@ -346,11 +311,11 @@ func (w *frameWriter) addClose(payload []byte, refusal error) (bool, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.end.refusal != nil {
+	if w.refusalLocked() != nil {
 		return false, nil
 	}
-	w.end.refusal = refusal
-	w.pending.closeFrame = appendFrame(nil, h, payload)
+	w.endLocked().refusal = refusal
+	w.activateLocked().pending.closeFrame = appendFrame(nil, h, payload)
 	w.countLocked(h)
 	return true, nil
 }
@@ -368,34 +333,39 @@ const (
 func (w *frameWriter) refuseAll(err error, rest unsent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.end.refusal = err
-	if rest == dropUnsent && !w.end.broken {
-		w.end.broken = true
-		w.failWaitersLocked()
+	w.endLocked().refusal = err
+	if rest == dropUnsent {
+		w.dropUnsentLocked(err)
 	}
 }
 
 // freeBuffers ends all writing and frees the memory once the network is closed.
-// Work that somebody is still writing is left to that flusher.
 func (w *frameWriter) freeBuffers() {
 	w.deadlines.load().unfollow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.end.broken = true
-	if w.end.refusal == nil {
-		w.end.refusal = net.ErrClosed
+	w.dropUnsentLocked(net.ErrClosed)
+	if w.active != nil && w.active.successor != nil {
+		go closeNow(w.active.nc.Conn) // the flusher may wait for it
+	}
+}
+
+// dropUnsentLocked ends all writing, because of err unless frames are refused
+// already: those that wait are told, and what is pending is freed. Work that
+// somebody is still writing is left to that flusher. The caller holds w.mu.
+func (w *frameWriter) dropUnsentLocked(err error) {
+	end := w.endLocked()
+	end.broken = true
+	if end.refusal == nil {
+		end.refusal = err
+	}
+	if w.active == nil {
+		return
 	}
 	w.failWaitersLocked()
-	if !w.busy && w.active != nil {
-		w.active.work.head.free()
-		w.stopFlushingLocked()
-	}
-	w.pending.control.free()
-	w.pending.lastPong.free()
-	w.pending.data.free()
-	w.pending.control, w.pending.lastPong, w.pending.data, w.freeTickets = nil, nil, nil, nil
-	if w.cork.timer != nil {
-		w.cork.timer.Stop()
+	w.active.pending.free()
+	if !w.active.busy {
+		w.abandonLocked()
 	}
 }
 
@@ -403,7 +373,7 @@ func (w *frameWriter) freeBuffers() {
 func (w *frameWriter) isAlive() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.end.broken
+	return !w.brokenLocked()
 }
 
 // frameTrace describes h for a Trace.

@@ -11,11 +11,18 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// TestSizeOfFrameWriter proves that a frameWriter stays as small as
+// docs/design.md says.
+func TestSizeOfFrameWriter(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(frameWriter{}), uintptr(88))
+}
 
 // TestHeldRepliesLeaveTogether proves that small replies are corked while more
 // requests wait, and leave with the last one in one flush.

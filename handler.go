@@ -5,6 +5,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 )
 
 // Handler returns a handler that calls open for each request and, if open
@@ -59,6 +60,7 @@ func HandlerFunc(opts *AcceptOptions, serve func(c *Conn) error) http.Handler {
 type handler struct {
 	acceptor *acceptor
 	open     func(r *http.Request) (service, error)
+	lastHost atomic.Pointer[deliveryHost] // of the last Receiver
 }
 
 // A service serves one connection.
@@ -138,15 +140,19 @@ func (serve serveFunc) run(h *handler, c *Conn, errorLog *log.Logger) {
 
 // finish is deferred. It closes the connection, logs *err, which serve
 // returned, or what serve panicked with, and releases the reservation in the
-// Registry. If the connection was handed over to a Receiver, and serve returned
-// nil, it leaves that to the end of the delivery.
+// Registry. If the connection was handed over to a Receiver, the reservation is
+// kept until the end of the delivery, to which the rest is left if serve
+// returned nil.
 func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
 	release := h.acceptor.registry.release
-	if d := c.delivery.Load(); d != nil && *err == nil {
-		c.whenDelivered(d, release)
-		return
+	if c.delivery.Load() != nil {
+		defer c.setHost(&deliveryHost{errorLog, release})
+		if *err == nil {
+			return
+		}
+	} else {
+		defer release()
 	}
-	defer release()
 	if panicked := recover(); panicked != nil {
 		c.logPanic(errorLog, panicked)
 	} else {

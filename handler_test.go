@@ -221,7 +221,7 @@ func TestOpenDecides(t *testing.T) {
 		{"status that refuses nothing", nil, &HandshakeError{Status: 101}, 403, "request is not allowed\n", "level=INFO"},
 		{"failure of the server", nil, &HandshakeError{Status: 500, Reason: "no database"}, 500, "no database\n", "level=ERROR"},
 		{"nothing", nil, nil, 500, "server is set up wrongly\n", "level=ERROR msg=\"websocket: handshake refused\" err=\"websocket: opening handshake: " +
-			"server is set up wrongly (HTTP status 500): the function given to Handler returned neither"},
+			"server is set up wrongly (HTTP status 500): the function given to the handler returned neither"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var logged sink

@@ -225,6 +225,108 @@ func echo(c *Conn) error {
 	return nil
 }
 
+// A recorder is a Receiver that keeps what it is told about one connection. The
+// functions, of which each may be nil, say what its methods do besides.
+type recorder struct {
+	opened func(c *Conn) error
+	answer func(c *Conn, m Message) error
+	ended  func(c *Conn, end *CloseError)
+
+	mu     sync.Mutex
+	told   []string
+	calls  int              // that have begun and not ended
+	closed chan *CloseError // gets the end
+}
+
+// newRecorder returns a recorder that answers with answer, which may be nil.
+func newRecorder(answer func(c *Conn, m Message) error) *recorder {
+	return &recorder{answer: answer, closed: make(chan *CloseError, 10)}
+}
+
+// note keeps what happened.
+func (r *recorder) note(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, what)
+}
+
+// history returns what happened, in order.
+func (r *recorder) history() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.told, " ")
+}
+
+// enter keeps what a call tells, and whether another is under way. The function
+// that it returns ends the call.
+func (r *recorder) enter(what string) (leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls++; r.calls > 1 {
+		what += ", at once"
+	}
+	r.told = append(r.told, what)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.calls--
+	}
+}
+
+// Opened keeps "opened".
+func (r *recorder) Opened(c *Conn) error {
+	defer r.enter("opened")()
+	if r.opened != nil {
+		return r.opened(c)
+	}
+	return nil
+}
+
+// Receive keeps the message, or the size of a long one.
+func (r *recorder) Receive(c *Conn, m Message) error {
+	what := string(m.Data)
+	if len(what) > 100 {
+		what = fmt.Sprint(len(what), " bytes")
+	}
+	defer r.enter(what)()
+	if r.answer != nil {
+		return r.answer(c, m)
+	}
+	return nil
+}
+
+// Closed keeps "closed".
+func (r *recorder) Closed(c *Conn, end *CloseError) {
+	defer r.enter("closed")()
+	defer func() { r.closed <- end }()
+	if r.ended != nil {
+		r.ended(c, end)
+	}
+}
+
+// await waits until the history is as wanted.
+func (r *recorder) await(t testing.TB, want string) {
+	t.Helper()
+	eventually(t, want, func() bool { return r.history() == want }, r.history)
+}
+
+// eventually waits until something has happened. If it does not, the test ends,
+// with what say returns.
+func eventually(t testing.TB, what string, happened func() bool, say ...func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(pairLimit); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			for _, s := range say {
+				what += "; there is " + s()
+			}
+			t.Fatal("waited in vain: ", what)
+		}
+	}
+}
+
+// echoMessage is an answer that sends the message back.
+func echoMessage(c *Conn, m Message) error { return c.Write(context.Background(), m.Type, m.Data) }
+
 // readToEnd returns why c ended.
 func readToEnd(c *Conn) error {
 	for {

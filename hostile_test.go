@@ -99,28 +99,35 @@ func TestSlowApplication(t *testing.T) {
 // message come, and is once they stop.
 func TestMessageThatTricklesIn(t *testing.T) {
 	covers(t, "R11", "Q.D06", "V12")
-	synctest.Test(t, func(t *testing.T) {
-		e := newEndpoint(t, endpointSetup{role: client, config: Config{IdleTimeout: time.Minute, PingInterval: -1}})
-		start := time.Now()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			e.recv([]byte{0x82, 126, 0xff, 0xff})
-			for range 30 {
-				<-time.After(10 * time.Second)
-				e.recv([]byte("x"))
-			}
-			<-e.conn.Context().Done()
-			e.peer.CloseWrite()
+	for _, reading := range readLoops {
+		t.Run(reading.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { trickleIn(t, reading.loop) })
 		})
-		<-e.readEnded
-		if waited := time.Since(start); waited < 6*time.Minute || waited > 6*time.Minute+10*time.Second {
-			t.Errorf("the end came after %v, want six minutes and a little", waited)
+	}
+}
+
+// trickleIn is one case of TestMessageThatTricklesIn.
+func trickleIn(t *testing.T, loop readLoop) {
+	e := newEndpoint(t, endpointSetup{role: client, config: Config{IdleTimeout: time.Minute, PingInterval: -1}, loop: loop})
+	start := time.Now()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		e.recv([]byte{0x82, 126, 0xff, 0xff})
+		for range 30 {
+			<-time.After(10 * time.Second)
+			e.recv([]byte("x"))
 		}
-		wg.Wait()
-		if end := e.finish(); end.Code != ClosePolicyViolation || end.Received {
-			t.Errorf("the end is %v, want 1008 from our side", end)
-		}
+		<-e.conn.Context().Done()
+		e.peer.CloseWrite()
 	})
+	<-e.readEnded
+	if waited := time.Since(start); waited < 6*time.Minute || waited > 6*time.Minute+10*time.Second {
+		t.Errorf("the end came after %v, want six minutes and a little", waited)
+	}
+	wg.Wait()
+	if end := e.finish(); end.Code != ClosePolicyViolation || end.Received {
+		t.Errorf("the end is %v, want 1008 from our side", end)
+	}
 }
 
 // TestEndlessInputAfterTheEnd goes on sending behind a Close and behind a
@@ -130,9 +137,10 @@ func TestEndlessInputAfterTheEnd(t *testing.T) {
 	covers(t, "X06", "X08", "X09", "X16", "X22", "Q.F03", "Q.F14")
 	const bound = 16 << 20
 	for _, last := range [][]byte{{0x88, 0x02, 0x03, 0xe8}, {0x83, 0x00}} {
-		for _, pause := range []time.Duration{0, time.Second} {
+		for i, pause := range []time.Duration{0, time.Second, 0, time.Second} {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, endpointSetup{role: client, config: Config{PingInterval: -1, CloseTimeout: 5 * time.Second}})
+				loop := []readLoop{loopRead, loopReceiver}[i/2]
+				e := newEndpoint(t, endpointSetup{role: client, config: Config{PingInterval: -1, CloseTimeout: 5 * time.Second}, loop: loop})
 				start := time.Now()
 				e.recv(last)
 				total := sendForEver(e, pause, bound)
@@ -375,20 +383,26 @@ func TestLogOfAFailure(t *testing.T) {
 		"a Close with lines": "\x81\x06secret\x88\x0e\x03\xebline\r\nline\x1b[2J"[:10+14],
 	}
 	for name, input := range inputs {
-		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
-			config := Config{PingInterval: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-			e := newEndpoint(t, endpointSetup{role: client, config: config})
-			e.recv([]byte(input))
-			synctest.Wait()
-			e.peer.CloseWrite()
-			end := e.finish()
-			if strings.Contains(log.String(), "secret") || strings.Count(log.String(), "\n") > 1 {
-				t.Errorf("%s: logged %q, want one line without payload", name, log.String())
-			}
-			if strings.ContainsAny(end.Error(), "\r\n\x1b") {
-				t.Errorf("%s: the error %q shows control characters", name, end.Error())
-			}
-		})
+		logOfAFailure(t, name, input, loopRead)
+		logOfAFailure(t, name, input, loopReceiver)
 	}
+}
+
+// logOfAFailure is one case of TestLogOfAFailure.
+func logOfAFailure(t *testing.T, name, input string, loop readLoop) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		config := Config{PingInterval: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		e := newEndpoint(t, endpointSetup{role: client, config: config, loop: loop})
+		e.recv([]byte(input))
+		synctest.Wait()
+		e.peer.CloseWrite()
+		end := e.finish()
+		if strings.Contains(log.String(), "secret") || strings.Count(log.String(), "\n") > 1 {
+			t.Errorf("%s: logged %q, want one line without payload", name, log.String())
+		}
+		if strings.ContainsAny(end.Error(), "\r\n\x1b") {
+			t.Errorf("%s: the error %q shows control characters", name, end.Error())
+		}
+	})
 }

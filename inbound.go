@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
+	"time"
 
 	"github.com/fullduplex-go/websocket/internal/utf8stream"
 )
@@ -27,13 +29,13 @@ import (
 //
 //	nextDataFrame ──► nextFrame ──► data frame: taken up by beginMessage, nextFragment
 //	      ▲              │ └──────► control frame: handleControl
-//	      │              ▼              Ping: addControl(Pong) · Pong: pings.answer
+//	      │              ▼              Ping: addControl(Pong) · Pong: handlePong
 //	      └───────── awaitInput         Close: handleClose, then conclude
 //	           beforeWait, fill, afterWait
 //
 // Everything that can be interrupted leaves the state as it is: the next call,
 // from whatever goroutine and of whatever kind, continues from there. When
-// read.lock is released,
+// read.lock is released, and Conn.in is not nil (see read_state.go),
 //
 //	phase == betweenMessages  ⇒  frame.remaining == 0 or frame.ready,
 //	                             and partial is nil or lent
@@ -52,9 +54,8 @@ type inbound struct {
 	compressed bool // by permessage-deflate
 	text       utf8stream.Validator
 	loan       loan
-	number     uint64 // counts messages, to tell a stale MessageReader
+	number     uint64 // counts messages, to tell a stale MessageReader; never reset
 	size       int64  // bytes after inflation
-	usualSize  int    // about the largest of the recent messages that came in parts, in bytes
 
 	partial *buffer // what has come and is not handed on, or what is lent; or nil
 }
@@ -74,15 +75,22 @@ func (m *inbound) isOpen() bool { return m.phase != betweenMessages }
 
 // A borrower is a loop or a MessageReader to which messages are lent. What it
 // borrowed stays its own until it asks for more, even if others read meanwhile.
-type borrower uint32
+// A loop has a number of its own in the program.
+type borrower uint64
 
-// nobody borrows nothing: what others borrowed is left to them.
-const nobody borrower = 0
+// Borrowers that are not loops.
+const (
+	nobody    borrower = iota // borrows nothing: what others borrowed is left to them
+	streaming                 // the last MessageReader: what it has is left to it before there is another
+	firstLoop
+)
+
+// loops is how many loops have borrowed anything.
+var loops atomic.Uint64
 
 // A loan is what is known of the message, or piece, that was lent last.
 type loan struct {
 	to        borrower // or nobody
-	count     borrower // the number of borrowers so far
 	ofPartial bool     // it is inbound.partial
 }
 
@@ -99,6 +107,13 @@ func (m *inbound) disown() {
 	}
 }
 
+// trim parts with memory of partial that is not in use, if it is not lent.
+func (m *inbound) trim() {
+	if !m.loan.ofPartial {
+		m.partial = m.partial.trim(0)
+	}
+}
+
 // takeBack frees partial if it was lent.
 func (m *inbound) takeBack() {
 	if m.loan.ofPartial {
@@ -110,13 +125,19 @@ func (m *inbound) takeBack() {
 type caller struct {
 	ctx      context.Context
 	internal bool // the connection's: makes way for the application, ignores its deadline
+	polled   bool // it reads a raw socket, and instead of waiting gets errNoInput
+	edges    bool // it is polled, and told of all that comes after a read that has not filled its room
 }
+
+// errNoInput tells a caller that is polled to come again when more has arrived.
+// The next read goes on where this one stopped. It never leaves the package.
+var errNoInput = errors.New("websocket: nothing to read has arrived")
 
 // beginRead locks reading for reader, which may be nobody, and ends the loan of
 // the last message. After it has returned nil, unlockReading must be called.
 func (c *Conn) beginRead(ctx context.Context, reader borrower) error {
 	err := c.lockReading(ctx)
-	if err == nil && c.msg.loan.to != nobody {
+	if err == nil && c.in != nil && c.in.msg.loan.to != nobody {
 		c.endLoan(reader)
 	}
 	return err
@@ -135,13 +156,13 @@ func (c *Conn) lockReading(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.life.ending.Load() != nil {
+	if c.life.ending() != nil {
 		err := c.awaitEnd(caller{ctx: ctx})
 		c.unlockReading(err)
 		return err
 	}
-	if c.background.dataPending.Load() {
-		c.background.dataPending.Store(false)
+	if c.keepalive.flags.has(dataPending) {
+		c.keepalive.flags.clear(dataPending)
 	}
 	return nil
 }
@@ -155,14 +176,20 @@ func (c *Conn) awaitReadLock(ctx context.Context) error {
 	if d.expired() {
 		return os.ErrDeadlineExceeded
 	}
-	c.read.waiting.Add(1)
-	d.preempt()
-	err := c.awaitLock(ctx, &c.read.lock, d)
-	c.read.waiting.Add(-1)
+	err := c.queueForReadLock(ctx, d)
 	if err != nil {
 		c.giveUpReading()
 	}
 	return err
+}
+
+// queueForReadLock waits for read.lock as one that readerWaits reports, and no
+// longer, even if code of the user's ends the goroutine meanwhile.
+func (c *Conn) queueForReadLock(ctx context.Context, d *deadlines) error {
+	c.read.waiting.Add(1)
+	defer c.read.waiting.Add(-1)
+	d.preempt()
+	return c.awaitLock(ctx, &c.read.lock, d)
 }
 
 // giveUpReading is called after waiting for read.lock in vain. The lock may
@@ -172,11 +199,14 @@ func (c *Conn) giveUpReading() {
 		c.releaseReading()
 		return
 	}
+	if c.isParked() {
+		c.resumeDelivery()
+	}
 	c.ensureReading(atOnce)
 }
 
 // readDeadlines returns the deadlines of reads.
-func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(c.nc, forReading) }
+func (c *Conn) readDeadlines() *deadlines { return c.read.deadlines.ensure(c.socket(), forReading) }
 
 // readerWaits reports whether the application waits for read.lock.
 func (c *Conn) readerWaits() bool { return c.read.waiting.Load() > 0 }
@@ -189,6 +219,8 @@ func (c *Conn) unlockReading(err error) {
 	switch {
 	case c.life.closingTransport.Load():
 		c.releaseReading()
+	case c.isParked():
+		c.resumeDelivery()
 	case err != nil && err != io.EOF:
 		c.ensureReading(atOnce)
 	default:
@@ -203,20 +235,20 @@ func (c *Conn) unlockReadingAfter(err *error) { c.unlockReading(*err) }
 // is used again if reader borrowed it; otherwise it is left to the borrower,
 // which may still use it. The caller holds read.lock.
 func (c *Conn) endLoan(reader borrower) {
-	if c.msg.loan.to == reader {
+	if c.in.msg.loan.to == reader {
 		c.in.unpin()
-		c.msg.takeBack()
+		c.in.msg.takeBack()
 	} else {
 		c.in.disown()
-		c.msg.disown()
+		c.in.msg.disown()
 	}
-	c.msg.loan.to = nobody
+	c.in.msg.loan.to = nobody
 }
 
 // nextDataFrame reads until the header of a data frame is here. Control frames
 // on the way are handled, which may cause writing; readControlFrame does the
 // same for the background reader. Once Close was called, data is discarded
-// until the peer's Close frame arrives.
+// until the peer's Close frame arrives. The caller has called reading.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
 		h, payload, ok, v := c.in.nextFrame()
@@ -247,8 +279,8 @@ func (c *Conn) nextDataFrame(by caller) error {
 // flushPong lets the Pongs leave that handleControl has added, if there are
 // any.
 func (c *Conn) flushPong() {
-	if c.read.pongPending {
-		c.read.pongPending = false
+	if c.in.pongPending {
+		c.in.pongPending = false
 		c.out.flushNow()
 	}
 }
@@ -259,10 +291,10 @@ func (c *Conn) handleControl(op opcode, payload []byte) error {
 	switch op {
 	case opPing:
 		if err := c.out.addControl(opPong, payload); err == nil {
-			c.read.pongPending = true
+			c.in.pongPending = true
 		}
 	case opPong:
-		c.keepalive.pings.Load().answer(payload, c.cfg.Trace)
+		c.handlePong(payload)
 	case opClose:
 		return c.handleClose(payload)
 	}
@@ -288,7 +320,7 @@ func (c *Conn) beginMessage(by caller) error {
 	if err := c.nextDataFrame(by); err != nil {
 		return err
 	}
-	m := &c.msg
+	m := &c.in.msg
 	m.phase = inParts
 	m.number++
 	m.typ = MessageType(c.in.frame.opcode())
@@ -312,12 +344,12 @@ func (c *Conn) nextFragment(by caller) error {
 // is corked: only if the next message is here. If the end of that is missing,
 // awaitInput looks for it before it waits.
 func (c *Conn) endMessage() error {
-	m := &c.msg
+	m := &c.in.msg
 	if m.checked && !m.text.Complete() {
 		return c.failProtocol(textNotUTF8)
 	}
 	m.phase = betweenMessages
-	c.read.yieldFirst = true
+	c.in.yieldFirst = true
 	c.read.counters.messagesIn.Add(1)
 	c.noteMessage()
 	if more := c.in.startsWithMessage(); more != c.out.cork.on.Load() {
@@ -331,31 +363,70 @@ func (c *Conn) endMessage() error {
 // connection waits for its peer to send (awaitMessage is its twin, and
 // readAhead and proveDeadlines wait for the background reader); before it does,
 // everything that is corked leaves. Errors that leave the connection open are
-// those of the context and os.ErrDeadlineExceeded.
+// those of the context, os.ErrDeadlineExceeded and, instead of waiting for a
+// caller that is polled, errNoInput. After an error Conn.in may be nil, unless a
+// message is open.
 func (c *Conn) awaitInput(by caller, target []byte) (int, error) {
-	if c.out.cork.on.Load() {
+	if by.polled || c.out.cork.on.Load() {
 		if n, ok, err := c.pollInput(by, target); ok {
 			return n, c.readError(err)
 		}
 		c.out.cork.on.Store(false)
 	}
+	if by.polled {
+		return 0, c.noInput(by)
+	}
 	if err := c.beforeWait(by); err != nil {
 		return 0, err
 	}
-	n, err := c.in.fill(target)
-	if c.msg.isOpen() && err == nil {
-		c.noteMessage()
+	n, err := c.fill(target)
+	if err == nil {
+		c.noteInput()
 	}
 	return n, c.afterWait(by, err)
 }
 
-// pollInput is awaitInput while replies are corked because more input may be
-// here. ok is false if there is none: then awaitInput goes on.
+// pollInput is awaitInput for a caller that is polled, and while replies are
+// corked because more input may be here. ok is false if there is none: then
+// awaitInput goes on.
 func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
 	if by.internal || by.ctx.Done() != nil && by.ctx.Err() != nil {
 		return 0, false, nil
 	}
-	return c.in.tryFill(target)
+	if by.edges && c.in.raw.drained {
+		return 0, false, nil // what comes from now on is another event
+	}
+	if n, ok, err = c.in.tryFill(target); ok && err == nil {
+		c.noteInput()
+	}
+	return n, ok, err
+}
+
+// noInput returns what awaitInput ends with for a caller that is polled when
+// nothing has come. It does what a wait begins with, because the caller now
+// waits in its own way: what is corked leaves, and reading keeps no more memory
+// than it needs.
+func (c *Conn) noInput(by caller) error {
+	c.out.flushCorked()
+	c.read.intake.beginWait()
+	if c.in.err != nil {
+		return c.readError(c.in.err)
+	}
+	c.keepLittle()
+	if err := c.contextError(by.ctx); err != nil {
+		return err
+	}
+	if c.read.deadlines.load().expired() {
+		return os.ErrDeadlineExceeded
+	}
+	return errNoInput
+}
+
+// noteInput records that bytes have come, if they belong to a message.
+func (c *Conn) noteInput() {
+	if c.in.msg.isOpen() {
+		c.noteMessage()
+	}
 }
 
 // awaitMessage is beginRead for a caller that wants a message. On a raw socket
@@ -366,14 +437,13 @@ func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 	if err := c.beginRead(ctx, reader); err != nil {
 		return err
 	}
-	if c.nc.raw == nil || c.in.err != nil || !c.in.isIdle() {
+	if !c.socket().isRaw() || c.in != nil && (c.in.err != nil || !c.in.isDrained()) {
 		return nil
 	}
 	err := c.beforeWait(caller{ctx: ctx})
 	if err == nil {
-		err = c.in.awaitRaw()
-		if err = c.in.afterRaw(err); c.msg.isOpen() && err == nil {
-			c.noteMessage()
+		if err = c.noteRaw(c.awaitRaw()); err == nil {
+			c.noteInput()
 		}
 		err = c.afterWait(caller{ctx: ctx}, err)
 	}
@@ -387,9 +457,9 @@ func (c *Conn) awaitMessage(ctx context.Context, reader borrower) error {
 // needed. If it returns nil, afterWait must be called.
 func (c *Conn) beforeWait(by caller) error {
 	c.out.flushCorked()
-	if c.read.yieldFirst {
-		c.read.yieldFirst = false
-		runtime.Gosched()
+	if c.in != nil && c.in.yieldFirst {
+		c.in.yieldFirst = false
+		giveWay()
 	}
 	var yield func() bool
 	switch {
@@ -408,11 +478,24 @@ func (c *Conn) beforeWait(by caller) error {
 	return c.readError(err)
 }
 
+// maxGivingWay is for how long readers give way before they wait without one of
+// them having waited: while goroutines are ready to run, the scheduler does not
+// look whether more has come from the network.
+const maxGivingWay = 200 * time.Microsecond
+
+// giveWay lets others run before its caller looks for input: under load that has
+// come by then. It does nothing when the scheduler should look at the network.
+func giveWay() {
+	if now() < lastWoken.get().add(maxGivingWay) {
+		runtime.Gosched()
+	}
+}
+
 // armsEveryRead reports whether even a read is armed that no context can
 // interrupt: where the net.Conn has no deadlines, or nobody knows yet whether it
 // has. The user may set one while the read waits.
 func (c *Conn) armsEveryRead() bool {
-	return c.nc.raw == nil && !c.read.deadlines.load().areAccepted() && !isSocket(c.nc.Conn)
+	return !c.socket().isRaw() && !c.read.deadlines.load().areAccepted() && !isSocket(c.socket().Conn)
 }
 
 // afterWait disarms the deadlines, if they are armed. It returns what a read ends
@@ -462,7 +545,12 @@ func (c *Conn) releaseReading() {
 	}
 	defer c.read.lock.unlock()
 	c.read.deadlines.load().unfollow()
-	c.in.freeBuffers()
+	if c.in != nil {
+		c.in.disown()
+		c.in.msg.disown()
+		c.in.msg.dropPartial()
+		c.stopReading()
+	}
 	if c.deflate != nil {
 		c.deflate.decompressor.Close(net.ErrClosed)
 	}

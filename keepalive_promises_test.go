@@ -43,6 +43,17 @@ var patterns = []pattern{
 		time.Sleep(3 * time.Second)
 		return c.Write(context.Background(), Text, []byte("news"))
 	}},
+	{"a Receiver works for 60 s on each message", 10 * time.Minute, func(c *Conn) error {
+		c.Deliver(newRecorder(func(c *Conn, _ Message) error {
+			select {
+			case <-time.After(time.Minute):
+			case <-c.Context().Done():
+			}
+			return nil
+		}))
+		time.Sleep(time.Minute)
+		return nil
+	}},
 	{"nobody reads", 10 * time.Minute, func(*Conn) error {
 		time.Sleep(time.Minute)
 		return nil
@@ -138,6 +149,17 @@ func TestGoneIsFound(t *testing.T) {
 			go p.send(0x81, "small")
 			_, r, _ := c.Reader(context.Background())
 			r.Read(make([]byte, 2))
+		},
+		"a message was read, others wait": func(c *Conn, p *rawPeer) {
+			c.readDeadlines().noteProven()
+			go p.nc.Write(slices.Concat(p.frame(0x81, "small"), p.frame(0x89, ""), p.frame(0x81, "second")))
+			c.Read(context.Background())
+		},
+		"it was handed over": func(c *Conn, p *rawPeer) { c.Deliver(newRecorder(nil)) },
+		"a Receiver waits, others wait": func(c *Conn, p *rawPeer) {
+			c.readDeadlines().noteProven()
+			c.Deliver(newRecorder(func(c *Conn, _ Message) error { return workUntilTheEnd(c) }))
+			p.nc.Write(slices.Concat(p.frame(0x81, "small"), p.frame(0x89, ""), p.frame(0x81, "second")))
 		},
 		"the reader gave up": func(c *Conn, _ *rawPeer) {
 			c.SetReadDeadline(time.Now().Add(-time.Second))
@@ -470,16 +492,17 @@ func TestFragmentIsHeardByANewRead(t *testing.T) {
 		ended <- err
 	}()
 	far.Write([]byte{byte(opBinary), 1, 'a'})
-	within("the first fragment is not received", func() bool { return c.in.received.Load() == 3 })
+	within("the first fragment is not received", func() bool { return c.read.intake.received.Load() == 3 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	c.keepalive.lastMessage.Store(1)
+	last := &c.keepalive.lazy.Load().lastMessage
+	last.Store(1)
 	go c.Read(context.Background())
 	within("nobody reads", func() bool {
-		return c.in.waitingSince.Load() != 0 && !c.readerWaits() && c.background.state.Load() != backgroundReadOn
+		return c.read.intake.waitingSince.Load() != 0 && !c.readerWaits() && c.read.background.state.Load() != backgroundReadOn
 	})
 	far.Write([]byte{byte(opContinuation), 1, 'b'})
-	within("the second fragment is not heard", func() bool { return c.keepalive.lastMessage.Load() != 1 })
+	within("the second fragment is not heard", func() bool { return last.Load() != 1 })
 }

@@ -19,12 +19,13 @@ var floors = [][]string{
 	{"errors.go", "mask.go", "mask_amd64.go", "mask_other.go"},
 	{"frame.go"},
 	{"frame_rules.go"},
-	{"config.go", "trace.go", "clock.go", "buffer.go", "masking_key.go", "fifo_lock.go", "deadlines.go", "socket.go", "socket_unix.go", "socket_other.go"},
-	{"read_buffer.go", "frame_reader.go", "frame_writer.go", "flush.go", "work.go", "withdraw.go"},
+	{"config.go", "trace.go", "clock.go", "flags.go", "buffer.go", "masking_key.go", "fifo_lock.go", "wheel.go", "deadlines.go", "socket.go", "socket_unix.go", "socket_linux.go", "socket_other.go",
+		"poller.go", "poller_linux.go", "descriptor.go", "descriptor_linux.go", "descriptor_table.go"},
+	{"read_buffer.go", "frame_reader.go", "frame_writer.go", "write_state.go", "flush.go", "work.go", "withdraw.go"},
 	{"handshake.go", "handshake_response.go", "handshake_error.go", "extension.go", "uri.go", "compress.go"},
 	{
-		"conn.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
-		"ping.go", "delivery.go", "application.go", "background_read.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
+		"conn.go", "read_state.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
+		"ping.go", "delivery.go", "parked.go", "application.go", "background_read.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
 	},
 	{
 		"server.go", "accept_conn.go", "hijack.go", "handler.go", "receiver.go", "client.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",
@@ -35,7 +36,7 @@ var floors = [][]string{
 // strangers are files of one floor that must not know each other.
 var strangers = [][2]string{
 	{"frame_reader.go", "frame_writer.go"}, {"frame_reader.go", "flush.go"},
-	{"frame_reader.go", "work.go"}, {"frame_reader.go", "withdraw.go"},
+	{"frame_reader.go", "work.go"}, {"frame_reader.go", "withdraw.go"}, {"frame_reader.go", "write_state.go"},
 }
 
 // pureFloors are the lowest floors, which do no I/O.
@@ -93,10 +94,10 @@ var waiting = map[string][]string{
 
 // readingFiles and readingFuncs are the files and functions that read.
 var (
-	readingFiles = []string{"read_buffer.go", "frame_reader.go", "inbound.go", "read.go"}
+	readingFiles = []string{"read_buffer.go", "frame_reader.go", "read_state.go", "inbound.go", "read.go"}
 	readingFuncs = []string{
 		"lockReading", "awaitReadLock", "unlockReading", "awaitInput", "awaitMessage", "beforeWait", "afterWait",
-		"readControlFrame", "handleControl", "discardAll", "handleClose", "failProtocol", "openReader",
+		"pollInput", "noInput", "fillFirst", "readControlFrame", "handleControl", "discardAll", "handleClose", "failProtocol", "openReader",
 	}
 )
 

@@ -14,13 +14,53 @@ import (
 // atomic may be read without mu, and closingTransport also set.
 type lifetime struct {
 	mu               sync.Mutex
-	transportClosed  bool                       // the net.Conn is closed
-	closingTransport atomic.Bool                // the net.Conn is being closed, or is closed
-	closeDeadline    instant                    // when the closing handshake must be over; 0: not begun
-	refusal          atomic.Pointer[CloseError] // what writers are told once Close was called
-	ending           atomic.Pointer[CloseError] // what will be the end: nothing is read any more
-	terminal         atomic.Pointer[CloseError] // the terminal error
-	audience         *audience                  // nil until somebody waits for the end
+	closingTransport atomic.Bool                  // the net.Conn is being closed, or is closed
+	transportClosed  bool                         // the net.Conn is closed
+	closing          atomic.Pointer[closingState] // nil until the end begins
+	audience         *audience                    // nil until somebody waits for the end
+}
+
+// closingState is what is known of the end of a connection that has begun to end.
+// Conn.life.mu guards it; what is atomic may be read without.
+type closingState struct {
+	deadline instant                    // when the closing handshake must be over; 0: not begun
+	refusal  atomic.Pointer[CloseError] // what writers are told once Close was called
+	ending   atomic.Pointer[CloseError] // what will be the end: nothing is read any more
+	terminal atomic.Pointer[CloseError] // the terminal error
+}
+
+// beginLocked returns what is known of the end, which begins if it has not. The
+// caller holds mu.
+func (l *lifetime) beginLocked() *closingState {
+	if l.closing.Load() == nil {
+		l.closing.Store(new(closingState))
+	}
+	return l.closing.Load()
+}
+
+// refusal returns what writers are told once Close was called, or nil.
+func (l *lifetime) refusal() *CloseError {
+	if e := l.closing.Load(); e != nil {
+		return e.refusal.Load()
+	}
+	return nil
+}
+
+// ending returns what will be the end, or nil. Once there is something, nothing
+// is read any more.
+func (l *lifetime) ending() *CloseError {
+	if e := l.closing.Load(); e != nil {
+		return e.ending.Load()
+	}
+	return nil
+}
+
+// terminal returns the terminal error, or nil.
+func (l *lifetime) terminal() *CloseError {
+	if e := l.closing.Load(); e != nil {
+		return e.terminal.Load()
+	}
+	return nil
 }
 
 // fail ends the connection because of err, which is mostly one of the network,
@@ -30,7 +70,7 @@ func (c *Conn) fail(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if ending := c.life.ending.Load(); ending != nil {
+	if ending := c.life.ending(); ending != nil {
 		c.settleEnd(ending, dropUnsent)
 		return c.terminal()
 	}
@@ -78,11 +118,12 @@ func (c *Conn) failProtocol(v violation) error {
 // must close the net.Conn.
 func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 	c.life.mu.Lock()
-	if c.life.terminal.Load() != nil {
+	if c.life.terminal() != nil {
 		c.life.mu.Unlock()
 		return false
 	}
-	c.life.ending.CompareAndSwap(nil, end)
+	closing := c.life.beginLocked()
+	closing.ending.CompareAndSwap(nil, end)
 	var watchers []watcher
 	if a := c.life.audience; a != nil {
 		if a.cancelCtx != nil {
@@ -90,14 +131,14 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 		}
 		watchers = slices.Clone(a.watchers)
 	}
-	c.life.terminal.Store(end)
+	closing.terminal.Store(end)
 	if c.life.audience != nil {
 		c.life.audience.ended.set()
 	}
-	if c.life.closeDeadline == 0 {
-		c.life.closeDeadline = now().add(c.cfg.CloseTimeout)
+	if closing.deadline == 0 {
+		closing.deadline = now().add(c.cfg.CloseTimeout)
 	}
-	c.keepalive.stop()
+	c.stopKeepaliveLocked()
 	c.life.mu.Unlock()
 
 	c.out.refuseAll(end, rest)
@@ -110,6 +151,9 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 		w.ended(c)
 	}
 	c.report(end)
+	if c.isParked() {
+		c.resumeDelivery()
+	}
 	return true
 }
 
@@ -121,13 +165,13 @@ func (c *Conn) report(end *CloseError) {
 	}
 	if c.cfg.Logger != nil && !end.clean() {
 		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "websocket: connection failed",
-			slog.Any("err", end), slog.Any("peer", c.nc.RemoteAddr()))
+			slog.Any("err", end), slog.Any("peer", c.socket().RemoteAddr()))
 	}
 }
 
 // terminal returns the terminal error, or nil while there is none.
 func (c *Conn) terminal() error {
-	if end := c.life.terminal.Load(); end != nil {
+	if end := c.life.terminal(); end != nil {
 		return end
 	}
 	return nil
@@ -156,7 +200,7 @@ func (c *Conn) closeTransport() {
 		return
 	}
 	if !c.read.deadlines.load().hasClosedTransport() && !c.out.deadlines.load().hasClosedTransport() {
-		closeNow(c.nc.Conn)
+		closeNow(c.socket().Conn)
 	}
 	c.out.freeBuffers()
 	c.releaseReading()
@@ -190,7 +234,7 @@ type watcher interface {
 func (c *Conn) watch(w watcher) bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if c.life.terminal.Load() != nil {
+	if c.life.terminal() != nil {
 		return false
 	}
 	a := c.audienceLocked()
@@ -224,7 +268,7 @@ type audience struct {
 func (c *Conn) audienceLocked() *audience {
 	if c.life.audience == nil {
 		c.life.audience = new(audience)
-		if c.life.terminal.Load() != nil {
+		if c.life.terminal() != nil {
 			c.life.audience.ended.set()
 		}
 		if c.life.transportClosed {
@@ -290,7 +334,7 @@ func (c *Conn) Context() context.Context {
 	if a.ctx == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		a.ctx, a.cancelCtx = &ownContext{ctx, c}, cancel
-		if end := c.life.terminal.Load(); end != nil {
+		if end := c.life.terminal(); end != nil {
 			cancel(end)
 		}
 	}

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -48,6 +49,47 @@ func TestCallsFromTheLoop(t *testing.T) {
 	}()
 	go io.Copy(io.Discard, AsNetConn(c, Text)) // answers Pings and the Close
 	require.NoError(t, <-done)
+}
+
+// TestCallsFromReceive makes every call from Receive, on the connection whose
+// message it has. Those that read are refused.
+func TestCallsFromReceive(t *testing.T) {
+	covers(t, "Q.H07")
+	c, s := connPair(t, nil)
+	r := newRecorder(func(s *Conn, m Message) error {
+		ctx := context.Background()
+		for _, call := range []func() error{
+			func() error { return s.Write(ctx, m.Type, m.Data) },
+			func() error { return s.Send(m.Type, m.Data) },
+			func() error { return s.Drain(ctx) },
+			s.Flush,
+			func() error { _, err := s.Ping(ctx); return err },
+			func() error { return s.SetReadDeadline(time.Now()) },
+			func() error { _, _, err := s.Read(ctx); return mustBe(err, errDelivered) },
+			func() error { _, _, err := s.ReadInto(ctx, nil); return mustBe(err, errDelivered) },
+			func() error { _, _, err := s.Reader(ctx); return mustBe(err, errDelivered) },
+			func() error { _, err := AsNetConn(s, Text).Read(make([]byte, 1)); return mustBe(err, errDelivered) },
+			func() error { return mustBe(s.Deliver(echoReceiver{}), errDelivered) },
+			func() error { return s.Close(4000, "all is well") },
+		} {
+			if err := call(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.NoError(t, s.Deliver(r))
+	require.NoError(t, c.WriteString(t.Context(), "Hello"))
+	require.ErrorIs(t, readToEnd(c), CloseCode(4000))
+	require.Equal(t, "all is well", (<-r.closed).Reason)
+}
+
+// mustBe returns nil if err is the wanted one, and otherwise says so.
+func mustBe(err, want error) error {
+	if errors.Is(err, want) {
+		return nil
+	}
+	return fmt.Errorf("%v instead of %w", err, want)
 }
 
 // callEverything calls the methods of s while m is lent to the caller, and
@@ -145,6 +187,7 @@ func TestBuffersOfTheServerAreDetached(t *testing.T) {
 	covers(t, "Q.H10", "Q.I05")
 	mux := http.NewServeMux()
 	mux.Handle("/chat", HandlerFunc(nil, echo))
+	mux.Handle("/chat/receiver", ReceiverHandler(nil, func(*http.Request) (Receiver, error) { return echoReceiver{}, nil }))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)
@@ -155,7 +198,7 @@ func TestBuffersOfTheServerAreDetached(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 20 {
-				echoEarly(t, h.Listener.Addr().String(), byte('a'+i))
+				echoEarly(t, h.Listener.Addr().String(), []string{"/chat", "/chat/receiver"}[i%2], byte('a'+i))
 			}
 		})
 		wg.Go(func() {
@@ -174,8 +217,9 @@ func TestBuffersOfTheServerAreDetached(t *testing.T) {
 	wg.Wait()
 }
 
-// echoEarly sends frames in the segment of the request and reads their echo.
-func echoEarly(t *testing.T, addr string, fill byte) {
+// echoEarly sends frames in the segment of the request for path and reads their
+// echo.
+func echoEarly(t *testing.T, addr, path string, fill byte) {
 	nc, err := net.Dial("tcp", addr)
 	if !assert.NoError(t, err) {
 		return
@@ -184,7 +228,7 @@ func echoEarly(t *testing.T, addr string, fill byte) {
 	nc.SetDeadline(time.Now().Add(10 * time.Second))
 	payload := bytes.Repeat([]byte{fill}, 500)
 	frame := clientFrame(0x82, string(payload))
-	early := request() + string(bytes.Repeat(frame, 3))
+	early := request("GET "+path+" HTTP/1.1") + string(bytes.Repeat(frame, 3))
 	_, err = io.WriteString(nc, early)
 	assert.NoError(t, err)
 	var head []byte
@@ -214,6 +258,7 @@ func TestUseBeforeAndAfter(t *testing.T) {
 		require.Equal(t, end, err)
 		require.Equal(t, end, w.Close())
 		require.Equal(t, end, e.conn.Send(Text, nil))
+		require.Equal(t, end, e.conn.Deliver(newRecorder(nil)))
 		require.Equal(t, end, e.conn.WritePrepared(t.Context(), Prepare(Text, nil)))
 		require.NoError(t, e.conn.CloseNow())
 	})
@@ -241,7 +286,10 @@ func TestProcessorsAndCollector(t *testing.T) {
 			runtime.GOMAXPROCS(processors)
 			debug.SetGCPercent(percent)
 			c, s := deflatePair(t, &Compression{}, &Compression{}, Config{})
-			go echo(s)
+			require.NoError(t, s.Deliver(echoReceiver{}))
+			other, echoing := deflatePair(t, &Compression{}, &Compression{}, Config{})
+			go echo(echoing)
+			mustEcho(t, other)
 			go func() {
 				for i := range 300 {
 					c.WriteString(t.Context(), sentence(10*i, i))
@@ -262,6 +310,12 @@ func TestProcessorsAndCollector(t *testing.T) {
 // garbage.
 func TestForgottenConnection(t *testing.T) {
 	covers(t, "Q.I03")
+	t.Run("read", func(t *testing.T) { mustBeCollected(t, forget) })
+	t.Run("handed over", func(t *testing.T) { mustBeCollected(t, forgetDelivered) })
+}
+
+// mustBeCollected is one case of TestForgottenConnection.
+func mustBeCollected(t *testing.T, forget func(t *testing.T, near, far net.Conn) weak.Pointer[Conn]) {
 	far, near := tcpEnds(t)
 	forgotten := forget(t, near, far)
 	near = nil
@@ -300,6 +354,20 @@ func forget(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
 	_, p, err := s.Read(ctx)
 	require.NoError(t, err)
 	require.NoError(t, s.Write(ctx, Text, p))
+	_, err = io.ReadFull(far, make([]byte, 7))
+	require.NoError(t, err)
+	return weak.Make(s)
+}
+
+// forgetDelivered is forget for a connection that is handed over.
+//
+//go:noinline
+func forgetDelivered(t *testing.T, near, far net.Conn) weak.Pointer[Conn] {
+	t.Helper()
+	s := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+	require.NoError(t, s.Deliver(echoReceiver{}))
+	_, err := far.Write(clientFrame(0x81, "Hello"))
+	require.NoError(t, err)
 	_, err = io.ReadFull(far, make([]byte, 7))
 	require.NoError(t, err)
 	return weak.Make(s)

@@ -166,7 +166,7 @@ func springTrap(t *testing.T, k *trap, lay func(*trap, net.Conn, *Config) net.Co
 	peer.Close()
 	peers.Wait()
 	synctest.Wait()
-	if k.hits.Load() == 0 {
+	if k.hits.Load() == 0 && c.delivery.Load() == nil { // after Deliver, SetReadDeadline does nothing
 		t.Error("nobody came to the trap")
 	}
 	if got := ours.CloseCalls(); got != 1 {

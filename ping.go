@@ -16,6 +16,7 @@ type pings struct {
 	mu      sync.Mutex // guards what follows, and the pings in waiting
 	last    uint64     // number of the last Ping, which is its payload
 	waiting []*ping
+	probe   ping // the last one of keepalive, for the Trace; number 0: there is none without its Pong
 }
 
 // A ping waits for its Pong.
@@ -38,6 +39,15 @@ func (s *pings) add() *ping {
 	return p
 }
 
+// addProbe adds a new Ping that nobody waits for, and returns its number.
+func (s *pings) addProbe() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	s.probe = ping{number: s.last, sent: now()}
+	return s.last
+}
+
 // remove forgets p.
 func (s *pings) remove(p *ping) {
 	s.mu.Lock()
@@ -50,9 +60,9 @@ func (s *pings) remove(p *ping) {
 
 // answer is called with the payload of a Pong. It answers the Ping with that
 // payload and all before it; a Pong that answers none is ignored (RFC 6455,
-// Section 5.5.3). trace may be nil, and s as well.
+// Section 5.5.3). trace may be nil.
 func (s *pings) answer(payload []byte, trace *Trace) {
-	if len(payload) != 8 || s == nil || s.pending.Load() == 0 {
+	if len(payload) != 8 {
 		return
 	}
 	number := binary.BigEndian.Uint64(payload)
@@ -62,19 +72,46 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 		return
 	}
 	for _, p := range s.waiting {
-		if p.number > number || p.answered {
-			continue
+		if p.number <= number && !p.answered {
+			p.answer(trace)
+			close(p.wake)
 		}
-		p.answered, p.rtt = true, -p.sent.until()
-		if trace != nil && trace.Pong != nil {
-			trace.Pong(p.rtt)
-		}
-		close(p.wake)
+	}
+	if s.probe.number != 0 && s.probe.number <= number {
+		s.probe.answer(trace)
+		s.probe.number = 0
 	}
 }
 
-// hasPending reports whether a Ping waits for its Pong. s may be nil.
-func (s *pings) hasPending() bool { return s != nil && s.pending.Load() > 0 }
+// answer records that the Pong has come.
+func (p *ping) answer(trace *Trace) {
+	p.answered, p.rtt = true, -p.sent.until()
+	if trace != nil && trace.Pong != nil {
+		trace.Pong(p.rtt)
+	}
+}
+
+// pingWaits reports whether a Ping waits for its Pong, or for another sign of
+// life.
+func (c *Conn) pingWaits() bool {
+	k := &c.keepalive
+	if k.flags.has(probing) {
+		return true
+	}
+	z := k.lazy.Load()
+	return z != nil && z.pings.pending.Load() > 0
+}
+
+// handlePong lets a Pong with this payload answer Pings. The caller holds
+// read.lock.
+func (c *Conn) handlePong(payload []byte) {
+	if z := c.keepalive.lazy.Load(); z != nil {
+		z.pings.answer(payload, c.cfg.Trace)
+	}
+	if c.keepalive.flags.has(probing) {
+		c.noteHeard()
+	}
+}
 
 // Ping sends a Ping and returns how long the Pong took. It works while nobody
 // reads: the connection reads by itself then, up to the header of the next data
@@ -87,14 +124,15 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 			return 0, err
 		}
 	}
-	if err := mayPing(c.nc.Conn); err != nil {
+	if err := mayPing(c.socket().Conn); err != nil {
 		return 0, err
 	}
-	p, err := c.sendPing()
-	if err != nil {
+	pings := &c.keepalive.ensureLazy().pings
+	p := pings.add()
+	defer pings.remove(p)
+	if err := c.sendPing(p.number); err != nil {
 		return 0, c.writeError(ctx, err)
 	}
-	defer c.keepalive.pings.Load().remove(p)
 	select {
 	case <-p.wake:
 		return p.rtt, nil
@@ -105,17 +143,32 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 }
 
-// sendPing sends a Ping, which the caller must remove from the pings, and makes
-// sure that somebody reads the Pong. It does not wait.
-func (c *Conn) sendPing() (*ping, error) {
-	c.keepalive.pings.CompareAndSwap(nil, new(pings))
-	pings := c.keepalive.pings.Load()
-	p := pings.add()
-	if err := c.out.addControl(opPing, binary.BigEndian.AppendUint64(nil, p.number)); err != nil {
-		pings.remove(p)
-		return nil, err
+// probeNumber returns the number for a Ping that nobody waits for. Its Pong
+// answers those before it, too. While nobody needs to tell it from others, that
+// is 0.
+func (c *Conn) probeNumber() uint64 {
+	z := c.keepalive.lazy.Load()
+	if z == nil && c.cfg.Trace != nil && c.cfg.Trace.Pong != nil {
+		z = c.keepalive.ensureLazy()
+	}
+	if z == nil {
+		return 0
+	}
+	return z.pings.addProbe()
+}
+
+// sendPing sends a Ping with this number, and makes sure that somebody reads the
+// Pong. It does not wait.
+func (c *Conn) sendPing(number uint64) error {
+	var payload [8]byte
+	binary.BigEndian.PutUint64(payload[:], number)
+	if err := c.out.addControl(opPing, payload[:]); err != nil {
+		return err
 	}
 	c.out.flushNow()
+	if d := c.delivery.Load(); d != nil && d.marks.has(parked) && d.turn.Load() != turnFree {
+		c.readControls(d)
+	}
 	c.ensureReading(atOnce)
-	return p, nil
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -237,4 +238,62 @@ func pingWhile(c *Conn, peer *rawPeer, giveUp func(c *Conn)) bool {
 	synctest.Wait()
 	go peer.send(0x8a, ping.payload)
 	return <-result == nil
+}
+
+// TestProbeAnswersPings proves that the Pong to a later Ping, also to one of
+// keepalive, answers a Ping (RFC 6455, Section 5.5.3), and that the Trace sees
+// both.
+func TestProbeAnswersPings(t *testing.T) {
+	covers(t, "O06", "X15")
+	synctest.Test(t, func(t *testing.T) {
+		var seen []time.Duration
+		near, far := faultnet.Pipe()
+		defer far.Close()
+		c := newConn(near, server, (&Config{Trace: &Trace{Pong: func(rtt time.Duration) { seen = append(seen, rtt) }}}).withDefaults(), agreement{}, nil)
+		defer c.CloseNow()
+		peer := newRawPeer(far, server)
+		pinged := make(chan time.Duration)
+		go func() {
+			rtt, err := c.Ping(context.Background())
+			assert.NoError(t, err)
+			pinged <- rtt
+		}()
+		first, err := peer.read()
+		require.NoError(t, err)
+		second, err := peer.read()
+		require.NoError(t, err)
+		require.Equal(t, []byte{9, 9}, []byte{first.opcode(), second.opcode()})
+		require.NotEqual(t, first.payload, second.payload)
+		time.Sleep(time.Second)
+		peer.send(0x8a, second.payload)
+		require.Equal(t, 31*time.Second, <-pinged)
+		require.Equal(t, []time.Duration{31 * time.Second, time.Second}, seen)
+		third, err := peer.read()
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		peer.send(0x8a, third.payload)
+		peer.send(0x8a, third.payload)
+		synctest.Wait()
+		require.Equal(t, 2*time.Second, seen[2])
+		require.Len(t, seen, 3)
+	})
+}
+
+// TestTraceSeesPongsToKeepalive proves that the Trace is told of the Pongs to
+// Pings that no call has sent, also on a socket, where nothing else needs to tell
+// them apart.
+func TestTraceSeesPongsToKeepalive(t *testing.T) {
+	covers(t, "X15")
+	pongs := make(chan time.Duration, 100)
+	near, far := tcpPair(t)
+	trace := &Trace{Pong: func(rtt time.Duration) { pongs <- rtt }}
+	c := newConn(near, server, (&Config{PingInterval: 10 * time.Millisecond, Trace: trace}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	peer := newRawPeer(far, server)
+	for range 3 {
+		ping, err := peer.read()
+		require.NoError(t, err)
+		require.NoError(t, peer.send(0x8a, ping.payload))
+		require.Positive(t, <-pongs)
+	}
 }

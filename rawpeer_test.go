@@ -194,6 +194,11 @@ func (p *rawPeer) shakeHands() error {
 		}
 		return err
 	}
+	return p.respond("")
+}
+
+// respond answers a request as a server does, in one write with early.
+func (p *rawPeer) respond(early string) error {
 	head, err := p.head()
 	if err != nil {
 		return err
@@ -202,7 +207,7 @@ func (p *rawPeer) shakeHands() error {
 	key, _, _ = strings.Cut(key, "\r\n")
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	_, err = io.WriteString(p.nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n"+early)
 	return err
 }
 
@@ -424,6 +429,18 @@ func (p *pingingPeer) has(opcode byte, payload string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.ContainsFunc(p.frames, func(f rawFrame) bool { return f.opcode() == opcode && f.payload == payload })
+}
+
+// count returns how many frames with this opcode came.
+func (p *pingingPeer) count(opcode byte) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.frames {
+		if f.opcode() == opcode {
+			n++
+		}
+	}
+	return n
 }
 
 // wantPong sends a Ping and checks that the Pong comes before any time has

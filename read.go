@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"iter"
+	"math"
 	"unicode/utf8"
 )
 
@@ -27,29 +28,30 @@ const (
 	placeLend                    // where it is, until the next read
 )
 
-// readMessage returns a whole message. The caller holds read.lock.
+// readMessage returns a whole message. The caller holds read.lock, and if the
+// message is lent calls lendTo before it releases that.
 func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	if err := c.dropUnread(by); err != nil {
 		return 0, nil, err
 	}
-	if !c.msg.isOpen() {
+	if !c.in.msg.isOpen() {
 		if err := c.beginMessage(by); err != nil {
 			return 0, nil, err
 		}
 		if c.fitsInPlace() {
-			c.msg.phase = inReadBuffer
+			c.in.msg.phase = inReadBuffer
 		}
 	}
-	if c.msg.phase == inReadBuffer {
+	if c.in.msg.phase == inReadBuffer {
 		if err := c.awaitWhole(by); err != nil {
 			return 0, nil, err
 		}
-		if c.msg.compressed {
+		if c.in.msg.compressed {
 			return c.takeInflated(where, dst)
 		}
 		return c.takeWhole(where, dst)
 	}
-	if c.msg.compressed {
+	if c.in.msg.compressed {
 		return c.inflateParts(by, where, dst)
 	}
 	return c.assemble(by, where, dst)
@@ -61,8 +63,8 @@ func (c *Conn) dropUnread(by caller) error {
 	if c.isClosing() {
 		return c.discardAll(by)
 	}
-	if c.msg.phase == inReader {
-		c.msg.number++ // if skip is interrupted, its reader must not go on behind the gap
+	if c.reading().msg.phase == inReader {
+		c.in.msg.number++ // if skip is interrupted, its reader must not go on behind the gap
 		return c.skip(by)
 	}
 	return nil
@@ -97,14 +99,14 @@ func (c *Conn) awaitWhole(by caller) error {
 // acceptText reports whether p, the next payload as it came, may be part of the
 // message. Text that is compressed is checked after inflation.
 func (c *Conn) acceptText(p []byte) bool {
-	return !c.msg.checked || c.msg.compressed || c.msg.text.Accept(p)
+	return !c.in.msg.checked || c.in.msg.compressed || c.in.msg.text.Accept(p)
 }
 
 // takeWhole returns a message that lies in the read buffer.
 func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, error) {
 	fresh := c.in.frame.unmasked == 0
 	p := c.in.takePayload()
-	if c.msg.checked && fresh && !utf8.Valid(p) {
+	if c.in.msg.checked && fresh && !utf8.Valid(p) {
 		return 0, nil, c.failProtocol(textNotUTF8)
 	}
 	if where == placeLend {
@@ -116,7 +118,7 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	if err := c.endMessage(); err != nil {
 		return 0, nil, err
 	}
-	return c.msg.typ, p, nil
+	return c.in.msg.typ, p, nil
 }
 
 // takeInflated inflates a compressed message that lies in the read buffer, and
@@ -129,7 +131,7 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 		dst = scratch.b
 	}
 	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
-	if v == noViolation && c.msg.checked && !utf8.Valid(out[len(dst):]) {
+	if v == noViolation && c.in.msg.checked && !utf8.Valid(out[len(dst):]) {
 		v = textNotUTF8
 	}
 	if v != noViolation {
@@ -139,14 +141,14 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 		scratch.b = out
 		out = c.place(scratch, where, []byte{})
 	}
-	return c.msg.typ, out, c.endMessage()
+	return c.in.msg.typ, out, c.endMessage()
 }
 
 // place puts a message that lies in scratch, which it takes over, where it is
 // to go, and returns it.
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
-		c.msg.partial, c.msg.loan.ofPartial = scratch, true
+		c.in.msg.partial, c.in.msg.loan.ofPartial = scratch, true
 		return scratch.b[:len(scratch.b):len(scratch.b)]
 	}
 	p := append(dst, scratch.b...)
@@ -157,7 +159,7 @@ func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 // inflateParts inflates a compressed message as its parts come, and returns it.
 // If it is interrupted, what has come is kept for the next call.
 func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
-	m := &c.msg
+	m := &c.in.msg
 	for m.inflation != inflationDone {
 		if err := c.inflateSome(by, c.cfg.MaxMessageSize); err != nil {
 			return 0, nil, err
@@ -175,7 +177,7 @@ func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType
 // inflates to, waiting if no input is here. At the end it sets inflation to
 // inflationDone.
 func (c *Conn) inflateSome(by caller, room int64) error {
-	m := &c.msg
+	m := &c.in.msg
 	if m.partial == nil {
 		m.partial = acquireBuffer(firstBuffer)
 	}
@@ -203,7 +205,7 @@ func (c *Conn) inflateSome(by caller, room int64) error {
 // inflateStep inflates what the read buffer has of the current frame, or goes
 // on to the next frame, or ends the message.
 func (c *Conn) inflateStep(by caller, room int64) (v violation, err error) {
-	m := &c.msg
+	m := &c.in.msg
 	hungry := m.inflation == inflationHungry
 	if hungry && c.in.frame.remaining == 0 {
 		if !c.in.frame.fin() {
@@ -232,7 +234,7 @@ func (c *Conn) inflateStep(by caller, room int64) (v violation, err error) {
 // assemble receives a message in parts and returns it. If it is interrupted,
 // what has come is kept for the next call.
 func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []byte, error) {
-	m := &c.msg
+	m := &c.in.msg
 	a := assembly{conn: c, by: by}
 	if where == placeAppend && m.partial == nil {
 		a.direct = dst
@@ -245,13 +247,15 @@ func (c *Conn) assemble(by caller, where placement, dst []byte) (MessageType, []
 		err = c.endMessage()
 	}
 	if err != nil {
-		m.partial = a.rest()
+		if m.partial = a.rest(); err == errNoInput {
+			m.trim()
+		}
 		return 0, nil, err
 	}
 	if a.scratch == nil {
 		return m.typ, a.direct, nil
 	}
-	m.usualSize = max(len(a.scratch.b), m.usualSize-m.usualSize/8)
+	c.read.noteSize(len(a.scratch.b))
 	return m.typ, c.place(a.scratch, where, dst), nil
 }
 
@@ -317,6 +321,16 @@ const (
 	maxLeap     = 64 << 10
 )
 
+// usualSize returns about how many bytes the largest of the recent messages has
+// that came in parts, or a little more.
+func (r *readSide) usualSize() int { return int(r.usual) * firstBuffer }
+
+// noteSize records that a message of n bytes has come in parts.
+func (r *readSide) noteSize(n int) {
+	size, usual := (n+firstBuffer-1)/firstBuffer, int(r.usual)
+	r.usual = uint16(min(max(size, usual-(usual+7)/8), math.MaxUint16))
+}
+
 // growBy returns by how many bytes the memory grows: by as many as have
 // arrived, or more where messages of this connection are usually larger: up to
 // maxLeap, and to the usual size once maxLeap bytes have arrived. left is how
@@ -327,7 +341,7 @@ func (a *assembly) growBy(left int64) int {
 		arrived = len(a.scratch.b)
 	}
 	step := max(arrived, firstBuffer)
-	if usual := a.conn.msg.usualSize; usual > firstBuffer {
+	if usual := a.conn.read.usualSize(); usual > firstBuffer {
 		step = max(step, min(usual, maxLeap))
 		if arrived >= maxLeap {
 			step = max(step, usual-arrived)
@@ -380,8 +394,8 @@ func (c *Conn) readPayload(by caller, p []byte) (int, error) {
 
 // skip drops what is left of the message, but checks it.
 func (c *Conn) skip(by caller) error {
-	c.msg.dropPartial()
-	if c.msg.compressed {
+	c.in.msg.dropPartial()
+	if c.in.msg.compressed {
 		return c.skipInflated(by)
 	}
 	for {
@@ -402,12 +416,12 @@ func (c *Conn) skip(by caller) error {
 // skipInflated is skip for a compressed message, which is inflated because
 // later ones may refer to it.
 func (c *Conn) skipInflated(by caller) error {
-	defer c.msg.dropPartial()
-	for c.msg.inflation != inflationDone {
+	defer c.in.msg.dropPartial()
+	for c.in.msg.inflation != inflationDone {
 		if err := c.inflateSome(by, inflateChunk); err != nil {
 			return err
 		}
-		c.msg.partial.b = c.msg.partial.b[:0]
+		c.in.msg.partial.b = c.in.msg.partial.b[:0]
 	}
 	return c.endMessage()
 }
@@ -440,7 +454,7 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
-	return c.takeMessage(ctx, placeNew, nil)
+	return c.takeMessage(ctx, placeNew, nil, nil)
 }
 
 // ReadInto returns the next message, appended to buf[:0]. If buf is too small
@@ -453,7 +467,7 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	if err := c.awaitMessage(ctx, nobody); err != nil {
 		return 0, nil, err
 	}
-	return c.takeMessage(ctx, placeAppend, buf[:0])
+	return c.takeMessage(ctx, placeAppend, buf[:0], nil)
 }
 
 // Messages returns an iterator over the messages as they come. They are lent: a
@@ -490,27 +504,28 @@ func (c *Conn) borrowMessage(ctx context.Context, to *borrower) (MessageType, []
 	if err := c.awaitMessage(ctx, *to); err != nil {
 		return 0, nil, err
 	}
-	c.lendTo(to)
-	return c.takeMessage(ctx, placeLend, nil)
+	return c.takeMessage(ctx, placeLend, nil, to)
 }
 
-// lendTo makes to the borrower of what is lent next. The caller holds
-// read.lock.
+// lendTo makes a loop the borrower of what was lent. The caller holds read.lock,
+// and has held it since.
 func (c *Conn) lendTo(to *borrower) {
 	if *to == nobody {
-		c.msg.loan.count++
-		*to = c.msg.loan.count
+		*to = firstLoop + borrower(loops.Add(1))
 	}
-	c.msg.loan.to = *to
+	c.in.msg.loan.to = *to
 }
 
 // takeMessage returns the message that awaitMessage waited for, and unlocks
-// reading.
-func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte) (t MessageType, p []byte, err error) {
+// reading. to is the loop that borrows the message, or nil if it is not lent.
+func (c *Conn) takeMessage(ctx context.Context, where placement, dst []byte, to *borrower) (t MessageType, p []byte, err error) {
 	defer c.unlockReadingAfter(&err)
 	t, p, err = c.readMessage(caller{ctx: ctx}, where, dst)
-	if err == errEnding {
+	switch {
+	case err == errEnding:
 		err = c.awaitEnd(caller{ctx: ctx})
+	case err == nil && to != nil:
+		c.lendTo(to)
 	}
 	return t, p, err
 }

@@ -14,14 +14,13 @@ package websocket
 // old one becomes borrowed.
 //
 // A buffer has an ordinary size, baseSize, or one of busyBufferSizes after
-// reads that filled it.
+// reads that filled it, or is smaller after trim, until room.
 type readBuffer struct {
 	buf      *buffer // nil only when nothing is unread
 	start    int     // where the unread bytes begin in buf
 	borrowed *buffer // what the application borrows, and nothing else uses
 	pinned   bool    // buf has bytes that the application borrows
-	sizeStep uint8   // 0: ordinary; otherwise 1 + the index of the size in busyBufferSizes
-	shrinkIn uint8   // small reads left before the size shrinks by one step
+	busy     uint8   // small reads left before an ordinary buffer is large enough
 	baseSize int32   // bytes of an ordinary buffer
 }
 
@@ -30,7 +29,7 @@ type readBuffer struct {
 var busyBufferSizes = [...]int{64 << 10, 256 << 10}
 
 // shrinkAfter is how many small reads, with none between them that fills the
-// buffer, make its size shrink.
+// buffer, make its size shrink by one step.
 const shrinkAfter = 8
 
 // unread returns the bytes that were received and not taken.
@@ -46,10 +45,13 @@ func (b *readBuffer) unread() []byte {
 func (b *readBuffer) discard(n int) { b.start += n }
 
 // bufferSize returns the size in bytes of the buffer that room acquires.
-func (b *readBuffer) bufferSize() int { return b.sizeAt(b.sizeStep) }
+func (b *readBuffer) bufferSize() int { return b.sizeAt(b.sizeStep()) }
+
+// sizeStep returns by how many steps buffers are larger than ordinary ones.
+func (b *readBuffer) sizeStep() int { return (int(b.busy) + shrinkAfter - 1) / shrinkAfter }
 
 // sizeAt returns the size in bytes of a buffer after so many steps.
-func (b *readBuffer) sizeAt(step uint8) int {
+func (b *readBuffer) sizeAt(step int) int {
 	if step == 0 {
 		return int(b.baseSize)
 	}
@@ -107,7 +109,8 @@ func (b *readBuffer) room() []byte {
 		b.buf = acquireBuffer(b.bufferSize())
 	}
 	free := cap(b.buf.b) - len(b.buf.b)
-	if b.start == len(b.buf.b) && b.start > 0 || free < cap(b.buf.b)/2 && b.start > 0 || free == 0 {
+	movable := b.start > 0 && (b.start == len(b.buf.b) || free < cap(b.buf.b)/2)
+	if movable || free == 0 || cap(b.buf.b) < b.bufferSize() {
 		b.compact()
 	}
 	return b.buf.b[len(b.buf.b):cap(b.buf.b)]
@@ -133,16 +136,25 @@ func (b *readBuffer) compact() {
 // size before would have been enough, take that back.
 func (b *readBuffer) noteFilled(n int) {
 	b.buf.b = b.buf.b[:len(b.buf.b)+n]
+	step := b.sizeStep()
 	switch {
 	case len(b.buf.b) == cap(b.buf.b):
-		b.shrinkIn = shrinkAfter
-		if int(b.sizeStep) < len(busyBufferSizes) && cap(b.buf.b) >= b.bufferSize() {
-			b.sizeStep++
+		if step < len(busyBufferSizes) && cap(b.buf.b) >= b.bufferSize() {
+			step++
 		}
-	case b.sizeStep > 0 && n < b.sizeAt(b.sizeStep-1):
-		if b.shrinkIn--; b.shrinkIn == 0 {
-			b.sizeStep--
-			b.shrinkIn = shrinkAfter
-		}
+		b.busy = uint8(step * shrinkAfter)
+	case step > 0 && n < b.sizeAt(step-1):
+		b.busy--
+	}
+}
+
+// trim moves the unread bytes to a smaller buffer if they are few. Of what was
+// taken nothing may be in use, unless it is pinned.
+func (b *readBuffer) trim() {
+	if b.pinned {
+		return
+	}
+	if small := b.buf.trim(b.start); small != b.buf {
+		b.buf, b.start = small, 0
 	}
 }

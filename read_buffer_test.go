@@ -20,7 +20,7 @@ func TestReadBufferIsGivenBackAtTheEnd(t *testing.T) {
 			_, _, err = s.Read(t.Context())
 		}
 		require.ErrorIs(t, err, CloseAbnormal)
-		require.Nil(t, s.in.buf)
+		require.Nil(t, s.in)
 	}
 }
 
@@ -66,4 +66,25 @@ func TestUnreadBytesMoveToALargerBuffer(t *testing.T) {
 	r.room()
 	require.Equal(t, 64<<10, cap(r.buf.b))
 	require.Equal(t, ramp(4 << 10)[n-100:], r.unread())
+}
+
+// TestTrimmedReadBufferGrowsAgain proves that unread bytes survive trim, also
+// when they are few in a buffer that many were taken from, that the next read
+// has an ordinary buffer again, and that what is pinned does not move.
+func TestTrimmedReadBufferGrowsAgain(t *testing.T) {
+	r := frameReader{readBuffer: readBuffer{baseSize: 4 << 10}}
+	r.noteFilled(copy(r.room(), ramp(3000)))
+	r.discard(2990)
+	r.pin()
+	r.trim()
+	require.GreaterOrEqual(t, cap(r.buf.b), 4<<10, "it is pinned")
+	r.unpin()
+	r.trim()
+	require.Less(t, cap(r.buf.b), 2<<minBufferClass)
+	require.Equal(t, ramp(3000)[2990:], r.unread())
+	require.GreaterOrEqual(t, len(r.room()), 4<<10-10)
+	require.Equal(t, ramp(3000)[2990:], r.unread())
+	r.discard(10)
+	r.trim()
+	require.Nil(t, r.buf)
 }

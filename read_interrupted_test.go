@@ -211,7 +211,7 @@ func TestCloseWhilePingReads(t *testing.T) {
 			peer.Write(clientFrame(0x88, "\x03\xe8"))
 		})
 		require.NoError(t, c.Close(CloseNormal, ""))
-		require.Equal(t, CloseNormal, c.life.terminal.Load().Code)
+		require.Equal(t, CloseNormal, c.life.terminal().Code)
 	})
 }
 

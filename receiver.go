@@ -8,7 +8,7 @@ import (
 // ReceiverHandler returns a handler that accepts connections of which no
 // goroutine waits for messages: what happens on a connection is told to the
 // Receiver that open returns for its request. It is [Handler] for servers with
-// very many connections.
+// very many connections: see [Conn.Deliver] for what they take.
 //
 // open is called as that of [Handler] is, and r must not be used after it has
 // returned. A Receiver may serve any number of connections. Connections count
@@ -30,5 +30,16 @@ func ReceiverHandler(opts *AcceptOptions, open func(r *http.Request) (Receiver, 
 type receiverService struct{ to Receiver }
 
 func (s receiverService) begin(h *handler, c *Conn, errorLog *log.Logger) {
-	c.deliver(&delivery{to: s.to, errorLog: errorLog, release: h.acceptor.registry.release})
+	c.startDelivery(&delivery{to: s.to, host: h.hostFor(errorLog)})
+}
+
+// hostFor returns the deliveryHost for connections of a server with errorLog:
+// most often the one before.
+func (h *handler) hostFor(errorLog *log.Logger) *deliveryHost {
+	if last := h.lastHost.Load(); last != nil && last.errorLog == errorLog {
+		return last
+	}
+	host := &deliveryHost{errorLog, h.acceptor.registry.release}
+	h.lastHost.Store(host)
+	return host
 }

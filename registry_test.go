@@ -386,7 +386,8 @@ func TestShutdownIsStaggered(t *testing.T) {
 			var r Registry
 			ended := &CloseError{Code: CloseNormal}
 			for range test.conns {
-				c := &Conn{nc: new(socket)}
+				c := new(Conn)
+				c.nc.Store(new(socket))
 				c.cfg = new(Config)
 				c.terminate(ended, dropUnsent)
 				c.life.transportClosed = true

@@ -210,7 +210,7 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 // whenStalled calls f once no byte has come or gone for limit: a peer that
 // sends may read later. stop prevents the call.
 func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
-	moved := func() uint64 { return c.out.written() + c.in.received.Load() }
+	moved := func() uint64 { return c.out.written() + c.read.intake.received.Load() }
 	var mu sync.Mutex // until the timer is known
 	mu.Lock()
 	defer mu.Unlock()

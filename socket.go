@@ -11,7 +11,38 @@ import (
 // A socket is a net.Conn with what can be done with it beyond its methods.
 type socket struct {
 	net.Conn
-	raw syscall.RawConn // to read and write without waiting, or nil
+	own *ownIO // nil if Conn is a descriptor
+}
+
+// An ownIO is what it takes to read and write a net.Conn.
+type ownIO struct {
+	raw        syscall.RawConn       // to read and write without waiting, or nil
+	onReadable func(fd uintptr) bool // with which a read of raw waits; set by the Conn
+	waitBuf    [waitBufferSize]byte  // with which any other read waits
+}
+
+// waitBufferSize is how many bytes a net.Conn is asked for by a read that has
+// no buffer yet.
+const waitBufferSize = 16
+
+// newSocket returns the socket of nc.
+func newSocket(nc net.Conn) *socket {
+	return &socket{Conn: nc, own: &ownIO{raw: rawConn(nc)}}
+}
+
+// isRaw reports whether s can be read and written without waiting.
+func (s *socket) isRaw() bool { return s.own == nil || s.own.raw != nil }
+
+// joinsWrites reports whether two slices can be written to s with one call.
+func (s *socket) joinsWrites() bool { return s.own != nil }
+
+// rawConn returns what s is read and written with, without waiting. It must be
+// raw.
+func (s *socket) rawConn() syscall.RawConn {
+	if s.own == nil {
+		return (*rawDescriptor)(s.Conn.(*descriptor))
+	}
+	return s.own.raw
 }
 
 // closeNow closes nc without waiting. It closes what lies below a *tls.Conn,

@@ -53,7 +53,7 @@ func (c *Conn) Stats() Stats {
 	s := Stats{
 		MessagesIn: c.read.counters.messagesIn.Load(),
 		FramesIn:   c.read.counters.framesIn.Load(),
-		BytesIn:    c.in.received.Load(),
+		BytesIn:    c.read.intake.received.Load(),
 	}
 	c.out.stats(&s)
 	if c.deflate != nil {

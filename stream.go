@@ -13,12 +13,12 @@ import (
 // message is read from its Conn, which drops what was not read. It must be used
 // by one goroutine at a time.
 type MessageReader struct {
-	c        *Conn
-	ctx      context.Context
-	number   uint64
-	borrower borrower // of pieces
-	read     int      // bytes of inbound.partial that were read
-	err      error    // permanent: what ended the message; io.EOF at its end
+	c      *Conn
+	ctx    context.Context
+	state  *readState // that the message is in; only compared, see read_state.go
+	number uint64     // that the message has there
+	read   int        // bytes of inbound.partial that were read
+	err    error      // permanent: what ended the message; io.EOF at its end
 }
 
 // Reader returns the type of the next message and a reader for it. ctx applies
@@ -57,11 +57,11 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 		}
 		return 0, MessageReader{}, err
 	}
-	if left := c.msg.partial; left != nil && len(left.b) == 0 {
-		c.msg.dropPartial()
+	if left := c.in.msg.partial; left != nil && len(left.b) == 0 {
+		c.in.msg.dropPartial()
 	}
-	c.msg.phase = inReader
-	return c.msg.typ, MessageReader{c: c, ctx: ctx, number: c.msg.number}, nil
+	c.in.msg.phase = inReader
+	return c.in.msg.typ, MessageReader{c: c, ctx: ctx, state: c.in, number: c.in.msg.number}, nil
 }
 
 // awaitStart waits until a MessageReader can be returned for a message.
@@ -69,15 +69,15 @@ func (c *Conn) awaitStart(by caller, at start) error {
 	if err := c.dropUnread(by); err != nil {
 		return err
 	}
-	if !c.msg.isOpen() {
+	if !c.in.msg.isOpen() {
 		if err := c.beginMessage(by); err != nil {
 			return err
 		}
 		if at == startAtWhole && c.fitsInPlace() {
-			c.msg.phase = inReadBuffer
+			c.in.msg.phase = inReadBuffer
 		}
 	}
-	if c.msg.phase != inReadBuffer {
+	if c.in.msg.phase != inReadBuffer {
 		return nil
 	}
 	if at == startAtWhole {
@@ -85,7 +85,7 @@ func (c *Conn) awaitStart(by caller, at start) error {
 			return err
 		}
 	}
-	c.msg.text.Reset()
+	c.in.msg.text.Reset()
 	return nil
 }
 
@@ -106,7 +106,7 @@ func (r *MessageReader) Read(p []byte) (n int, err error) {
 	if more, err := r.more(by); !more {
 		return 0, err
 	}
-	if m := &r.c.msg; m.partial != nil {
+	if m := &r.c.in.msg; m.partial != nil {
 		n := copy(p, m.partial.b[r.read:])
 		if r.read += n; r.read == len(m.partial.b) {
 			m.dropPartial()
@@ -160,7 +160,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 	if more, err := r.more(by); !more {
 		return nil, err
 	}
-	if m := &r.c.msg; m.partial != nil {
+	if m := &r.c.in.msg; m.partial != nil {
 		p = m.partial.b[r.read:]
 		m.loan.ofPartial, r.read = true, 0
 	} else {
@@ -169,7 +169,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 		}
 		r.c.in.pin()
 	}
-	r.c.lendTo(&r.borrower)
+	r.c.in.msg.loan.to = streaming
 	return p[:len(p):len(p)], nil
 }
 
@@ -210,13 +210,13 @@ func (r *MessageReader) lock() (caller, error) {
 		c.unlockReading(err)
 		return by, err
 	}
-	if c.msg.number != r.number || c.msg.phase != inReader {
+	if c.in != r.state || c.in.msg.number != r.number || c.in.msg.phase != inReader {
 		r.err = errStaleReader
 		c.unlockReading(nil)
 		return by, r.err
 	}
-	if c.msg.loan.to != nobody {
-		c.endLoan(r.borrower)
+	if c.in.msg.loan.to != nobody {
+		c.endLoan(streaming)
 	}
 	return by, nil
 }
@@ -227,9 +227,9 @@ func (r *MessageReader) lock() (caller, error) {
 func (r *MessageReader) more(by caller) (bool, error) {
 	c := r.c
 	switch {
-	case c.msg.partial != nil:
+	case c.in.msg.partial != nil:
 		return true, nil
-	case c.msg.compressed:
+	case c.in.msg.compressed:
 		return r.inflateMore(by)
 	}
 	for c.in.frame.remaining == 0 {
@@ -245,7 +245,7 @@ func (r *MessageReader) more(by caller) (bool, error) {
 
 // inflateMore is more for a compressed message.
 func (r *MessageReader) inflateMore(by caller) (bool, error) {
-	m := &r.c.msg
+	m := &r.c.in.msg
 	for m.inflation != inflationDone {
 		if err := r.c.inflateSome(by, inflateChunk); err != nil {
 			m.dropPartial()
@@ -481,7 +481,7 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 // fragment was not withdrawn, it ends the connection.
 func (w *MessageWriter) giveUp(err error) error {
 	const reason = "message was not completed"
-	if w.begun && mayClose(w.c.nc.Conn, CloseInternalError) == nil {
+	if w.begun && mayClose(w.c.socket().Conn, CloseInternalError) == nil {
 		w.c.queueClose(CloseInternalError, reason, nil) // before others get send.lock
 		go w.c.close(CloseInternalError, reason, nil)
 	}

@@ -44,7 +44,8 @@ func slowTwin(c *Conn, ctx context.Context, p []byte) error {
 // payload of n bytes. The caller holds w.mu.
 func ticketOf(w *frameWriter, n int) ticket {
 	size := headerSize(header{masked: w.mode.masked, length: int64(n)}) + n
-	return ticket{start: w.offsets.appended - int64(size), end: w.offsets.appended, byte0: bitFIN | byte(Binary)}
+	end := w.active.offsets.appended
+	return ticket{start: end - int64(size), end: end, byte0: bitFIN | byte(Binary)}
 }
 
 // generalTwin is Write by the way for messages that may be compressed.
@@ -97,7 +98,7 @@ func runTwin(t *testing.T, seed uint64, r role, write twinWrite) (run twinRun) {
 		for c.out.isBusy() {
 			runtime.Gosched() // until the flush in the background is done
 		}
-		run.results = append(run.results, fmt.Sprintf("%d: %v, corked: %v", n, twinError(err), c.out.cork.since != 0))
+		run.results = append(run.results, fmt.Sprintf("%d: %v, corked: %v", n, twinError(err), c.out.active != nil && c.out.active.corked.since != 0))
 	}
 	c.SetWriteDeadline(time.Time{})
 	require.NoError(t, c.Flush())

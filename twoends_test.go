@@ -135,12 +135,15 @@ func FuzzTwoEnds(f *testing.F) {
 		if len(does)+len(answers) > 200 {
 			t.Skip("longer than it needs to be")
 		}
-		synctest.Test(t, func(t *testing.T) { twoEnds(t, does, answers) })
+		for _, loops := range [][2]readLoop{{loopRead, loopRead}, {loopRead, loopReceiver}, {loopReceiver, loopReceiver}} {
+			synctest.Test(t, func(t *testing.T) { twoEnds(t, does, answers, loops) })
+		}
 	})
 }
 
-// twoEnds is one run of FuzzTwoEnds.
-func twoEnds(t *testing.T, does, answers []byte) {
+// twoEnds is one run of FuzzTwoEnds, in which the client and the server read by
+// these loops.
+func twoEnds(t *testing.T, does, answers []byte, loops [2]readLoop) {
 	covers(t, "G06", "G07", "G08", "X07", "Q.F10", "Q.H01", "Q.H03")
 	config := Config{WriteTimeout: 5 * time.Second, CloseTimeout: 2 * time.Second}
 	na, nb := faultnet.Pipe()
@@ -150,8 +153,9 @@ func twoEnds(t *testing.T, does, answers []byte) {
 	for _, run := range []struct {
 		end  *end
 		does []byte
-	}{{a, does}, {b, answers}} {
-		reading.Go(func() { loopRead(run.end.conn, run.end.deliver) })
+		loop readLoop
+	}{{a, does, loops[0]}, {b, answers, loops[1]}} {
+		reading.Go(func() { run.loop(run.end.conn, run.end.deliver) })
 		acting.Go(func() {
 			for _, b := range run.does {
 				run.end.act(b)

@@ -3,6 +3,9 @@ package websocket
 import (
 	"context"
 	"errors"
+	"io"
+	"iter"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -239,7 +242,7 @@ func (p *player) end(code CloseCode, failed bool) *CloseError {
 	ce := p.finish()
 	var pe *ProtocolError
 	told := code
-	if refusal := p.conn.life.refusal.Load(); failed && refusal != nil {
+	if refusal := p.conn.life.refusal(); failed && refusal != nil {
 		told = refusal.Code // what the peer was told before
 	}
 	if ce.Code != told || errors.As(ce, &pe) != failed {
@@ -314,6 +317,61 @@ func TestWireInterrupted(t *testing.T) {
 			p.play(c.steps, true)
 		})
 	})
+}
+
+// TestWireOnSockets plays the conversations in which only the peer acts on
+// sockets, where there is no bubble: to a Receiver, whole and byte by byte, and
+// with one of the other ways to read. What is delivered and sent is compared with
+// the model.
+func TestWireOnSockets(t *testing.T) {
+	covers(t, "F13", "G06", "Q.C13")
+	peerInputs(t, func(t *testing.T, c conversation, r role, input []byte) {
+		for _, play := range []struct {
+			name string
+			pair func(t *testing.T, ours role) (near, far net.Conn)
+			loop readLoop
+			size int
+		}{
+			{"Receiver on TCP", tcpNetwork, loopReceiver, len(input) + 1},
+			{"Receiver on TCP, byte by byte", tcpNetwork, loopReceiver, 1},
+			{"Receiver on Unix", unixNetwork, loopReceiver, len(input) + 1},
+			{"one of the others", tcpNetwork, readLoops[len(input)%len(readLoops)].loop, len(input) + 1},
+		} {
+			near, far := play.pair(t, r)
+			playOnSocket(t, c, r, near, far, play.loop, slices.Chunk(input, play.size))
+			if t.Failed() {
+				t.Fatal(play.name)
+			}
+		}
+	})
+}
+
+// playOnSocket lets the peer at far send pieces, and then end its direction, and
+// compares everything with the model.
+func playOnSocket(t *testing.T, c conversation, r role, near, far net.Conn, loop readLoop, pieces iter.Seq[[]byte]) {
+	t.Helper()
+	defer far.Close()
+	e := &endpoint{t: t, role: r, conn: newConn(near, r, c.config.withDefaults(), agreedFor(r, c.config.Compression), nil)}
+	m := c.model(r)
+	read, received := make(chan bool), make(chan bool)
+	go func() {
+		e.err = loop(e.conn, e.deliver)
+		close(read)
+	}()
+	go func() {
+		e.sent, _ = io.ReadAll(far)
+		close(received)
+	}()
+	for piece := range pieces {
+		m.feed(piece)
+		far.Write(piece)
+	}
+	far.(interface{ CloseWrite() error }).CloseWrite()
+	<-read
+	<-e.conn.Context().Done()
+	<-received
+	e.compare(asCloseError(e.err), m)
+	e.checkAnswers(m)
 }
 
 // trickle returns a way to send bytes one by one, with a call of pause after

@@ -1,9 +1,6 @@
 package websocket
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // This file takes frames back whose owner gave up. A frame can be withdrawn
 // until a byte of it has been handed to the network:
@@ -42,11 +39,11 @@ func (w *frameWriter) tryCancelTicket(t *ticket, f fate) (left, withdrawn bool, 
 	if i < 0 {
 		return false, false, nil
 	}
-	if at := w.workOffsetLocked(t); f == orWithdraw && w.nc.raw != nil && at >= w.active.work.off && at < w.active.work.handed {
-		if w.active.callDone == nil {
-			w.active.callDone = make(chan struct{})
+	if at := w.workOffsetLocked(t); f == orWithdraw && w.active.nc.isRaw() && at >= w.active.work.off && at < w.active.work.handed {
+		if w.active.awaited.callDone == nil {
+			w.active.awaited.callDone = make(chan struct{})
 		}
-		return false, false, w.active.callDone
+		return false, false, w.active.awaited.callDone
 	}
 	w.active.queue = slices.Delete(w.active.queue, i, i+1)
 	t.state = ticketDone
@@ -56,7 +53,7 @@ func (w *frameWriter) tryCancelTicket(t *ticket, f fate) (left, withdrawn bool, 
 // workOffsetLocked returns where in the work the bytes of t begin; that is its
 // end or behind it if they are pending. The caller holds w.mu.
 func (w *frameWriter) workOffsetLocked(t *ticket) int {
-	return w.active.work.dataStart + int(t.start-w.offsets.sent)
+	return w.active.work.dataStart + int(t.start-w.active.offsets.sent)
 }
 
 // withdrawLocked removes the bytes of t, unless they have begun to leave or are
@@ -69,7 +66,7 @@ func (w *frameWriter) withdrawLocked(t *ticket) (withdrawn bool) {
 	case size == 0, pending < 0 && at < w.active.work.handed:
 		return false
 	case pending >= 0:
-		w.pending.data = cutOut(w.pending.data, int(pending), size)
+		w.active.pending.data = cutOut(w.active.pending.data, int(pending), size)
 	default:
 		w.active.work.head = cutOut(w.active.work.head, at, size)
 	}
@@ -80,11 +77,7 @@ func (w *frameWriter) withdrawLocked(t *ticket) (withdrawn bool) {
 // pendingStartLocked returns where in the data stream the pending bytes begin.
 // The caller holds w.mu.
 func (w *frameWriter) pendingStartLocked() int64 {
-	n := 0
-	if w.pending.data != nil {
-		n = len(w.pending.data.b)
-	}
-	return w.offsets.appended - int64(n)
+	return w.active.offsets.appended - int64(w.active.pending.data.size())
 }
 
 // closeGapLocked removes the bytes of t, which were cut out, from the data
@@ -92,7 +85,7 @@ func (w *frameWriter) pendingStartLocked() int64 {
 // caller holds w.mu.
 func (w *frameWriter) closeGapLocked(t *ticket) {
 	size := t.end - t.start
-	w.offsets.appended -= size
+	w.active.offsets.appended -= size
 	for _, later := range w.active.queue {
 		if later.start >= t.end {
 			later.start -= size
@@ -100,10 +93,11 @@ func (w *frameWriter) closeGapLocked(t *ticket) {
 		}
 	}
 	switch {
-	case w.offsets.doubtful == t.start+1:
-		w.offsets.doubtful = math.MaxInt64
-	case w.offsets.doubtful > t.end && w.offsets.doubtful != math.MaxInt64:
-		w.offsets.doubtful -= size
+	case w.active.offsets.doubtful == t.start+1:
+		w.active.offsets.doubtful = 0
+		w.mode.withdrawn = true
+	case w.active.offsets.doubtful > t.end:
+		w.active.offsets.doubtful -= size
 	}
 	w.counts.frames--
 	if t.byte0&bitFIN != 0 {
@@ -118,9 +112,15 @@ func (w *frameWriter) closeGapLocked(t *ticket) {
 func (w *frameWriter) mayRefer() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	doubt := w.offsets.doubtful
-	w.offsets.doubtful = 0
-	return doubt == 0 || w.sentToLocked() >= doubt
+	withdrawn := w.mode.withdrawn
+	w.mode.withdrawn = false
+	s := w.active
+	if s == nil {
+		return !withdrawn
+	}
+	doubt := s.offsets.doubtful
+	s.offsets.doubtful = 0
+	return !withdrawn && (doubt == 0 || w.sentToLocked() >= doubt)
 }
 
 // cutOut removes up to n bytes at the given place from b, and returns it. A

@@ -244,7 +244,7 @@ var withdrawnPlaces = []struct {
 	{"flusher", true,
 		func(t *testing.T, w *withdrawal) { require.NoError(t, w.c.out.addControl(opPong, []byte("first"))) },
 		func(t *testing.T, w *withdrawal) {
-			w.until(t, "it does not flush", func(out *frameWriter) bool { return out.busy && out.active.ownTicket.flusher })
+			w.until(t, "it does not flush", func(out *frameWriter) bool { return out.active.busy && out.active.ownTicket.flusher })
 		},
 	},
 }
@@ -283,8 +283,8 @@ func newWithdrawal(t *testing.T, f *fullNetwork, r role, compression *Compressio
 	cfg := Config{PingInterval: -1, MaxMessageSize: -1, MaxQueuedBytes: 1 << 20, Compression: compression}
 	c := newConn(f.near, r, cfg.withDefaults(), agreedFor(r, cfg.Compression), nil)
 	t.Cleanup(func() { c.CloseNow(); f.far.Close() })
-	if c.nc.raw == nil {
-		require.Eventually(t, func() bool { return c.readDeadlines().canPreempt() && c.in.waitingSince.Load() != 0 },
+	if !c.socket().isRaw() {
+		require.Eventually(t, func() bool { return c.readDeadlines().canPreempt() && c.read.intake.waitingSince.Load() != 0 },
 			20*time.Second, time.Millisecond, "the background reader, which flushes before, does not wait")
 	}
 	return &withdrawal{net: f, c: c, cfg: cfg, peer: r.other()}
@@ -431,13 +431,13 @@ func TestWithdrawnDuringCall(t *testing.T) {
 		w.inLine(t, 1)
 		out.mu.Lock()
 		size := out.active.work.size()
-		out.active.work.head.b = append(out.active.work.head.b, out.pending.data.b...) // as if it was loaded as well
-		out.pending.data.free()
-		out.pending.data = nil
+		out.active.work.head.b = append(out.active.work.head.b, out.active.pending.data.b...) // as if it was loaded as well
+		out.active.pending.data.free()
+		out.active.pending.data = nil
 		out.handOverLocked()
 		out.mu.Unlock()
 		cancel()
-		w.until(t, "it does not wait", func(out *frameWriter) bool { return out.active.callDone != nil })
+		w.until(t, "it does not wait", func(out *frameWriter) bool { return out.active.awaited.callDone != nil })
 		require.Empty(t, errs)
 		if taken {
 			size++

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -29,16 +30,11 @@ type work struct {
 	external  []byte
 	off       int
 	handed    int
-	final     bool // the Close frame is at the end of head
+	closeSize int // bytes of the Close frame at the end of head, or 0
 }
 
 // size returns the number of bytes of the work.
-func (k *work) size() int {
-	if k.head == nil {
-		return 0
-	}
-	return len(k.head.b) + len(k.external)
-}
+func (k *work) size() int { return k.head.size() + len(k.external) }
 
 // rest returns the bytes that can be written next in one piece.
 func (k *work) rest() []byte {
@@ -48,15 +44,8 @@ func (k *work) rest() []byte {
 	return k.external[k.off-len(k.head.b):]
 }
 
-// span returns how many bytes of the data stream the work has. closeFrame is
-// the Close frame, if there is one.
-func (k *work) span(closeFrame *buffer) int64 {
-	n := k.size() - k.dataStart
-	if k.final {
-		n -= len(closeFrame.b)
-	}
-	return int64(n)
-}
+// span returns how many bytes of the data stream the work has.
+func (k *work) span() int64 { return int64(k.size() - k.dataStart - k.closeSize) }
 
 // takeOver copies an external payload to the head.
 func (k *work) takeOver() {
@@ -82,7 +71,7 @@ type writeResult struct {
 func (w *frameWriter) push(ctx context.Context, t *ticket) (r writeResult) {
 	start, before := w.traceStart(), w.written()
 	defer func() { w.traceFlush(start, int(w.written()-before)+r.n, r.err) }()
-	if r.err = w.active.raw.err; r.err == nil && w.nc.raw != nil && w.active.work.external == nil {
+	if r.err = w.active.raw.err; r.err == nil && w.active.nc.isRaw() && w.active.work.external == nil {
 		size := w.active.work.handed - w.active.work.off
 		if r.n, r.err = w.tryWrite(); r.err != nil || r.n == size {
 			return r
@@ -133,13 +122,20 @@ func (w *frameWriter) pushSome(ctx context.Context, t *ticket) (interrupted bool
 	case late && !severed && w.isPushed(nil): // what it waited for was withdrawn
 		return false, nil
 	case late && !(fired && ctx.Err() != nil):
-		return false, &writeTimeout{w.cfg.WriteTimeout, err}
-	case w.mode.breaks || severed:
+		return false, &writeTimeout{w.active.cfg.WriteTimeout, err}
+	case w.breaks() || severed:
 		return false, interruption(ctx, err)
 	case fired:
 		return true, ctx.Err()
 	}
 	return !internal, err
+}
+
+// breaks reports whether the net.Conn does not survive the interruption of a
+// write: TLS. Its caller is the flusher.
+func (w *frameWriter) breaks() bool {
+	_, ok := w.active.nc.Conn.(*tls.Conn)
+	return ok
 }
 
 // interruption returns the error of a call that was interrupted, and ended with
@@ -180,10 +176,10 @@ func (e *writeTimeout) Temporary() bool { return false }
 // writeLimit returns when a write that begins now has taken too long; 0 is
 // never.
 func (w *frameWriter) writeLimit() instant {
-	if w.cfg.WriteTimeout <= 0 || w.mode.patient && w.cfg.PingInterval > 0 {
+	if w.active.cfg.WriteTimeout <= 0 || w.mode.patient && w.active.cfg.PingInterval > 0 {
 		return 0
 	}
-	return now().add(w.cfg.WriteTimeout)
+	return now().add(w.active.cfg.WriteTimeout)
 }
 
 // neverYield is the yield function of internal calls that nothing preempts.
@@ -193,7 +189,7 @@ func neverYield() bool { return false }
 // was handed over. A deadline that has passed only makes that nothing.
 func (w *frameWriter) tryWrite() (int, error) {
 	w.active.raw.written, w.active.raw.err = 0, nil
-	err := w.nc.raw.Write(w.onWritable)
+	err := w.active.nc.rawConn().Write(w.active.raw.callback)
 	switch {
 	case err == nil:
 		return w.active.raw.written, w.active.raw.err
@@ -230,9 +226,9 @@ const (
 // writeSome writes some of the work: what the socket takes once it takes
 // something, or one piece.
 func (w *frameWriter) writeSome() error {
-	if w.nc.raw != nil && (w.active.work.external == nil || w.active.work.off >= len(w.active.work.head.b)) {
+	if w.active.nc.isRaw() && (w.active.work.external == nil || w.active.work.off >= len(w.active.work.head.b)) {
 		w.active.raw.written, w.active.raw.err, w.active.raw.wait = 0, nil, true
-		err := w.nc.raw.Write(w.onWritable)
+		err := w.active.nc.rawConn().Write(w.active.raw.callback)
 		w.active.raw.wait = false
 		if err == nil {
 			err = w.active.raw.err
@@ -245,10 +241,10 @@ func (w *frameWriter) writeSome() error {
 	}
 	var n int
 	var err error
-	if w.nc.raw != nil {
-		n, err = w.active.vector.write(w.nc.Conn, p, w.active.work.external[:min(len(w.active.work.external), maxVectorPiece)])
+	if w.active.nc.isRaw() {
+		n, err = w.active.raw.vector.write(w.active.nc.Conn, p, w.active.work.external[:min(len(w.active.work.external), maxVectorPiece)])
 	} else {
-		n, err = writeConn(w.nc, p)
+		n, err = writeConn(w.active.nc, p)
 	}
 	w.noteWritten(n)
 	return err
@@ -259,9 +255,9 @@ func (w *frameWriter) writeSome() error {
 // can be withdrawn; but over TLS they share records.
 func (w *frameWriter) pieceSize() int {
 	switch {
-	case w.nc.raw != nil:
+	case w.active.nc.isRaw():
 		return math.MaxInt // of what precedes a payload; nobody else waits
-	case w.mode.breaks:
+	case w.breaks():
 		return maxRecord
 	}
 	w.mu.Lock()
@@ -321,7 +317,7 @@ func writeConn(nc net.Conn, p []byte) (int, error) {
 
 // traceStart returns the time if flushes are traced.
 func (w *frameWriter) traceStart() time.Time {
-	if t := w.cfg.Trace; t == nil || t.Flush == nil {
+	if t := w.active.cfg.Trace; t == nil || t.Flush == nil {
 		return time.Time{}
 	}
 	return time.Now()
@@ -329,7 +325,7 @@ func (w *frameWriter) traceStart() time.Time {
 
 // traceFlush tells the Trace of a write.
 func (w *frameWriter) traceFlush(start time.Time, n int, err error) {
-	if t := w.cfg.Trace; t != nil && t.Flush != nil {
+	if t := w.active.cfg.Trace; t != nil && t.Flush != nil {
 		t.Flush(FlushTrace{Bytes: n, Duration: time.Since(start), Err: err})
 	}
 }

@@ -194,6 +194,9 @@ func (c *Conn) Flush() error {
 	return c.writeError(context.Background(), c.out.flushAll(context.Background()))
 }
 
+// writesTo returns what the frameWriter writes to, and how.
+func (c *Conn) writesTo() (*socket, *Config) { return c.socket(), c.cfg }
+
 // writeFailed is told of errors of the network that no writer waits for.
 func (c *Conn) writeFailed(err error) { c.fail(err) }
 

@@ -330,7 +330,7 @@ func mixWrites(t *testing.T, seed uint64, near, far net.Conn, patient bool, endi
 	})
 	checkOrder(t, a, b)
 	checkOrder(t, b, a)
-	if ending == "complete" && err == nil && a.c.life.terminal.Load().Code == CloseNormal {
+	if ending == "complete" && err == nil && a.c.life.terminal().Code == CloseNormal {
 		checkNoneIsMissing(t, a, b) // a discards what comes after its Close
 	}
 	checkPool(t)
@@ -342,7 +342,7 @@ func checkOrder(t *testing.T, from, to *mixedEnd) {
 	for writer, got := range to.got {
 		for i := 1; i < len(got); i++ {
 			if got[i] <= got[i-1] {
-				t.Errorf("%v, writer %d: %d after %d", from.c.in.rules.role, writer, got[i], got[i-1])
+				t.Errorf("%v, writer %d: %d after %d", from.c.read.role, writer, got[i], got[i-1])
 			}
 		}
 	}
@@ -354,7 +354,7 @@ func checkNoneIsMissing(t *testing.T, from, to *mixedEnd) {
 	for writer, sure := range from.sure {
 		for _, n := range sure {
 			if !slices.Contains(to.got[writer], n) {
-				t.Errorf("%v, writer %d: %d is lost", from.c.in.rules.role, writer, n)
+				t.Errorf("%v, writer %d: %d is lost", from.c.read.role, writer, n)
 			}
 		}
 	}
@@ -364,8 +364,9 @@ func checkNoneIsMissing(t *testing.T, from, to *mixedEnd) {
 func checkPool(t *testing.T) {
 	t.Helper()
 	for range 50 {
-		f := flushStates.Get().(*flushState)
-		if len(f.queue) > 0 || f.work.head != nil || f.ownTicket != (ticket{}) {
+		s := writeStates.Get().(*writeState)
+		if s.writer != nil || s.corked.writer.Load() != nil || s.nc != nil || s.cfg != nil || s.pending != (pending{}) || s.offsets != (offsets{}) || s.corked.since != 0 ||
+			s.busy || s.work.head != nil || s.ownTicket != (ticket{}) || len(s.queue) > 0 || s.raw.err != nil || s.awaited != (awaited{}) {
 			t.Error("the pool has something of a connection")
 		}
 	}
