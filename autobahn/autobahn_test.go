@@ -230,6 +230,7 @@ func singleOctets(s *setting)       { s.chop = 1 }
 func throughTLS(s *setting)         { s.tls = true }
 func withoutCompression(s *setting) { s.compression = nil }
 func streaming(s *setting)          { s.echo = testee.Streams }
+func handedOver(s *setting)         { s.echo = testee.Receives }
 
 func TestServerSingleOctets(t *testing.T) {
 	t.Parallel()
@@ -271,12 +272,24 @@ func TestClientStreams(t *testing.T) {
 	play(t, with(streaming), setting.clients, small)
 }
 
+func TestServerReceives(t *testing.T) {
+	t.Parallel()
+	play(t, with(handedOver), setting.servers, small)
+}
+
+func TestClientReceives(t *testing.T) {
+	t.Parallel()
+	play(t, with(handedOver), setting.clients, small)
+}
+
 // The same with large conversations, which would disturb the others.
 
-func TestServerTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.servers, large) }
-func TestClientTLSVolume(t *testing.T)     { playVolume(t, throughTLS, setting.clients, large) }
-func TestServerStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.servers, streamed) }
-func TestClientStreamsVolume(t *testing.T) { playVolume(t, streaming, setting.clients, streamed) }
+func TestServerTLSVolume(t *testing.T)      { playVolume(t, throughTLS, setting.servers, large) }
+func TestClientTLSVolume(t *testing.T)      { playVolume(t, throughTLS, setting.clients, large) }
+func TestServerStreamsVolume(t *testing.T)  { playVolume(t, streaming, setting.servers, streamed) }
+func TestClientStreamsVolume(t *testing.T)  { playVolume(t, streaming, setting.clients, streamed) }
+func TestServerReceivesVolume(t *testing.T) { playVolume(t, handedOver, setting.servers, streamed) }
+func TestClientReceivesVolume(t *testing.T) { playVolume(t, handedOver, setting.clients, streamed) }
 
 func TestServerWithoutCompressionVolume(t *testing.T) {
 	playVolume(t, withoutCompression, setting.servers, limits)

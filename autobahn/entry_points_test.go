@@ -51,6 +51,9 @@ var serverEntryPoints = map[string]serverEntryPoint{
 	"Handler": func(l net.Listener, config websocket.Config, echo testee.Echo) {
 		http.Serve(l, testee.Handler(config, echo))
 	},
+	"ReceiverHandler": func(l net.Listener, config websocket.Config, _ testee.Echo) {
+		http.Serve(l, testee.ReceiverHandler(config))
+	},
 }
 
 // A clientEntryPoint connects to a URL.
@@ -103,6 +106,9 @@ var readings = map[string]reading{
 			}
 		}
 		return nil
+	},
+	"Receiver": func(c *websocket.Conn, write writing) error {
+		return testee.Deliver(c, func(m websocket.Message) error { return write(c, m.Type, m.Data) })
 	},
 	"Messages, left each time": func(c *websocket.Conn, write writing) error {
 		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) {
@@ -269,7 +275,8 @@ var reduced = with(func(s *setting) { s.volume = 1 << 12 })
 // calls CloseNow at once.
 func TestServerEntryPoints(t *testing.T) {
 	t.Parallel()
-	playWays(t, waysAt("Accept", "AcceptConn", "Handler"), func(w way, t *testing.T) player {
+	ways := append(waysAt("Accept", "AcceptConn", "Handler"), way{"ReceiverHandler", "Receiver", "Write"})
+	playWays(t, ways, func(w way, t *testing.T) player {
 		l := listen(t)
 		go serverEntryPoints[w.entryPoint](l, reduced.config(), w.echo())
 		return func(t *testing.T, c *conversation.Conversation) *judge.Result {

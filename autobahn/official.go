@@ -37,6 +37,8 @@ type suite struct {
 	wstest string // path of wstest; empty: Docker
 	docker string // path of docker
 	image  string
+
+	receiver bool // the library's ends are handed over to a Receiver
 }
 
 // findSuite returns the suite that is on PATH: wstest, or else Docker's image.
@@ -92,6 +94,7 @@ func runOfficial(ctx context.Context, args []string, out io.Writer) error {
 	dir := flags.String("dir", "autobahn", "`directory` of fuzzingclient.json, fuzzingserver.json and expected.json")
 	image := flags.String("image", image, "Docker `image`, used when wstest is not on PATH")
 	role := flags.String("role", "both", "the library's `role`: server, client or both")
+	receiver := flags.Bool("receiver", false, "the library echoes from a Receiver")
 	if err := parse(flags, args, false); err != nil {
 		return err
 	}
@@ -99,6 +102,7 @@ func runOfficial(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	s.receiver = *receiver
 	expected, err := report.Read(filepath.Join(s.dir, "expected.json"))
 	if err != nil {
 		return err
@@ -159,7 +163,7 @@ func (s *suite) judgeServer(ctx context.Context, expected report.Index, out io.W
 	}
 	ctx, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- serveUntil(ctx, l, testee.Handler(testee.Config(), testee.Messages)) }()
+	go func() { served <- serveUntil(ctx, l, testeeServer(testee.Config(), false, s.receiver)) }()
 	cmd := s.command(ctx, "fuzzingclient", "fuzzingclient.json")
 	cmd.Stdout, cmd.Stderr = out, out
 	err = cmd.Run()
@@ -204,7 +208,7 @@ func (s *suite) runClient(ctx context.Context, host string, out io.Writer) error
 		return err
 	}
 	client := &testee.Client{
-		URL: "ws://" + host, Agent: clientAgent, Echo: testee.Messages,
+		URL: "ws://" + host, Agent: clientAgent, Echo: testeeEcho(false, s.receiver),
 		Dial: websocket.DialOptions{Config: testee.Config()},
 	}
 	return client.Run(ctx, func(number, count int) { fmt.Fprintf(out, "case %d of %d\n", number, count) })

@@ -33,6 +33,7 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 	addr := flags.String("addr", serverAddress, "`address` to listen on")
 	plain := flags.Bool("plain", false, "without permessage-deflate")
 	streams := flags.Bool("stream", false, "echo messages while they come in")
+	receiver := flags.Bool("receiver", false, "echo from a Receiver")
 	if err := parse(flags, args, false); err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "echo server at ws://%s/\n", l.Addr())
-	return serveUntil(ctx, l, testee.Handler(testeeConfig(*plain), testeeEcho(*streams)))
+	return serveUntil(ctx, l, testeeServer(testeeConfig(*plain), *streams, *receiver))
 }
 
 // serveUntil serves HTTP until ctx ends.
@@ -62,6 +63,7 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 	agent := flags.String("agent", clientAgent, "`name` in the reports")
 	plain := flags.Bool("plain", false, "without permessage-deflate")
 	streams := flags.Bool("stream", false, "echo messages while they come in")
+	receiver := flags.Bool("receiver", false, "echo from a Receiver")
 	if err := parse(flags, args, false); err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func runClient(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	client := &testee.Client{
-		URL: *address, Agent: *agent, Echo: testeeEcho(*streams),
+		URL: *address, Agent: *agent, Echo: testeeEcho(*streams, *receiver),
 		Dial: websocket.DialOptions{Config: testeeConfig(*plain)},
 	}
 	return client.Run(ctx, func(number, count int) { fmt.Fprintf(out, "case %d of %d\n", number, count) })
@@ -104,10 +106,22 @@ func testeeConfig(plain bool) websocket.Config {
 	return config
 }
 
-// testeeEcho returns how a testee echoes.
-func testeeEcho(streams bool) testee.Echo {
-	if streams {
-		return testee.Streams
+// testeeServer returns the echo server.
+func testeeServer(config websocket.Config, streams, receiver bool) http.Handler {
+	if receiver {
+		return testee.ReceiverHandler(config)
 	}
-	return testee.Messages
+	return testee.Handler(config, testeeEcho(streams, false))
+}
+
+// testeeEcho returns how a testee echoes.
+func testeeEcho(streams, receiver bool) testee.Echo {
+	switch {
+	case streams:
+		return testee.Streams
+	case receiver:
+		return testee.Receives
+	default:
+		return testee.Messages
+	}
 }

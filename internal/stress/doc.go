@@ -5,8 +5,9 @@
 // writers, readers and a meddler, each a goroutine that picks one action after
 // another with a seeded generator: all ways to read and to write, contexts and
 // deadlines that end, slices that are reused, loops that break, readers that are
-// abandoned. Then the connection ends, in one of the possible ways. A round
-// checks that:
+// abandoned. An end may hand its reading over to a [websocket.Receiver], at once
+// or later. Then the connection ends, in one of the possible ways. A round checks
+// that:
 //
 //   - A message whose write returned nil arrives once, whole, with its type, and
 //     in the order of its writer's calls, if the closing handshake completed.
@@ -15,6 +16,8 @@
 //   - An interrupted read loses nothing. An abandoned [websocket.MessageReader]
 //     loses its message, and no other.
 //   - Memory that was lent or returned is changed by nobody but its owner.
+//   - A Receiver is called by one goroutine at a time, and its Closed once, last,
+//     with the terminal error.
 //   - When Close returns nil, everything written before the call has arrived,
 //     unless the peer closed as well.
 //   - Every call after the end returns the same terminal error.

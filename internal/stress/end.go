@@ -22,6 +22,7 @@ type end struct {
 	conn    *websocket.Conn
 	out, in *ledger
 	group   websocket.Group // of this connection alone
+	late    *lateReceiver   // of a connection that was opened by ReceiverHandler
 	report  func(format string, args ...any)
 	clock   func() int64
 

@@ -17,8 +17,9 @@ import (
 // An entryPoint says which functions open a connection, at the server and at the
 // client.
 type entryPoint struct {
-	viaServer bool // Accept, in a server of net/http; else AcceptConn
-	viaDial   bool // Dial, with NetDial; else DialConn
+	viaServer   bool // Accept, in a server of net/http; else AcceptConn
+	viaReceiver bool // ReceiverHandler instead of Accept
+	viaDial     bool // Dial, with NetDial; else DialConn
 }
 
 func (d entryPoint) String() string {
@@ -26,14 +27,18 @@ func (d entryPoint) String() string {
 	if d.viaServer {
 		accept = "Accept"
 	}
+	if d.viaReceiver {
+		accept = "ReceiverHandler"
+	}
 	if d.viaDial {
 		dial = "Dial"
 	}
 	return dial + " to " + accept
 }
 
-// open performs the opening handshake over j.
-func (d entryPoint) open(j *joint, tr *transport, cc, sc websocket.Config) (client, server *websocket.Conn, err error) {
+// open performs the opening handshake over j. If it is by ReceiverHandler, the
+// server is late's.
+func (d entryPoint) open(j *joint, tr *transport, cc, sc websocket.Config, late *lateReceiver) (client, server *websocket.Conn, err error) {
 	var serverErr error
 	done := make(chan struct{})
 	go func() {
@@ -43,7 +48,7 @@ func (d entryPoint) open(j *joint, tr *transport, cc, sc websocket.Config) (clie
 			_, cfg := tlsConfigs()
 			nc = tls.Server(nc, cfg)
 		}
-		server, serverErr = d.accept(nc, &websocket.AcceptOptions{Config: sc})
+		server, serverErr = d.accept(nc, &websocket.AcceptOptions{Config: sc}, late)
 		if serverErr != nil {
 			j.close()
 		}
@@ -74,23 +79,28 @@ func (d entryPoint) dial(nc net.Conn, tr *transport, opts *websocket.DialOptions
 }
 
 // accept performs the server's part.
-func (d entryPoint) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websocket.Conn, error) {
+func (d entryPoint) accept(nc net.Conn, opts *websocket.AcceptOptions, late *lateReceiver) (*websocket.Conn, error) {
 	if !d.viaServer {
 		c, _, err := websocket.AcceptConn(context.Background(), nc, opts)
 		return c, err
 	}
 	accepted := make(chan *websocket.Conn, 1)
 	failed := make(chan error, 4)
+	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, opts)
+		if err != nil {
+			failed <- err
+			return
+		}
+		accepted <- c
+	})
+	if d.viaReceiver {
+		late.accepted = accepted
+		handler = websocket.ReceiverHandler(opts, func(*http.Request) (websocket.Receiver, error) { return late, nil })
+	}
 	srv := &http.Server{
 		ErrorLog: log.New(io.Discard, "", 0),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, err := websocket.Accept(w, r, opts)
-			if err != nil {
-				failed <- err
-				return
-			}
-			accepted <- c
-		}),
+		Handler:  handler,
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateClosed {
 				failed <- errors.New("the server closed the connection")
@@ -106,6 +116,27 @@ func (d entryPoint) accept(nc net.Conn, opts *websocket.AcceptOptions) (*websock
 	case err := <-failed:
 		return nil, err
 	}
+}
+
+// A lateReceiver is a Receiver that tells another what it is told, as soon as
+// there is one.
+type lateReceiver struct {
+	websocket.Receiver
+	accepted chan<- *websocket.Conn
+	ready    chan struct{} // closed once Receiver is set
+}
+
+// Opened waits for the other Receiver.
+func (l *lateReceiver) Opened(c *websocket.Conn) error {
+	l.accepted <- c
+	<-l.ready
+	return l.Receiver.Opened(c)
+}
+
+// become makes r the other Receiver.
+func (l *lateReceiver) become(r websocket.Receiver) {
+	l.Receiver = r
+	close(l.ready)
 }
 
 // A onceListener accepts one existing connection.

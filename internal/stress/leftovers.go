@@ -46,11 +46,15 @@ func (inv *inventory) compare(report func(format string, args ...any)) {
 	}
 }
 
-// newGoroutines returns the stacks of goroutines that are not in inv. The first
-// stack is that of the caller.
+// pollerFunc is the function of the goroutines that serve all parked connections
+// of the process, and stay.
+const pollerFunc = "websocket.(*poller).run("
+
+// newGoroutines returns the stacks of goroutines that are not in inv, and do not
+// belong to a poller. The first stack is that of the caller.
 func (inv *inventory) newGoroutines() (left []string) {
 	for _, stack := range strings.Split(strings.TrimSpace(stacks()), "\n\n")[1:] {
-		if !inv.goroutines[number(stack)] {
+		if !inv.goroutines[number(stack)] && !strings.Contains(stack, pollerFunc) {
 			left = append(left, stack)
 		}
 	}

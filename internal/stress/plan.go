@@ -67,8 +67,9 @@ type plan struct {
 	largest    int // size of the largest message
 	interrupt  interruptions
 	pings      bool
-	contested  bool // others read while a reader streams a message
-	answers    bool // the server answers from within its loops
+	contested  bool   // others read while a reader streams a message
+	answers    bool   // the server answers from within its loops
+	handOver   [2]int // after how many actions the only reader of an end hands the reading over to a Receiver; -1: never
 
 	busy   bool // it ends while messages are under way
 	ending ending
@@ -103,7 +104,20 @@ func choose(seed uint64) *plan {
 	p.adapt(r)
 	p.chooseConfigs(r)
 	p.chooseEnding(r)
+	p.chooseReceivers(r)
 	return p
+}
+
+// chooseReceivers chooses the ends whose reading is handed over, and when.
+func (p *plan) chooseReceivers(r *rand.Rand) {
+	for i := range 2 {
+		p.handOver[i] = -1
+		if r.IntN(3) == 0 {
+			p.handOver[i] = r.IntN(10) * r.IntN(2)
+			p.readers[i] = 1
+		}
+	}
+	p.entryPoint.viaReceiver = p.entryPoint.viaServer && p.handOver[1] == 0 && r.IntN(2) == 0
 }
 
 // adapt makes the plan fit the transport.
@@ -198,10 +212,10 @@ func (p *plan) String() string {
 	if p.busy {
 		end = fmt.Sprintf("after %d messages", p.when)
 	}
-	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v\n"+
+	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v, handed over %v\n"+
 		"writers %v, readers %v, %d messages each, up to %d bytes\n"+
 		"ends with %v of the %s %s, code %d, reason of %d bytes; after the end %v",
-		p.transport.name, p.entryPoint, p.interrupt, p.pings, p.contested, p.answers,
+		p.transport.name, p.entryPoint, p.interrupt, p.pings, p.contested, p.answers, p.handOver,
 		p.writers, p.readers, p.messages, p.largest,
 		p.ending, roles[p.closer], end, uint16(p.code), len(p.reason), p.after)
 	for i, cfg := range p.config {

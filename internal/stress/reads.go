@@ -2,9 +2,11 @@ package stress
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 
 	"github.com/fullduplex-go/websocket"
 )
@@ -41,7 +43,11 @@ var readerActions = []action[*reader]{
 
 // run reads until the connection ends.
 func (r *reader) run() {
-	for !r.over {
+	for n := 0; !r.over; n++ {
+		if n == r.plan.handOver[r.index] {
+			r.handOver()
+			continue
+		}
 		pick(r.rand, readerActions)(r)
 	}
 	r.lookAtKept(0)
@@ -51,6 +57,68 @@ func (r *reader) run() {
 	case closeAfter:
 		r.closeAgain()
 	}
+}
+
+// handOver hands the reading over, and waits for the end.
+func (r *reader) handOver() {
+	d := &delivered{reader: r, closed: make(chan struct{})}
+	if r.late != nil {
+		r.late.become(d)
+		<-d.closed
+		return
+	}
+	c := r.begin("Deliver", reading, context.Background())
+	if err := r.conn.Deliver(d); err != nil {
+		r.judgeRead(c, err)
+		return
+	}
+	<-d.closed
+}
+
+// A delivered is the Receiver of an end.
+type delivered struct {
+	*reader
+	calls  atomic.Int32
+	opened bool
+	closed chan struct{}
+}
+
+// alone reports if another call is under way.
+func (d *delivered) alone() (leave func()) {
+	if d.calls.Add(1) > 1 {
+		d.report("a Receiver is called twice at once")
+	}
+	return func() { d.calls.Add(-1) }
+}
+
+// Opened checks that it is called first.
+func (d *delivered) Opened(*websocket.Conn) error {
+	defer d.alone()()
+	if d.opened {
+		d.report("Opened was called twice")
+	}
+	d.opened = true
+	return nil
+}
+
+// Receive does what the body of a loop does.
+func (d *delivered) Receive(_ *websocket.Conn, m websocket.Message) error {
+	defer d.alone()()
+	if !d.opened || d.over {
+		d.report("Receive was called before Opened or after Closed")
+	}
+	d.body(m)
+	return nil
+}
+
+// Closed checks the end.
+func (d *delivered) Closed(_ *websocket.Conn, end *websocket.CloseError) {
+	defer close(d.closed)
+	defer d.alone()()
+	if end == nil || d.terminal() != end {
+		d.report("Closed was called with %v, and the end is %v", end, d.terminal())
+	}
+	d.over = true
 }
 
 // closeAgain calls Close after the end, which only returns how it ended.

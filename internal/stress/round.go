@@ -143,7 +143,10 @@ func (r *round) open() (*joint, error) {
 	}
 	client, server := r.ends[0], r.ends[1]
 	client.in, server.in = server.out, client.out
-	client.conn, server.conn, err = p.entryPoint.open(j, p.transport, p.config[0], p.config[1])
+	if p.entryPoint.viaReceiver {
+		server.late = &lateReceiver{ready: make(chan struct{})}
+	}
+	client.conn, server.conn, err = p.entryPoint.open(j, p.transport, p.config[0], p.config[1], server.late)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +323,7 @@ func (r *round) end(j *joint) {
 	case cut:
 		closer.ends(r.now())
 		peer.ends(r.now())
+		j.follow(r.ends)
 		j.cut(r.random(2))
 	}
 }

@@ -70,6 +70,16 @@ func (tr *transport) join(r *rand.Rand) (*joint, error) {
 	return j, nil
 }
 
+// follow notes the net.Conns that connections have now: to hand one over to a
+// Receiver may replace it.
+func (j *joint) follow(ends [2]*end) {
+	for i, joined := range [2]net.Conn{j.client, j.server} {
+		if nc := ends[i].conn.NetConn(); joined == j.below[i] && nc != joined {
+			j.below[i] = nc
+		}
+	}
+}
+
 // cut breaks one end, like the loss of a process or of a network.
 func (j *joint) cut(r *rand.Rand) {
 	switch nc := j.below[r.IntN(2)].(type) {

@@ -65,6 +65,48 @@ func Streams(c *websocket.Conn) error {
 	}
 }
 
+// Receives echoes from a Receiver.
+func Receives(c *websocket.Conn) error {
+	return Deliver(c, func(m websocket.Message) error { return c.Write(context.Background(), m.Type, m.Data) })
+}
+
+// Deliver hands c over to a Receiver that calls receive with each message, and
+// returns the end of the connection.
+func Deliver(c *websocket.Conn, receive func(m websocket.Message) error) error {
+	d := delivery{receive, make(chan error, 1)}
+	if err := c.Deliver(d); err != nil {
+		return err
+	}
+	return <-d.end
+}
+
+// A delivery is the Receiver of one connection.
+type delivery struct {
+	receive func(m websocket.Message) error
+	end     chan error // gets the end
+}
+
+func (delivery) Opened(*websocket.Conn) error                           { return nil }
+func (d delivery) Receive(_ *websocket.Conn, m websocket.Message) error { return d.receive(m) }
+func (d delivery) Closed(_ *websocket.Conn, end *websocket.CloseError)  { d.end <- end }
+
+// ReceiverHandler returns the echo server whose connections have a Receiver and
+// no goroutine.
+func ReceiverHandler(config websocket.Config) http.Handler {
+	return websocket.ReceiverHandler(&websocket.AcceptOptions{Config: config}, func(*http.Request) (websocket.Receiver, error) {
+		return echoing{}, nil
+	})
+}
+
+// An echoing is the Receiver of all connections of that server.
+type echoing struct{}
+
+func (echoing) Opened(*websocket.Conn) error { return nil }
+func (echoing) Receive(c *websocket.Conn, m websocket.Message) error {
+	return c.Write(context.Background(), m.Type, m.Data)
+}
+func (echoing) Closed(*websocket.Conn, *websocket.CloseError) {}
+
 // Handler returns the echo server.
 func Handler(config websocket.Config, echo Echo) http.Handler {
 	return websocket.HandlerFunc(&websocket.AcceptOptions{Config: config}, echo)
