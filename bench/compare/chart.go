@@ -30,8 +30,10 @@ func (r *report) charts() []chart {
 		{file: "memory.svg", title: "Heap and stack per idle connection, bytes"},
 	}
 	for _, l := range r.lines {
-		at := chartOf(l.Row)
-		all[at].lines = append(all[at].lines, l)
+		if l.Row.Kind != measure.Quiet {
+			at := chartOf(l.Row)
+			all[at].lines = append(all[at].lines, l)
+		}
 	}
 	var used []chart
 	for _, c := range all {
@@ -42,7 +44,8 @@ func (r *report) charts() []chart {
 	return used
 }
 
-// chartOf returns the index of the chart that shows the row.
+// chartOf returns the index of the chart that shows the row, which is not about
+// silence.
 func chartOf(row measure.Row) int {
 	switch {
 	case row.Kind == measure.Idle:
@@ -72,8 +75,8 @@ const (
 // style has colors for light and dark backgrounds.
 const style = `text{font:12px system-ui,sans-serif;fill:#555}` +
 	`.title{font-size:15px;font-weight:600}.row{font-weight:600}` +
-	`.bar{fill:#9aa5b1}.ours{fill:#1a7f5a}.floor{fill:#d5d9de}` +
-	`@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.bar{fill:#6b7785}.ours{fill:#3fb68b}.floor{fill:#3d444d}}`
+	`.bar{fill:#9aa5b1}.ours{fill:#1a7f5a}.parked{fill:#3f9c7a}.floor{fill:#d5d9de}` +
+	`@media(prefers-color-scheme:dark){text{fill:#c9d1d9}.bar{fill:#6b7785}.ours{fill:#3fb68b}.parked{fill:#2f8f6c}.floor{fill:#3d444d}}`
 
 // svg draws the chart.
 func (c chart) svg() []byte {
@@ -117,7 +120,7 @@ func (c chart) drawRow(b *bytes.Buffer, l measure.Line, y int) int {
 // class returns the style of the bar of p.
 func class(p peer.Peer) string {
 	switch p.Name() {
-	case measure.Ours, peer.Floor.Name():
+	case measure.Ours, measure.Parked, peer.Floor.Name():
 		return p.Name()
 	default:
 		return "bar"

@@ -3,10 +3,14 @@
 // Compare measures WebSocket libraries next to each other and to a plain TCP
 // server. It prints results as it goes and writes RESULTS.md with charts.
 //
-//	go run ./compare                               # everything, about half an hour
+//	go run ./compare                               # everything, about an hour
 //	go run ./compare -quick                        # rough figures
 //	go run ./compare -rows '^128 B' -peers gobwas,ours,floor
 //	go run ./compare -rows 'idle TLS' -profile /tmp
+//	go run ./compare -rows '^(128 B|1 KiB) × |idle|quiet' -peers nbio,ours,parked,floor
+//
+// If WEBSOCKET_BENCH_UWS names the echo server of the directory uws, uWebSockets
+// is measured, too.
 package main
 
 import (
@@ -101,8 +105,18 @@ func parse(args []string) (choice, error) {
 	if c.rows, err = rowsLike(*rows); err != nil {
 		return c, err
 	}
+	if *quick {
+		shorten(c.rows)
+	}
 	c.peers, err = peersNamed(*peers)
 	return c, err
+}
+
+// shorten lets no row take longer than the plan.
+func shorten(rows []measure.Row) {
+	for i := range rows {
+		rows[i].Lasts = 0
+	}
 }
 
 // rowsLike returns the rows whose name matches the expression.
@@ -126,7 +140,7 @@ func rowsLike(expression string) ([]measure.Row, error) {
 // peersNamed returns the peers in the list, or all if it is empty.
 func peersNamed(list string) ([]peer.Peer, error) {
 	if list == "" {
-		return peer.All(), nil
+		return peer.WithExternal(), nil
 	}
 	var chosen []peer.Peer
 	for _, name := range strings.Split(list, ",") {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,8 @@ type report struct {
 
 // method explains the figures. The three verbs are rounds, warm-up and
 // measured time.
-const method = `Each figure is the median of %d rounds; each round measures every library once. The library runs in
+const method = `Each figure is the median of %d rounds; each round measures every library once. A ratio is the median of
+the ratios within each round, so it may differ from that of the two figures. The library runs in
 a process of its own on one core (` + "`GOMAXPROCS=1`" + `), the load in another process on another core: one
 thread with epoll that sends prepared frames and compares every byte that comes back. After a warm-up
 of %v, %v is measured. The cost is the CPU time, user and system, that the scheduler
@@ -33,13 +35,21 @@ depend on how long the process had to wait.
 
 "× 16" means that 16 messages are sent in one write, and the next 16 when all of them are back;
 latency is the time from the write to the last byte. Messages of 128 B to 16 KiB are echoed on 16
-connections, those of 1 MiB on 4. A message from one of the connections triggers a broadcast. A
+connections unless the row says on how many, those of 1 MiB on 4. Allocations are counted after
+the measured time. The kernel counts the system calls read and write, not recv and send, which some libraries use. A message from one of the connections triggers a broadcast. A
 handshake is that of a browser, and costs what happens from the accept to the loss of the
 connection, which the load resets. Memory is the growth of live heap and goroutine stacks after
-garbage collection, per connection, for 10,000 connections that have echoed one message of 128 bytes.
+garbage collection, per connection, for 10,000 connections that have echoed one message of 128 bytes. It is
+taken when the process has come to rest; so is the resident set, once before any collection is forced and
+once after free memory was given back.
+
+"parked" is this library with a Receiver, "ours" with a goroutine for each connection. "No takeover" is memory after
+a message of 32 KiB that was compressed in both directions without context takeover, "takeover held" with it;
+"takeover unused" after one of 64 bytes that was not. The quiet rows are the CPU time of 10,000 connections over 65 s,
+measured once, in which each is sent two Pings or none.
 
 The floor is a TCP server that writes back the bytes of each read, without looking at frames. Over net/http it hijacks
-the connection; in the idle rows it keeps 64 bytes for each. Every library is used as its documentation advises for speed; in the
+the connection; in the idle rows it keeps 64 bytes for each. uWebSockets is a program in C++, in [uws](uws). Every library is used as its documentation advises for speed; in the
 idle and handshake rows, as it advises for many connections. The programs are in [peer](peer).
 
 A cost marked * was measured with the load, not the library, as the bottleneck.
@@ -78,27 +88,64 @@ func (r *report) writeVersions(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// writeTables writes the costs, then rates, latencies and system calls.
+// writeTables writes the tables that have rows.
 func (r *report) writeTables(w io.Writer) {
-	if lines := r.of(false); len(lines) > 0 {
+	r.writeMessages(w)
+	r.writeMemory(w)
+	if lines := r.of(measure.Quiet); len(lines) > 0 {
+		fmt.Fprint(w, "## Silence\n\nPercent of a core that 10,000 silent connections take, and Pings per second.\n\n")
+		r.writeCells(w, lines, quietCell)
+	}
+	r.writeLimits(w)
+}
+
+// writeMessages writes the costs of messages and handshakes, then rates,
+// latencies, system calls and allocations.
+func (r *report) writeMessages(w io.Writer) {
+	if lines := r.of(measure.Echo, measure.EchoClient, measure.Broadcast, measure.Handshake); len(lines) > 0 {
 		fmt.Fprint(w, "## CPU time\n\nMicroseconds of CPU time per message or handshake.\n\n")
 		r.writeTable(w, lines, cpuCell)
 		fmt.Fprint(w, "## Messages per second\n\nOn one core; then the time within which 50 % and 99 % of the batches were answered.\n\n")
-		r.writeRates(w, lines, rateCell)
+		r.writeCells(w, lines, rateCell)
 		fmt.Fprint(w, "## System calls\n\nReads and writes per message or handshake.\n\n")
-		r.writeRates(w, lines, callsCell)
+		r.writeCells(w, lines, callsCell)
 	}
-	if lines := r.of(true); len(lines) > 0 {
-		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack per idle connection; in parentheses the resident set.\n\n")
-		r.writeTable(w, lines, memoryCell)
+	if lines := r.of(measure.Echo); len(lines) > 0 {
+		fmt.Fprint(w, "## Allocations\n\nPer message.\n\n")
+		r.writeCells(w, lines, allocsCell)
 	}
 }
 
-// of returns the lines that count memory, or those that do not.
-func (r *report) of(memory bool) []measure.Line {
+// writeMemory writes the memory of idle connections.
+func (r *report) writeMemory(w io.Writer) {
+	if lines := r.of(measure.Idle); len(lines) > 0 {
+		fmt.Fprint(w, "## Memory\n\nBytes of heap and stack per idle connection; in parentheses the resident set.\n\n")
+		r.writeTable(w, lines, memoryCell)
+		fmt.Fprint(w, "Resident bytes per idle connection before any collection is forced, and goroutines of all together.\n\n")
+		r.writeCells(w, lines, residentCell)
+	}
+}
+
+// writeLimits writes a line for each limit of a row whose peers were measured.
+func (r *report) writeLimits(w io.Writer) {
+	var b bytes.Buffer
+	for _, l := range r.lines {
+		for _, limit := range l.Row.Limits {
+			if value, ok := limit.Value(l); ok {
+				fmt.Fprintf(&b, "| %s | %v | %s | %s |\n", l.Row.Name, limit, digits(value), within(value <= limit.Most))
+			}
+		}
+	}
+	if b.Len() > 0 {
+		fmt.Fprintf(w, "## Limits\n\nWhat one library is held to, beside another in the same round.\n\n|  | limit | measured |  |\n|---|---|---:|---|\n%s\n", b.String())
+	}
+}
+
+// of returns the lines of these kinds.
+func (r *report) of(kinds ...measure.Kind) []measure.Line {
 	var lines []measure.Line
 	for _, l := range r.lines {
-		if (l.Row.Kind == measure.Idle) == memory {
+		if slices.Contains(kinds, l.Row.Kind) {
 			lines = append(lines, l)
 		}
 	}
@@ -188,15 +235,20 @@ func barCell(b measure.Bar) string {
 	return strings.Join(parts, ", ")
 }
 
-// verdict says whether ours meets the bar.
+// verdict says whether ours meets the bar, if there is one.
 func verdict(l measure.Line) string {
-	if _, measured := l.Median(measure.Ours); !measured {
+	if _, measured := l.Median(measure.Ours); !measured || l.Row.Bar == (measure.Bar{}) {
 		return ""
 	}
-	if len(l.Misses()) > 0 {
-		return "above"
+	return within(len(l.Misses()) == 0)
+}
+
+// within says whether what was measured is within a bar or a limit.
+func within(ok bool) string {
+	if ok {
+		return "met"
 	}
-	return "met"
+	return "above"
 }
 
 // rateCell writes messages per second and latencies.
@@ -210,8 +262,26 @@ func callsCell(m measure.Result) string {
 	return fmt.Sprintf("%.2f, %.2f", float64(m.Reads)/n, float64(m.Writes)/n)
 }
 
-// writeRates writes a line for each row, with a cell for each peer.
-func (r *report) writeRates(w io.Writer, lines []measure.Line, cell func(measure.Result) string) {
+// allocsCell writes allocations per message, if the library counts them.
+func allocsCell(m measure.Result) string {
+	if m.Allocs < 0 {
+		return ""
+	}
+	return digits(m.Allocs)
+}
+
+// residentCell writes resident bytes and goroutines.
+func residentCell(m measure.Result) string {
+	return fmt.Sprintf("%d, %d", m.Memory.Resident, m.Memory.Goroutines)
+}
+
+// quietCell writes the share of a core, and Pings per second.
+func quietCell(m measure.Result) string {
+	return fmt.Sprintf("%s, %.0f", digits(m.Cost()), m.PerSecond())
+}
+
+// writeCells writes a line for each row, with a cell for each peer.
+func (r *report) writeCells(w io.Writer, lines []measure.Line, cell func(measure.Result) string) {
 	r.writeHead(w)
 	for _, l := range lines {
 		fmt.Fprintf(w, "| %s |", l.Row.Name)

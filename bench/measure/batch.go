@@ -19,6 +19,9 @@ type batch struct {
 	// masked says that the replies are frames of a client, which may fragment
 	// them in any way and chooses the masking keys.
 	masked bool
+	// deflated says that reply is the payload of one message, which comes back
+	// compressed in some way.
+	deflated bool
 }
 
 // newBatch returns count different messages of size bytes. The load is the

@@ -23,16 +23,21 @@ const (
 	triggerSize = 4
 )
 
-// drive runs the load of a row. If the subject is a client, it calls ask with
-// the load's address, and ask returns the subject's process ID.
-func drive(spec loadSpec, ask func(addr string) (pid int, err error)) (Result, error) {
+// An asker tells the orchestrator that the load is ready: to accept, at addr, or
+// to go on with the connections it has opened. It returns the subject's process
+// ID.
+type asker func(addr string) (pid int, err error)
+
+// drive runs the load of a row. It calls ask before it accepts, before silence is
+// measured, and before messages are counted.
+func drive(spec loadSpec, ask asker) (Result, error) {
 	ld, err := newLoad(spec)
 	if err != nil {
 		return Result{}, err
 	}
 	switch spec.Row.Kind {
 	case Echo:
-		return ld.driveEcho()
+		return ld.driveEcho(ask)
 	case EchoClient:
 		return ld.driveClients(ask)
 	case Broadcast:
@@ -41,21 +46,35 @@ func drive(spec loadSpec, ask func(addr string) (pid int, err error)) (Result, e
 		return ld.driveHandshakes()
 	case Idle:
 		return ld.driveIdle()
+	case Quiet:
+		return ld.driveQuiet(ask)
 	default:
 		return Result{}, fmt.Errorf("measure: row of kind %d", spec.Row.Kind)
 	}
 }
 
-// driveEcho keeps a batch in flight on every connection.
-func (ld *load) driveEcho() (Result, error) {
+// driveEcho keeps a batch in flight on every connection. When all is measured,
+// it goes on for a while, so that allocations can be counted that are not those
+// of the beginning.
+func (ld *load) driveEcho(ask asker) (Result, error) {
 	if err := ld.open(nil); err != nil {
 		return Result{}, err
 	}
-	return ld.echo()
+	r, err := ld.echo()
+	if err != nil {
+		return r, err
+	}
+	if _, err := ask(""); err != nil {
+		return r, err
+	}
+	ld.messages = 0
+	err = ld.turnFor(ld.spec.Measured/4, ld.echoAgain)
+	r.Counted = ld.messages
+	return r, err
 }
 
 // driveClients is like driveEcho for a subject that is a client.
-func (ld *load) driveClients(ask func(string) (int, error)) (Result, error) {
+func (ld *load) driveClients(ask asker) (Result, error) {
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return Result{}, err
@@ -102,10 +121,11 @@ func (ld *load) echo() (Result, error) {
 			return Result{}, err
 		}
 	}
-	return ld.run(func(l *link) error {
-		return ld.read(l, ld.echoed)
-	})
+	return ld.run(ld.echoAgain)
 }
+
+// echoAgain reads what has come back on l.
+func (ld *load) echoAgain(l *link) error { return ld.read(l, ld.echoed) }
 
 // echoed takes p, and sends again if the batch is complete.
 func (ld *load) echoed(l *link, p []byte) error {
@@ -206,7 +226,42 @@ func (ld *load) answered(l *link, addr netip.AddrPort, hello []byte) error {
 // driveIdle opens the connections, exchanges one message on each, and leaves
 // them idle.
 func (ld *load) driveIdle() (Result, error) {
-	return Result{}, ld.open(ld.batch)
+	return Result{Kind: Idle}, ld.open(ld.batch)
+}
+
+// driveQuiet is like driveIdle, and answers Pings for the measured time.
+func (ld *load) driveQuiet(ask asker) (Result, error) {
+	if err := ld.open(ld.batch); err != nil {
+		return Result{}, err
+	}
+	if _, err := ask(""); err != nil {
+		return Result{}, err
+	}
+	return ld.measure(func(l *link) error { return ld.read(l, ld.pong) })
+}
+
+// pongKey is the masking key of every Pong.
+var pongKey = []byte{0x37, 0xfa, 0x21, 0x3d}
+
+// pong answers the Pings in p, which has nothing else.
+func (ld *load) pong(l *link, p []byte) error {
+	l.reply = append(l.reply, p...)
+	rest := l.reply
+	for {
+		f, after, whole := wire.TakeFrame(rest)
+		if !whole {
+			l.reply = l.reply[:copy(l.reply, rest)]
+			return nil
+		}
+		if f.First != wire.FIN|wire.Ping {
+			return errEcho
+		}
+		if _, err := l.stream.Write(wire.AppendFrame(nil, wire.FIN|wire.Pong, f.Payload, pongKey)); err != nil {
+			return err
+		}
+		ld.messages++
+		rest = after
+	}
 }
 
 // takeSocket takes the descriptor of nc from Go's poller.

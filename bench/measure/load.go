@@ -40,23 +40,30 @@ type loadSpec struct {
 
 // A Result is the outcome of one run of one subject.
 type Result struct {
-	Messages   int           // messages or handshakes in the measured time
+	Kind       Kind          // of the row
+	Messages   int           // messages, handshakes or Pings in the measured time
+	Counted    int           // messages after that, while allocations were counted
 	Wall       time.Duration // the measured time
 	SubjectCPU time.Duration // CPU time of the subject in it
 	LoadCPU    time.Duration // CPU time of the load in it
 	Reads      int           // read system calls of the subject in it
 	Writes     int           // its write system calls
 	P50, P99   time.Duration // from sending a batch to receiving its last reply
+	Allocs     float64       // for each message, in rows of kind Echo; negative: unknown
 	Memory     Memory        // of one idle connection, in rows of kind Idle
 }
 
-// Cost returns the CPU time of one message in microseconds, or the bytes of one
-// idle connection.
+// Cost returns the CPU time of one message in microseconds, the bytes of one idle
+// connection, or the share of a core that silent connections take, in percent.
 func (r Result) Cost() float64 {
-	if r.Messages == 0 {
+	switch r.Kind {
+	case Idle:
 		return float64(r.Memory.Heap + r.Memory.Stack)
+	case Quiet:
+		return r.SubjectCPU.Seconds() * 100 / r.Wall.Seconds()
+	default:
+		return r.SubjectCPU.Seconds() * 1e6 / float64(r.Messages)
 	}
-	return r.SubjectCPU.Seconds() * 1e6 / float64(r.Messages)
 }
 
 // PerSecond returns the number of messages per second.
@@ -90,13 +97,17 @@ func newLoad(spec loadSpec) (*load, error) {
 		return nil, err
 	}
 	row := spec.Row
+	b := newBatch(row.Size, max(row.InFlight, 1), row.Kind == EchoClient, spec.Floor)
+	if row.Compression.deflates() {
+		b, err = newDeflated(row.Size)
+	}
 	return &load{
 		spec:    spec,
-		batch:   newBatch(row.Size, max(row.InFlight, 1), row.Kind == EchoClient, spec.Floor),
+		batch:   b,
 		epoll:   epoll,
 		buf:     make([]byte, 256<<10),
 		latency: new(histogram),
-	}, nil
+	}, err
 }
 
 // watch adds l to the links that epoll reports.
@@ -156,12 +167,22 @@ func (ld *load) pollWrites(l *link) error {
 // patience is how long the first message may take beyond the measured time.
 const patience = 5 * time.Second
 
-// run calls turn for the warm-up time and for the measured time.
+// run calls turn for the warm-up time and for the measured time, in which there
+// must be a message.
 func (ld *load) run(f readable) (Result, error) {
 	if err := ld.turnFor(ld.spec.Warm, f); err != nil {
 		return Result{}, err
 	}
 	ld.messages, ld.latency = 0, new(histogram)
+	r, err := ld.measure(f)
+	if err == nil && r.Messages == 0 {
+		err = errors.New("measure: nothing came back in the measured time")
+	}
+	return r, err
+}
+
+// measure calls turn for the measured time.
+func (ld *load) measure(f readable) (Result, error) {
 	start := time.Now()
 	subject, own, err := ld.usages()
 	if err != nil {
@@ -171,18 +192,15 @@ func (ld *load) run(f readable) (Result, error) {
 		return Result{}, err
 	}
 	// On a busy machine, wait for at least one message.
-	for ld.messages == 0 && time.Since(start) < ld.spec.Measured+patience {
+	for ld.messages == 0 && ld.spec.Row.Kind != Quiet && time.Since(start) < ld.spec.Measured+patience {
 		if err := ld.turn(f); err != nil {
 			return Result{}, err
 		}
 	}
 	subjectAfter, ownAfter, err := ld.usages()
-	if err == nil && ld.messages == 0 {
-		err = errors.New("measure: nothing came back in the measured time")
-	}
 	used := subjectAfter.since(subject)
 	return Result{
-		Messages: ld.messages, Wall: time.Since(start),
+		Kind: ld.spec.Row.Kind, Messages: ld.messages, Wall: time.Since(start),
 		SubjectCPU: used.cpu, LoadCPU: ownAfter.since(own).cpu,
 		Reads: used.reads, Writes: used.writes,
 		P50: ld.latency.quantile(0.5), P99: ld.latency.quantile(0.99),
@@ -301,6 +319,9 @@ func exchange(l *link, b *batch) error {
 	if _, err := l.stream.Write(b.request); err != nil {
 		return err
 	}
+	if b.deflated {
+		return receiveDeflated(l, b.reply)
+	}
 	p := make([]byte, len(b.reply))
 	for got := 0; got < len(p); {
 		n, err := l.stream.Read(p[got:])
@@ -335,7 +356,7 @@ func (ld *load) open(first *batch) error {
 }
 
 func (ld *load) openOne(addr netip.AddrPort, from [4]byte, config *tls.Config, first *batch) error {
-	l, err := openLink(addr, from, config)
+	l, err := openLink(addr, from, config, ld.spec.Row.Compression == NoTakeover)
 	if err != nil {
 		return err
 	}

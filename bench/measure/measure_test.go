@@ -3,6 +3,7 @@
 package measure
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log"
@@ -12,9 +13,11 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/fullduplex-go/websocket/bench/peer"
+	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -41,8 +44,12 @@ var (
 // small returns the row with few connections.
 func small(row Row) Row {
 	row.Conns = min(row.Conns, 20)
+	row.Lasts = 0
 	return row
 }
+
+// alone is the orchestrator of a load whose subject is in this process.
+func alone(string) (pid int, err error) { return os.Getpid(), nil }
 
 // TestRun runs every row with every peer.
 func TestRun(t *testing.T) {
@@ -50,13 +57,13 @@ func TestRun(t *testing.T) {
 		t.Skip("starts two processes for each row and peer")
 	}
 	for _, row := range Rows {
-		for _, p := range peer.All() {
+		for _, p := range peer.WithExternal() {
 			if !row.Takes(p) {
 				continue
 			}
 			t.Run(row.Name+"/"+p.Name(), func(t *testing.T) {
 				r, err := Run(t.Context(), small(row), p, short)
-				if err == nil && row.Kind != Idle && r.SubjectCPU == 0 {
+				if err == nil && row.Kind != Idle && row.Kind != Quiet && r.SubjectCPU == 0 {
 					// On a busy machine the subject may not have run.
 					r, err = Run(t.Context(), small(row), p, long)
 				}
@@ -72,9 +79,15 @@ func TestRun(t *testing.T) {
 // checkResult checks that the figures are possible.
 func checkResult(t *testing.T, row Row, r Result) {
 	t.Helper()
-	if row.Kind == Idle {
-		if r.Memory.Heap < 100 || r.Memory.Stack < 1000 {
+	switch row.Kind {
+	case Idle:
+		if r.Memory.Heap < 100 || r.Memory.Resident <= 0 {
 			t.Errorf("a connection takes %+v", r.Memory)
+		}
+		return
+	case Quiet:
+		if r.Wall < short.Measured || r.Cost() > 100 {
+			t.Errorf("%+v", r)
 		}
 		return
 	}
@@ -119,7 +132,7 @@ func TestBrokenServerIsDetected(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				spec := loadSpec{Row: row, Addr: serve(t, broken), PID: os.Getpid(), Measured: openingLimit}
-				if _, err := drive(spec, nil); !errors.Is(err, errEcho) {
+				if _, err := drive(spec, alone); !errors.Is(err, errEcho) {
 					t.Errorf("drive returns %v", err)
 				}
 			})
@@ -157,7 +170,7 @@ func TestBrokenClientIsDetected(t *testing.T) {
 func TestSilentServerIsDetected(t *testing.T) {
 	silent := peer.Behaviour{Message: func(peer.Conn, byte, []byte) error { return nil }}
 	row := Row{Kind: Echo, Size: 16, InFlight: 1, Conns: 1}
-	if r, err := drive(loadSpec{Row: row, Addr: serve(t, silent), PID: os.Getpid()}, nil); err == nil {
+	if r, err := drive(loadSpec{Row: row, Addr: serve(t, silent), PID: os.Getpid()}, alone); err == nil {
 		t.Errorf("drive returns %+v", r)
 	}
 }
@@ -165,7 +178,7 @@ func TestSilentServerIsDetected(t *testing.T) {
 func TestClosedConnectionIsDetected(t *testing.T) {
 	closes := peer.Behaviour{Message: func(peer.Conn, byte, []byte) error { return net.ErrClosed }}
 	row := Row{Kind: Echo, Size: 16, InFlight: 1, Conns: 1}
-	if r, err := drive(loadSpec{Row: row, Addr: serve(t, closes), PID: os.Getpid(), Measured: openingLimit}, nil); err == nil {
+	if r, err := drive(loadSpec{Row: row, Addr: serve(t, closes), PID: os.Getpid(), Measured: openingLimit}, alone); err == nil {
 		t.Errorf("drive returns %+v", r)
 	}
 }
@@ -176,7 +189,7 @@ func TestRefusedHandshakeIsDetected(t *testing.T) {
 	for _, kind := range []Kind{Echo, Handshake} {
 		row := Row{Kind: kind, Size: 16, InFlight: 1, Conns: 1}
 		spec := loadSpec{Row: row, Addr: server.Listener.Addr().String(), PID: os.Getpid(), Measured: openingLimit}
-		if r, err := drive(spec, nil); err == nil {
+		if r, err := drive(spec, alone); err == nil {
 			t.Errorf("drive returns %+v", r)
 		}
 	}
@@ -211,7 +224,7 @@ func TestLine(t *testing.T) {
 	l := Line{
 		Row: Row{Bar: Bar{Peer: 0.5, Floor: 1.5}},
 		Results: map[string][]Result{
-			Ours: cost(9, 6, 4), "gorilla": cost(20, 10, 11), "gws": cost(12, 13, 1), "floor": cost(3, 3, 30),
+			Ours: cost(9, 6, 4), "gorilla": cost(14, 10, 11), "gws": cost(12, 13, 1), "floor": cost(3, 3, 30),
 		},
 	}
 	if m, _ := l.Median(Ours); m.Cost() != 6 {
@@ -220,8 +233,8 @@ func TestLine(t *testing.T) {
 	if best := l.Best(); best != "gorilla" {
 		t.Errorf("Best = %q", best)
 	}
-	if ratio, _ := l.Ratio("gws"); ratio != 0.5 {
-		t.Errorf("Ratio = %v, want 0.5", ratio)
+	if ratio, _ := l.Ratio("gws"); ratio != 0.75 {
+		t.Errorf("Ratio = %v, want 0.75: the median of the rounds' 9/12, 6/13 and 4/1", ratio)
 	}
 	if missed := l.Misses(); len(missed) != 2 {
 		t.Errorf("Misses = %q, want the best peer and the floor", missed)
@@ -229,6 +242,72 @@ func TestLine(t *testing.T) {
 	l.Row.Against = []string{"gws"}
 	if best := l.Best(); best != "gws" {
 		t.Errorf("Best of gws alone = %q", best)
+	}
+}
+
+// TestLimit checks the medians over rounds of ratios and of numbers.
+func TestLimit(t *testing.T) {
+	result := func(p99 time.Duration, allocs float64) Result { return Result{P99: p99, Allocs: allocs} }
+	l := Line{Results: map[string][]Result{
+		Parked:  {result(6, 1), result(6, 0), result(9, 0)},
+		"floor": {result(2, 0), result(3, 0), result(9, 0)},
+	}}
+	for _, test := range []struct {
+		limit Limit
+		want  float64
+		ok    bool
+		text  string
+	}{
+		{Limit{Parked, P99, "floor", 1.3}, 2, true, "parked: p99 at most 1.3 of floor"},
+		{Limit{Parked, Allocs, "", 0.01}, 0, true, "parked: allocations at most 0.01"},
+		{Limit{Parked, P99, "uws", 1}, 0, false, "parked: p99 at most 1 of uws"},
+		{Limit{Ours, P99, "floor", 1}, 0, false, "ours: p99 at most 1 of floor"},
+	} {
+		got, ok := test.limit.Value(l)
+		if got != test.want || ok != test.ok || test.limit.String() != test.text {
+			t.Errorf("%v: %v, %v; want %s: %v, %v", test.limit, got, ok, test.text, test.want, test.ok)
+		}
+	}
+}
+
+// TestDeflated checks that a compressed text is recognized, whole and in
+// fragments, and nothing else.
+func TestDeflated(t *testing.T) {
+	b, err := newDeflated(5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _, _ := wire.TakeFrame(b.request)
+	half := len(f.Payload) / 2
+	whole := wire.AppendFrame(nil, f.First, f.Payload, nil)
+	fragments := wire.AppendFrame(nil, wire.RSV1|wire.Text, f.Payload[:half], nil)
+	fragments = wire.AppendFrame(fragments, wire.FIN|wire.Continuation, f.Payload[half:], nil)
+	for name, test := range map[string]struct {
+		reply []byte
+		want  error
+	}{
+		"whole":        {whole, nil},
+		"fragments":    {fragments, nil},
+		"uncompressed": {wire.AppendFrame(nil, wire.FIN|wire.Text, b.reply, nil), errEcho},
+		"cut":          {whole[:half], io.EOF},
+	} {
+		l := &link{stream: struct {
+			io.Reader
+			io.Writer
+		}{iotest.OneByteReader(bytes.NewReader(test.reply)), io.Discard}}
+		if err := receiveDeflated(l, b.reply); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+// TestMissingProgram checks that a program that does not exist is an error.
+func TestMissingProgram(t *testing.T) {
+	t.Setenv("WEBSOCKET_BENCH_UWS", "/does/not/exist")
+	uws, _ := peer.UWebSockets()
+	row := Row{Kind: Echo, Size: 16, InFlight: 1, Conns: 1}
+	if r, err := Run(t.Context(), row, uws, short); err == nil {
+		t.Errorf("Run returns %+v", r)
 	}
 }
 

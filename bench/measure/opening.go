@@ -9,8 +9,9 @@ import (
 	"github.com/fullduplex-go/websocket/bench/wire"
 )
 
-// openLink connects to a server and performs the client's handshakes.
-func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, error) {
+// openLink connects to a server and performs the client's handshakes. With
+// noContext it offers compression without context takeover only.
+func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config, noContext bool) (*link, error) {
 	s, err := connect(addr, source)
 	if err != nil {
 		return nil, err
@@ -20,7 +21,7 @@ func openLink(addr netip.AddrPort, source [4]byte, config *tls.Config) (*link, e
 		l.stream = tls.Client(s, config)
 		scheme = "https"
 	}
-	if _, err := wire.Greet(l.stream, scheme, addr.String(), false); err != nil {
+	if _, err := wire.Greet(l.stream, scheme, addr.String(), noContext); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -59,8 +59,14 @@ func Main() {
 	os.Exit(0)
 }
 
-// playSubject starts the subject, and answers each question with the memory it
-// holds.
+// The questions to a subject.
+const (
+	askMemory = "memory" // what it holds, after it has come to rest
+	askCounts = "counts" // its goroutines and allocations
+	askRest   = "rest"   // nothing: it answers as soon as it is at rest
+)
+
+// playSubject starts the subject, and answers questions.
 func playSubject(t talk) error {
 	var spec subjectSpec
 	if err := t.in.Decode(&spec); err != nil {
@@ -84,11 +90,11 @@ func playSubject(t talk) error {
 	if err := t.out.Encode(answer{Door: at}); err != nil {
 		return err
 	}
-	return errors.Join(tellMemory(t), stop())
+	return errors.Join(answerAll(t), stop())
 }
 
-// tellMemory answers questions until there are no more.
-func tellMemory(t talk) error {
+// answerAll answers questions until there are no more.
+func answerAll(t talk) error {
 	for {
 		var question string
 		if err := t.in.Decode(&question); errors.Is(err, io.EOF) {
@@ -96,13 +102,25 @@ func tellMemory(t talk) error {
 		} else if err != nil {
 			return err
 		}
-		m, err := heldMemory()
+		m, err := answerTo(question)
 		if err != nil {
 			return err
 		}
 		if err := t.out.Encode(answer{Memory: m}); err != nil {
 			return err
 		}
+	}
+}
+
+// answerTo answers one question.
+func answerTo(question string) (Memory, error) {
+	switch question {
+	case askMemory:
+		return heldMemory()
+	case askCounts:
+		return counted(), nil
+	default:
+		return Memory{}, rest()
 	}
 }
 

@@ -44,6 +44,9 @@ func startPart(ctx context.Context, part string, core int, spec any) (*process, 
 	return p, p.out.Encode(spec)
 }
 
+// talks reports whether the process answers questions.
+func (p *process) talks() bool { return p.out != nil }
+
 // next waits for the next answer of the part.
 func (p *process) next() (answer, error) {
 	var a answer
@@ -64,7 +67,12 @@ func (p *process) ask(question any) (answer, error) {
 	return p.next()
 }
 
-// end lets the process end, and waits for it.
+// end lets the process end, and waits for it. One that does not talk is killed.
 func (p *process) end() error {
+	if !p.talks() {
+		err := p.cmd.Process.Kill()
+		p.cmd.Wait()
+		return err
+	}
 	return errors.Join(p.stdin.Close(), p.cmd.Wait())
 }

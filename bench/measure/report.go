@@ -10,8 +10,12 @@ import (
 	"github.com/fullduplex-go/websocket/bench/peer"
 )
 
-// Ours is the name of the library of this repository.
-const Ours = "ours"
+// The names of the library of this repository: with a goroutine for each
+// connection, and without.
+const (
+	Ours   = "ours"
+	Parked = "parked"
+)
 
 // A Line is the results of one row, by the name of the peer.
 type Line struct {
@@ -26,7 +30,7 @@ func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, prog
 	var lines []Line
 	for _, row := range rows {
 		line := Line{row, map[string][]Result{}}
-		for range plan.Rounds {
+		for range row.rounds(plan) {
 			for _, p := range peers {
 				if !row.Takes(p) {
 					continue
@@ -42,6 +46,14 @@ func Compare(ctx context.Context, rows []Row, peers []peer.Peer, plan Plan, prog
 		lines = append(lines, line)
 	}
 	return lines, nil
+}
+
+// rounds returns how often the row is measured: once if it takes long.
+func (r Row) rounds(plan Plan) int {
+	if r.Lasts > plan.Measured {
+		return 1
+	}
+	return plan.Rounds
 }
 
 // Median returns the median of the peer's results by cost, the lower one of two.
@@ -63,13 +75,16 @@ func (l Line) Median(name string) (Result, bool) {
 	return all[(len(all)-1)/2], true
 }
 
-// Best returns the name of the library, other than ours, that has the lowest
-// cost and counts for the bar of the row, or "" if there is none.
+// besides are the peers that are no other library in Go.
+var besides = []string{Ours, Parked, "uws", peer.Floor.Name()}
+
+// Best returns the name of the library in Go, other than ours, that has the
+// lowest cost and counts for the bar of the row, or "" if there is none.
 func (l Line) Best() string {
 	best, cost := "", 0.0
 	for name := range l.Results {
 		counts := l.Row.Against == nil || slices.Contains(l.Row.Against, name)
-		if name == Ours || name == peer.Floor.Name() || !counts {
+		if slices.Contains(besides, name) || !counts {
 			continue
 		}
 		if r, ok := l.Median(name); ok && (best == "" || r.Cost() < cost) {
@@ -79,14 +94,22 @@ func (l Line) Best() string {
 	return best
 }
 
-// Ratio returns the cost of ours divided by that of the peer.
+// Ratio returns the cost of ours divided by that of the peer in the same round:
+// the median over the rounds.
 func (l Line) Ratio(name string) (float64, bool) {
-	ours, ok := l.Median(Ours)
-	other, has := l.Median(name)
-	if !ok || !has || other.Cost() <= 0 {
+	if name == "" {
 		return 0, false
 	}
-	return ours.Cost() / other.Cost(), true
+	return Limit{Peer: Ours, Figure: Cost, Of: name}.Value(l)
+}
+
+// median returns the median of values, the lower one of two.
+func median(values []float64) (float64, bool) {
+	if len(values) == 0 {
+		return 0, false
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[(len(sorted)-1)/2], true
 }
 
 // Misses returns, in words, the limits of the row's bar that ours exceeds.

@@ -5,6 +5,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/fullduplex-go/websocket/bench/peer"
@@ -22,11 +23,19 @@ type Plan struct {
 // runLimit bounds a run, in addition to the measured time.
 const runLimit = 60 * time.Second
 
+// onlyHTTP are the libraries that need net/http's server.
+var onlyHTTP = []string{"gorilla", "coder"}
+
 // Takes reports whether p can be the subject of the row.
 func (r Row) Takes(p peer.Peer) bool {
+	_, external := p.(peer.External)
 	switch {
+	case r.Only != nil && !slices.Contains(r.Only, p.Name()):
+		return false
+	case external:
+		return r.Kind == Echo && !r.TLS
 	case r.Raw:
-		return p.ConnServer(peer.Options{}, peer.Echo) != nil
+		return !slices.Contains(onlyHTTP, p.Name())
 	case r.Kind == EchoClient:
 		return p != peer.Floor
 	default:
@@ -36,6 +45,7 @@ func (r Row) Takes(p peer.Peer) bool {
 
 // Run measures p in the row once.
 func Run(ctx context.Context, row Row, p peer.Peer, plan Plan) (result Result, err error) {
+	plan.Measured = max(plan.Measured, row.Lasts)
 	ctx, cancel := context.WithTimeout(ctx, plan.Warm+plan.Measured+runLimit)
 	defer cancel()
 	subjectCore, loadCore, err := cores()
@@ -78,6 +88,10 @@ func (r *run) end() error {
 
 // startSubject starts the subject; addr is that of the load if it is a client.
 func (r *run) startSubject(addr string) (door, error) {
+	if e, external := r.peer.(peer.External); external {
+		at, err := r.startExternal(e)
+		return door{Addr: at}, err
+	}
 	spec := subjectSpec{Row: r.row, Peer: r.peer.Name(), Addr: addr}
 	if r.plan.Profile != nil {
 		spec.Profile = r.plan.Profile(r.row, r.peer)
@@ -88,6 +102,17 @@ func (r *run) startSubject(addr string) (door, error) {
 	}
 	a, err := r.subject.next()
 	return a.Door, err
+}
+
+// startExternal starts a subject that is a program of its own.
+func (r *run) startExternal(e peer.External) (addr string, err error) {
+	if addr, err = freeAddr(); err != nil {
+		return "", err
+	}
+	if r.subject, err = startProgram(r.ctx, e.Program, r.subjectCore, addr); err != nil {
+		return "", err
+	}
+	return addr, awaitListener(r.ctx, addr)
 }
 
 // startLoad starts the load. at says how to reach a server.
@@ -109,7 +134,19 @@ func (r *run) server() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	before, err := r.subject.ask("memory")
+	switch r.row.Kind {
+	case Idle:
+		return r.memory(at)
+	case Echo:
+		return r.counted(at)
+	default:
+		return r.others(at)
+	}
+}
+
+// memory measures the memory of a server's connections.
+func (r *run) memory(at door) (Result, error) {
+	before, err := r.subject.ask(askMemory)
 	if err != nil {
 		return Result{}, err
 	}
@@ -117,11 +154,62 @@ func (r *run) server() (Result, error) {
 		return Result{}, err
 	}
 	a, err := r.load.next()
-	if err != nil || r.row.Kind != Idle {
+	if err != nil {
 		return a.Result, err
 	}
-	after, err := r.subject.ask("memory")
+	after, err := r.subject.ask(askMemory)
 	a.Result.Memory = after.Memory.perConnection(before.Memory, r.row.Conns)
+	return a.Result, err
+}
+
+// counted measures a server that echoes, and counts allocations afterwards.
+func (r *run) counted(at door) (Result, error) {
+	if err := r.startLoad(at); err != nil {
+		return Result{}, err
+	}
+	if _, err := r.load.next(); err != nil {
+		return Result{}, err
+	}
+	before, known, err := r.allocs()
+	if err != nil {
+		return Result{}, err
+	}
+	a, err := r.load.ask(r.subject.cmd.Process.Pid)
+	if err != nil {
+		return a.Result, err
+	}
+	after, _, err := r.allocs()
+	a.Result.Allocs = -1
+	if known && a.Result.Counted > 0 {
+		a.Result.Allocs = float64(after-before) / float64(a.Result.Counted)
+	}
+	return a.Result, err
+}
+
+// allocs asks the subject what it has allocated. A program of its own does not
+// know.
+func (r *run) allocs() (objects uint64, known bool, err error) {
+	if !r.subject.talks() {
+		return 0, false, nil
+	}
+	a, err := r.subject.ask(askCounts)
+	return a.Memory.Allocs, true, err
+}
+
+// others measures a server in the rows of other kinds. If the load says that the
+// silence begins, the server must have come to rest.
+func (r *run) others(at door) (Result, error) {
+	if err := r.startLoad(at); err != nil {
+		return Result{}, err
+	}
+	a, err := r.load.next()
+	if err != nil || r.row.Kind != Quiet {
+		return a.Result, err
+	}
+	if _, err := r.subject.ask(askRest); err != nil {
+		return Result{}, err
+	}
+	a, err = r.load.ask(r.subject.cmd.Process.Pid)
 	return a.Result, err
 }
 

@@ -41,8 +41,14 @@ type subject struct {
 // newSubject returns the subject for spec.
 func newSubject(spec subjectSpec) (*subject, error) {
 	p, err := peer.Named(spec.Peer)
-	lean := spec.Row.Kind == Idle || spec.Row.Kind == Handshake
-	return &subject{spec: spec, peer: p, options: peer.Options{Lean: lean}}, err
+	row := spec.Row
+	o := peer.Options{
+		Lean:        row.Kind == Idle || row.Kind == Quiet || row.Kind == Handshake,
+		Compress:    row.Compression != None,
+		Takeover:    row.Compression == Unused || row.Compression == Held,
+		NoKeepalive: row.NoPings,
+	}
+	return &subject{spec: spec, peer: p, options: o}, err
 }
 
 // start starts the server or the clients of the row.

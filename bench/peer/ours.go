@@ -12,10 +12,14 @@ import (
 // Write, and Group with prepared messages.
 type ours struct{}
 
+// oursModule is the module path of the library.
+const oursModule = "github.com/fullduplex-go/websocket"
+
 func init() {
 	floorAt := len(peers) - 1
-	peers = append(peers[:floorAt:floorAt], ours{}, Floor)
-	modules[ours{}.Name()] = "github.com/fullduplex-go/websocket"
+	peers = append(peers[:floorAt:floorAt], ours{}, parked{}, Floor)
+	modules[ours{}.Name()] = oursModule
+	modules[parked{}.Name()] = oursModule
 }
 
 // oursConn is a connection as a Behaviour sees it.
@@ -31,7 +35,10 @@ func (ours) Name() string { return "ours" }
 func oursConfig(o Options) websocket.Config {
 	c := websocket.Config{MaxMessageSize: readLimit}
 	if o.Compress {
-		c.Compression = &websocket.Compression{NoContextTakeover: true}
+		c.Compression = &websocket.Compression{NoContextTakeover: !o.Takeover}
+	}
+	if o.NoKeepalive {
+		c.PingInterval = -1
 	}
 	return c
 }

@@ -33,7 +33,7 @@ type Conn interface {
 }
 
 // A Behaviour says what a program does with its connections. Both functions may
-// be nil. They are called on the goroutine that reads the connection.
+// be nil. The calls for one connection come one after another.
 type Behaviour struct {
 	// Opened is called once, before the first message.
 	Opened func(c Conn)
@@ -63,6 +63,11 @@ type Options struct {
 	// Compress negotiates permessage-deflate without context takeover, at
 	// the lowest level.
 	Compress bool
+	// Takeover keeps the context of both directions. Only the library of
+	// this repository looks at it.
+	Takeover bool
+	// NoKeepalive switches the Pings off that a library sends by itself.
+	NoKeepalive bool
 	// TLS is the configuration of a client. Nil: no TLS.
 	TLS *tls.Config
 }
@@ -86,7 +91,8 @@ type Peer interface {
 	Handler(o Options, b Behaviour) http.Handler
 	// ConnServer returns a function that performs the opening handshake on a
 	// connection without net/http's server, serves it until it ends, and
-	// closes it. It returns nil if the library cannot.
+	// closes it. The function may return as soon as something else does the
+	// rest, such as a poller. ConnServer returns nil if the library cannot.
 	ConnServer(o Options, b Behaviour) func(nc net.Conn) error
 	// Dial opens a connection to addr, a host and a port, and serves it until it ends.
 	Dial(addr string, o Options, b Behaviour) error
@@ -101,14 +107,26 @@ const readLimit = 64 << 20
 var Floor Peer = floor{}
 
 // peers holds the libraries in the order of the tables.
-var peers = []Peer{gorilla{}, coder{}, gobwas{}, gws{}, Floor}
+var peers = []Peer{gorilla{}, coder{}, gobwas{}, gws{}, nbio{}, Floor}
 
-// All returns every peer: the libraries, ours last, and the floor.
+// All returns every peer of this process: the libraries, ours last, and the
+// floor.
 func All() []Peer { return append([]Peer(nil), peers...) }
+
+// WithExternal returns every peer, also those that are programs of their own, if
+// they are there.
+func WithExternal() []Peer {
+	all := All()
+	if uws, ok := UWebSockets(); ok {
+		floorAt := len(all) - 1
+		all = append(all[:floorAt], uws, Floor)
+	}
+	return all
+}
 
 // Named returns the peer with the name.
 func Named(name string) (Peer, error) {
-	for _, p := range peers {
+	for _, p := range WithExternal() {
 		if p.Name() == name {
 			return p, nil
 		}
@@ -122,11 +140,15 @@ var modules = map[string]string{
 	coder{}.Name():   "github.com/coder/websocket",
 	gobwas{}.Name():  "github.com/gobwas/ws",
 	gws{}.Name():     "github.com/lxzan/gws",
+	nbio{}.Name():    "github.com/lesismal/nbio",
 }
 
 // Module returns the module path and version of p as they are built into this
 // program.
 func Module(p Peer) string {
+	if e, ok := p.(External); ok {
+		return e.Program
+	}
 	path, ok := modules[p.Name()]
 	if !ok {
 		return "net"

@@ -11,6 +11,8 @@ const (
 	Continuation byte = 0x0
 	Text         byte = 0x1
 	Binary       byte = 0x2
+	Ping         byte = 0x9
+	Pong         byte = 0xa
 )
 
 // maskBit is set in the second byte of a frame that has a masking key.
