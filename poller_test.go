@@ -140,12 +140,13 @@ func TestPollerOutlivesGoexit(t *testing.T) {
 func TestPollerIsFair(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		var stop atomic.Bool
+		var once sync.Once
 		done := make(chan struct{})
 		_, greedy := polledPair(t, func(*descriptor) bool {
 			if !stop.Load() {
 				return true
 			}
-			close(done)
+			once.Do(func() { close(done) })
 			return false
 		})
 		_, other := polledPair(t, echoBytes)
