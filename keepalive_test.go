@@ -262,7 +262,7 @@ func TestProbesOnSockets(t *testing.T) {
 func TestIdleTimeoutOnSockets(t *testing.T) {
 	covers(t, "R11")
 	near, far := tcpPair(t)
-	c := newConn(near, server, (&Config{PingInterval: -1, IdleTimeout: 50 * time.Millisecond, CloseTimeout: time.Millisecond}).withDefaults(), agreement{}, nil)
+	c := newConn(near, server, (&Config{PingInterval: -1, IdleTimeout: 50 * time.Millisecond, CloseTimeout: time.Second}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	payload, _, err := newRawPeer(far, server).readClose()
 	require.NoError(t, err)
