@@ -263,7 +263,11 @@ func TestDeliverLogsOnce(t *testing.T) {
 				eventually(t, "the message", func() bool { return strings.HasPrefix(r.history(), "opened end") })
 				peer.nc.Close()
 				<-r.closed
-				lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(logged.String(), before)), "\n")
+				var lines []string
+				eventually(t, "the log, which may come after Closed", func() bool {
+					lines = strings.Split(strings.TrimSpace(strings.TrimPrefix(logged.String(), before)), "\n")
+					return len(lines) >= len(k.logs)
+				})
 				require.Len(t, lines, len(k.logs), "%q", lines)
 				for i, want := range k.logs {
 					require.Contains(t, lines[i], want)

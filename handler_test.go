@@ -66,14 +66,48 @@ func mustShutDown(t *testing.T, r *Registry) {
 	require.NoError(t, r.Shutdown(ctx, CloseGoingAway, ""))
 }
 
-// endings are the ways in which a function that serves a connection ends.
-var endings = []struct {
+// An ending is how a function of the application ends, and what the peer and
+// the logs are told of it.
+type ending struct {
 	name  string
 	end   func() error
 	want  string // payload of the Close frame
 	level string // of what is logged
 	text  string // which is logged
-}{
+}
+
+// readClose reads the Close frame from nc and answers it.
+func (e ending) readClose(t *testing.T, nc net.Conn) {
+	t.Helper()
+	frame := make([]byte, 2+len(e.want))
+	_, err := io.ReadFull(nc, frame)
+	require.NoError(t, err)
+	require.Equal(t, "\x88", string(frame[:1]))
+	require.Equal(t, e.want, string(frame[2:]))
+	nc.Write(append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame[2:4]...))
+	io.Copy(io.Discard, nc)
+}
+
+// checkLogs checks what was logged of the client at an address: to the Logger,
+// if there is one, and otherwise to the server's ErrorLog.
+func (e ending) checkLogs(t *testing.T, withLogger bool, logged, serverLogged *sink, client string) {
+	t.Helper()
+	panicked := strings.HasPrefix(e.name, "panic")
+	require.Equal(t, panicked && !withLogger, strings.Contains(serverLogged.String(), "websocket: panic serving "+client))
+	require.Equal(t, panicked && !withLogger, strings.Contains(serverLogged.String(), "handler_test.go"), "the stack")
+	if !withLogger || e.level == "" {
+		require.Empty(t, logged.String())
+		return
+	}
+	require.Contains(t, logged.String(), "level="+e.level)
+	require.Contains(t, logged.String(), e.text)
+	require.Contains(t, logged.String(), "peer="+client)
+	require.Equal(t, panicked, strings.Contains(logged.String(), "handler panicked"))
+	require.Equal(t, 1, strings.Count(logged.String(), `msg="websocket: handler `), logged.String())
+}
+
+// endings are the ways in which a function that serves a connection ends.
+var endings = []ending{
 	{"nil", func() error { return nil }, "\x03\xe8", "", ""},
 	{"error", func() error { return errors.New("secret") }, "\x03\xf3", "ERROR", "secret"},
 	{"code", func() error { return fmt.Errorf("x: %w", CloseTryAgainLater) }, "\x03\xf5", "INFO", "1013"},
@@ -98,26 +132,8 @@ func TestHandlerEnds(t *testing.T) {
 					opts.Logger = logged.logger()
 				}
 				_, nc := rawTo(t, HandlerFunc(opts, func(*Conn) error { return c.end() }), &serverLogged, request())
-				frame := make([]byte, 2+len(c.want))
-				_, err := io.ReadFull(nc, frame)
-				require.NoError(t, err)
-				require.Equal(t, "\x88", string(frame[:1]))
-				require.Equal(t, c.want, string(frame[2:]))
-				nc.Write(append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame[2:4]...))
-				io.Copy(io.Discard, nc)
-
-				panicked := strings.HasPrefix(c.name, "panic")
-				require.Equal(t, panicked && !withLogger, strings.Contains(serverLogged.String(), "websocket: panic serving "+nc.LocalAddr().String()))
-				require.Equal(t, panicked && !withLogger, strings.Contains(serverLogged.String(), "handler_test.go"), "the stack")
-				if !withLogger || c.level == "" {
-					require.Empty(t, logged.String())
-					return
-				}
-				require.Contains(t, logged.String(), "level="+c.level)
-				require.Contains(t, logged.String(), c.text)
-				require.Contains(t, logged.String(), "peer="+nc.LocalAddr().String())
-				require.Equal(t, panicked, strings.Contains(logged.String(), "handler panicked"))
-				require.Equal(t, 1, strings.Count(logged.String(), `msg="websocket: handler `), logged.String())
+				c.readClose(t, nc)
+				c.checkLogs(t, withLogger, &logged, &serverLogged, nc.LocalAddr().String())
 			})
 		}
 	}

@@ -165,13 +165,12 @@ func TestPollerIsFair(t *testing.T) {
 // TestPollerForgetsWhatIsClosed proves that an event of a descriptor that is
 // closed, whose number another one has, does not reach that.
 func TestPollerForgetsWhatIsClosed(t *testing.T) {
-	near, far := tcpPair(t)
+	near, _ := tcpPair(t)
 	raw, err := near.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
 	fd, err := duplicate(raw)
 	require.NoError(t, err)
 	defer closeSocket(int(fd))
-	_ = far
 	first, second := &descriptor{fd: fd}, &descriptor{fd: fd}
 	var table descriptorTable
 	require.Nil(t, table.find(int(fd), 1))
