@@ -1,11 +1,12 @@
 // An echo server of uWebSockets for go run ./compare. Its only argument is the
 // port of 127.0.0.1 where it listens.
 //
-//   git clone --recursive --branch v20.79.0 https://github.com/uNetworking/uWebSockets /tmp/uWebSockets
-//   cd /tmp/uWebSockets && make -C uSockets && cd -
-//   g++ -O3 -flto -std=c++20 -DUWS_NO_ZLIB -I /tmp/uWebSockets/src -I /tmp/uWebSockets/uSockets/src \
-//       uws/echo.cpp /tmp/uWebSockets/uSockets/*.o -o /tmp/uws
-//   WEBSOCKET_BENCH_UWS=/tmp/uws go run ./compare
+//   dir=$(mktemp -d)
+//   git clone --recursive --branch v20.79.0 https://github.com/uNetworking/uWebSockets $dir
+//   make -C $dir/uSockets
+//   g++ -O3 -flto -std=c++20 -DUWS_NO_ZLIB -I $dir/src -I $dir/uSockets/src \
+//       uws/echo.cpp $dir/uSockets/*.o -o $dir/echo
+//   WEBSOCKET_BENCH_UWS=$dir/echo go run ./compare
 
 #include "App.h"
 #include <cstdlib>
