@@ -40,18 +40,15 @@ func (q *eventQueue) open() (err error) {
 	if q.fd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	q.nudge, err = newEventfd()
-	if err == nil {
-		err = q.add(q.nudge, 0)
-	}
-	if err == nil {
-		err = syscall.SetNonblock(q.fd, true) // so that the runtime waits for it
-	}
-	if err != nil {
+	if err = syscall.SetNonblock(q.fd, true); err != nil { // so that the runtime waits for it
 		syscall.Close(q.fd)
-		return err
+		return os.NewSyscallError("fcntl", err)
 	}
 	q.file = os.NewFile(uintptr(q.fd), "epoll")
+	if err = q.openNudge(); err != nil {
+		q.file.Close()
+		return err
+	}
 	q.onReady = func(uintptr) bool {
 		q.polls++
 		return q.poll()
@@ -61,13 +58,18 @@ func (q *eventQueue) open() (err error) {
 	return err
 }
 
-// newEventfd returns a new eventfd.
-func newEventfd() (int, error) {
+// openNudge adds an eventfd to the queue.
+func (q *eventQueue) openNudge() error {
 	fd, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
-		return -1, os.NewSyscallError("eventfd2", errno)
+		return os.NewSyscallError("eventfd2", errno)
 	}
-	return int(fd), nil
+	q.nudge = int(fd)
+	err := q.add(q.nudge, 0)
+	if err != nil {
+		syscall.Close(q.nudge)
+	}
+	return err
 }
 
 // add registers fd. Its events carry generation. What it is ready for already is
