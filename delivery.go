@@ -68,7 +68,13 @@ func (c *Conn) Deliver(to Receiver) error {
 	if to == nil {
 		return errNoReceiver
 	}
-	return c.deliver(&delivery{to: to})
+	if err := c.terminal(); err != nil {
+		return err
+	}
+	if !c.startDelivery(&delivery{to: to}) {
+		return errDelivered
+	}
+	return nil
 }
 
 // A delivery is what is known of a connection whose reading was handed over.
@@ -142,17 +148,6 @@ func (d *delivery) yieldTurn() bool {
 	}
 	d.turn.Store(turnTaken)
 	return false
-}
-
-// deliver is Deliver for a delivery that has begun nothing.
-func (c *Conn) deliver(d *delivery) error {
-	if err := c.terminal(); err != nil {
-		return err
-	}
-	if !c.startDelivery(d) {
-		return errDelivered
-	}
-	return nil
 }
 
 // startDelivery begins d, also on a connection that has ended. It reports false

@@ -195,14 +195,14 @@ func (c *Conn) queueForReadLock(ctx context.Context, d *deadlines) error {
 // giveUpReading is called after waiting for read.lock in vain. The lock may
 // have been the caller's for a moment, so it does what unlockReading would.
 func (c *Conn) giveUpReading() {
-	if c.life.closingTransport.Load() {
+	switch {
+	case c.life.closingTransport.Load():
 		c.releaseReading()
-		return
-	}
-	if c.isParked() {
+	case c.isParked():
 		c.resumeDelivery()
+	default:
+		c.ensureReading(atOnce)
 	}
-	c.ensureReading(atOnce)
 }
 
 // readDeadlines returns the deadlines of reads.
