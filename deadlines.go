@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -122,7 +123,7 @@ func (l *lazyDeadlines) load() *deadlines { return l.ptr.Load() }
 // arm prepares for a call that may block. The call ends early when ctx does, at
 // limit unless that is 0, and at the user's deadline. If arm returns nil,
 // disarm must be called. Otherwise the call must not begin: the error is that
-// of ctx, os.ErrDeadlineExceeded, or why nc takes no deadline.
+// of ctx, os.ErrDeadlineExceeded, or why nc takes no deadline or no call.
 //
 // An internal call, one that the connection makes for itself, has a yield
 // function. The user's deadline does not apply to it. If yield, called under
@@ -133,6 +134,12 @@ func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) e
 	defer d.mu.Unlock()
 	if d.support.broken != nil {
 		return d.support.broken // a deadline in the past may stand
+	}
+	if d.support.closedTransport { // though the call that was interrupted has returned without an error
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", err, net.ErrClosed)
+		}
+		return net.ErrClosed
 	}
 	if yield != nil && yield() {
 		return os.ErrDeadlineExceeded

@@ -315,3 +315,43 @@ func TestReadDeadlineWithoutDeadlines(t *testing.T) {
 		t.Fatal("the read goes on")
 	}
 }
+
+// A lateReader is a net.Conn without deadlines, of which a Read that was
+// interrupted returns what it read.
+type lateReader struct {
+	withoutDeadlines
+	reads chan string // what the next Read returns, once the net.Conn is closed
+}
+
+// Read returns what is in reads once the net.Conn is closed.
+func (r *lateReader) Read(p []byte) (int, error) {
+	select {
+	case s := <-r.reads:
+		for {
+			if _, err := r.withoutDeadlines.Read(p); err != nil {
+				return copy(p, s), nil
+			}
+		}
+	default:
+		return r.withoutDeadlines.Read(p)
+	}
+}
+
+// TestReadThatClosesTheTransport proves that a read whose context has closed the
+// net.Conn, which has no deadlines, says that the connection is closed, also if
+// bytes came at that moment.
+func TestReadThatClosesTheTransport(t *testing.T) {
+	covers(t, "V16")
+	near, far := net.Pipe()
+	defer far.Close()
+	nc := &lateReader{withoutDeadlines{near}, make(chan string, 1)}
+	nc.reads <- "\x82\x0a12345"
+	c := newConn(nc, client, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Millisecond, cancel)
+	_, _, err := c.Read(ctx)
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, err, context.Canceled)
+	<-c.Context().Done()
+}

@@ -208,3 +208,40 @@ func TestReadSendsHeldReplyOverTLS(t *testing.T) {
 		})
 	}
 }
+
+// A lateWriter is a net.Conn without deadlines, of which a Write that was
+// interrupted returns that it has written a part.
+type lateWriter struct {
+	withoutDeadlines
+	interrupt func()
+	closed    chan struct{}
+}
+
+// Close closes the net.Conn.
+func (w *lateWriter) Close() error {
+	defer close(w.closed)
+	return w.withoutDeadlines.Close()
+}
+
+// Write is interrupted, and succeeds.
+func (w *lateWriter) Write(p []byte) (int, error) {
+	w.interrupt()
+	<-w.closed
+	return len(p), nil
+}
+
+// TestWriteThatClosesTheTransport proves that a write whose context has closed
+// the net.Conn, which has no deadlines, says that the connection is closed, also
+// if a part was written at that moment.
+func TestWriteThatClosesTheTransport(t *testing.T) {
+	covers(t, "V16")
+	near, far := net.Pipe()
+	defer far.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	nc := &lateWriter{withoutDeadlines{near}, cancel, make(chan struct{})}
+	c := newConn(nc, client, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	err := c.Write(ctx, Binary, make([]byte, 1<<20))
+	require.ErrorIs(t, err, net.ErrClosed)
+	<-c.Context().Done()
+}
