@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// backgroundRead is the state of the background reader: a goroutine that reads
-// while the application does not, so that Pings are answered, Pongs seen and
-// the peer's end noticed.
+// backgroundRead is the state of the background reader: a goroutine, or a poller
+// (see backgroundPoll), that reads while the application does not, so that
+// Pings are answered, Pongs seen and the peer's end noticed.
 //
 //	      a read returns something            another does
 //	off ──────────────────────────► putOff ◄────────────── due
@@ -92,21 +92,22 @@ func (c *Conn) ensureReading(when urgency) {
 			c.schedule(at.add(backgroundReadDelay), at) // onDue does the rest: the stack of a reader must stay small
 		}
 	case !c.read.lock.isLocked():
-		go c.readInBackground()
+		c.startBackgroundRead()
 	}
 }
 
 // backgroundReadLocked starts the background reader if that is due and nobody
 // has read since the last look. The caller holds life.mu.
-func (c *Conn) backgroundReadLocked() {
+func (c *Conn) backgroundReadLocked() (needed bool) {
 	state := c.read.background.takeDue()
 	switch {
 	case c.read.lock.isLocked(): // a reader sees to it that somebody reads on
 	case state == backgroundReadDue:
-		go c.readInBackground()
+		return !c.isParked()
 	case state == backgroundReadPutOff:
 		c.read.background.state.CompareAndSwap(backgroundReadOff, backgroundReadDue)
 	}
+	return false
 }
 
 // readInBackground is the background reader.

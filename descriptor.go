@@ -37,8 +37,11 @@ type descriptorExtra struct {
 // register makes the poller tell owner when something has come.
 func (d *descriptor) register() error {
 	descriptors.add(d)
-	return pollers.all[d.poller].queue.add(int(d.fd), d.generation)
+	return d.queue().add(int(d.fd), d.generation)
 }
+
+// queue returns the eventQueue of the poller.
+func (d *descriptor) queue() *eventQueue { return &pollers.all[d.poller].queue }
 
 // acquire makes fd usable until release. It reports false once the descriptor is
 // closed.
@@ -74,13 +77,13 @@ func (d *descriptor) Close() error {
 		}
 	}
 	descriptors.forget(d)
-	pollers.all[d.poller].queue.remove(int(d.fd))
+	d.queue().remove(int(d.fd))
 	extra := d.ensureExtra()
 	extra.local, extra.remote = socketAddrs(int(d.fd))
 	close(extra.closed)
 	d.release()
-	if d.owner.beginTurn(readyToRead | readyToEnd) {
-		go serveAlone(d.owner) // no event will tell it
+	if s := d.owner.beginTurn(readyToRead | readyToEnd); s != nil {
+		go serveAlone(s) // no event will tell it
 	}
 	return nil
 }

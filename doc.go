@@ -64,7 +64,7 @@
 //	conn.go · inbound.go · read_state.go · read.go          messages: the one floor that sees
 //	write.go · stream.go · send.go · send_queue.go          both directions
 //	prepared.go · ping.go · delivery.go · parked.go
-//	application.go · background_read.go
+//	application.go · background_read.go · background_poll.go
 //	keepalive.go · close.go · lifetime.go · stats.go
 //
 //	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;

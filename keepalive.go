@@ -42,6 +42,8 @@ type lazyKeepalive struct {
 	pongAt      instant      // when the next unsolicited Pong is due; 0: never. Conn.life.mu guards it
 	lastMessage atomic.Int64 // the instant of the last noteMessage, if there is an IdleTimeout
 	timer       *time.Timer  // calls onDue in a bubble of testing/synctest
+	watched     *descriptor  // of the net.Conn, once a backgroundPoll was needed; or nil. Conn.life.mu guards it
+	slow        atomic.Int32 // the slowness of the backgroundPoll
 }
 
 // keepaliveClocks call onDue. There are several, because many connections may
@@ -167,7 +169,7 @@ func (c *Conn) onDue() {
 		return
 	}
 	at := now()
-	c.backgroundReadLocked()
+	read := c.backgroundReadLocked()
 	pong := c.pongDueLocked(at)
 	idle := c.cfg.IdleTimeout > 0 && c.idleAt() <= at
 	peer := c.judgePeerLocked(at)
@@ -175,6 +177,9 @@ func (c *Conn) onDue() {
 		c.rearmLocked()
 	}
 	c.life.mu.Unlock()
+	if read {
+		c.startBackgroundRead()
+	}
 	if pong {
 		c.out.addControl(opPong, nil)
 		c.out.flushNow()

@@ -501,7 +501,7 @@ func TestFragmentIsHeardByANewRead(t *testing.T) {
 	last.Store(1)
 	go c.Read(context.Background())
 	within("nobody reads", func() bool {
-		return c.read.intake.waitingSince.Load() != 0 && !c.readerWaits() && c.read.background.state.Load() != backgroundReadOn
+		return c.read.intake.waitingSince.Load() != 0 && c.read.lock.isLocked() && !c.readerWaits()
 	})
 	far.Write([]byte{byte(opContinuation), 1, 'b'})
 	within("the second fragment is not heard", func() bool { return last.Load() != 1 })

@@ -199,6 +199,7 @@ func (c *Conn) closeTransport() {
 	if c.life.closingTransport.Swap(true) {
 		return
 	}
+	c.unwatchInput()
 	if !c.read.deadlines.load().hasClosedTransport() && !c.out.deadlines.load().hasClosedTransport() {
 		closeNow(c.socket().Conn)
 	}

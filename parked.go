@@ -56,6 +56,9 @@ func (c *Conn) isParked() bool {
 // closed. The caller holds read.lock.
 func (c *Conn) moveTo(d *delivery) {
 	old := c.socket()
+	if watched := c.unwatchInput(); watched != nil {
+		old.rawConn().Control(func(fd uintptr) { watched.queue().remove(int(fd)) })
+	}
 	d.socket = socket{Conn: &d.fd}
 	c.nc.Store(&d.socket)
 	if c.in != nil {
@@ -70,17 +73,15 @@ func (c *Conn) moveTo(d *delivery) {
 
 // beginTurn is called by the poller. While a Receiver is slow, control frames
 // are read nevertheless.
-func (p *parkedConn) beginTurn(r readiness) bool {
-	c := (*Conn)(p)
-	d := c.delivery.Load()
+func (p *parkedConn) beginTurn(r readiness) polled {
+	d := (*Conn)(p).delivery.Load()
 	if r&readyToEnd != 0 {
 		d.marks.set(mayHaveEnded)
 	}
 	if d.claim() {
-		return true
+		return p
 	}
-	c.readControls(d)
-	return false
+	return (*slowConn)(p)
 }
 
 // serveTurn delivers what has come. It keeps the turn if there is more, and when
@@ -175,6 +176,22 @@ func (c *Conn) pollMessage(d *delivery) (m Message, err error) {
 func (c *Conn) pollingFor(d *delivery) caller {
 	return caller{ctx: context.Background(), polled: true, edges: !d.marks.has(mayHaveEnded)}
 }
+
+// A slowConn is a parkedConn whose Receiver has the turn while more comes.
+type slowConn parkedConn
+
+// beginTurn is never called.
+func (*slowConn) beginTurn(readiness) polled { return nil }
+
+// serveTurn reads what the Receiver need not wait for.
+func (p *slowConn) serveTurn() (more bool) {
+	c := (*Conn)(p)
+	c.readControls(c.delivery.Load())
+	return false
+}
+
+// slowness is that of the delivery.
+func (p *slowConn) slowness() *atomic.Int32 { return (*parkedConn)(p).slowness() }
 
 // readControls handles the control frames that have come, up to the next data
 // frame, while the Receiver has the turn. If somebody else reads, that one calls

@@ -29,9 +29,9 @@ import (
 // A polled is what a poller serves.
 type polled interface {
 	// beginTurn is called by the leader when the descriptor is ready. It
-	// reports whether serveTurn must be called; if not, somebody serves it
-	// already and has been told.
-	beginTurn(r readiness) bool
+	// returns whose serveTurn must be called, or nil if somebody serves it
+	// already and has been told. It does not block.
+	beginTurn(r readiness) polled
 	// serveTurn does what there is to do, which may take any time. It reports
 	// whether there is more; then it must be called again.
 	serveTurn() (more bool)
@@ -213,8 +213,10 @@ func (p *poller) nextServed() polled {
 			if d == nil {
 				continue
 			}
-			if s := d.signal(r); s != nil && s.beginTurn(r) {
-				return s
+			if owner := d.signal(r); owner != nil {
+				if s := owner.beginTurn(r); s != nil {
+					return s
+				}
 			}
 		}
 		if n := len(p.round); n > 0 {

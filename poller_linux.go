@@ -33,6 +33,7 @@ const canPoll = true
 const (
 	epollET  = 1 << 31
 	allEdges = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | epollET
+	oneEdge  = syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT
 )
 
 // open makes q a queue of the system.
@@ -75,8 +76,23 @@ func (q *eventQueue) openNudge() error {
 // add registers fd. Its events carry generation. What it is ready for already is
 // an event.
 func (q *eventQueue) add(fd int, generation uint32) error {
-	e := syscall.EpollEvent{Events: allEdges, Fd: int32(fd), Pad: int32(generation)}
-	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(q.fd, syscall.EPOLL_CTL_ADD, fd, &e))
+	return q.control(syscall.EPOLL_CTL_ADD, fd, allEdges, generation)
+}
+
+// addOnce registers fd for one event: that something has come, also before.
+func (q *eventQueue) addOnce(fd int, generation uint32) error {
+	return q.control(syscall.EPOLL_CTL_ADD, fd, oneEdge, generation)
+}
+
+// rearm registers fd, which addOnce did before, for another event.
+func (q *eventQueue) rearm(fd int, generation uint32) error {
+	return q.control(syscall.EPOLL_CTL_MOD, fd, oneEdge, generation)
+}
+
+// control calls epoll_ctl.
+func (q *eventQueue) control(op, fd int, events, generation uint32) error {
+	e := syscall.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(generation)}
+	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(q.fd, op, fd, &e))
 }
 
 // remove ends the registration of fd, which must still be open: a duplicate

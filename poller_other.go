@@ -20,6 +20,12 @@ func (*eventQueue) open() error { return errors.ErrUnsupported }
 // add is not called on this system.
 func (*eventQueue) add(int, uint32) error { return errors.ErrUnsupported }
 
+// addOnce is not called on this system.
+func (*eventQueue) addOnce(int, uint32) error { return errors.ErrUnsupported }
+
+// rearm is not called on this system.
+func (*eventQueue) rearm(int, uint32) error { return errors.ErrUnsupported }
+
 // remove is not called on this system.
 func (*eventQueue) remove(int) {}
 

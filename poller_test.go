@@ -22,7 +22,12 @@ type polledFunc struct {
 	state delivery // says whose turn it is
 }
 
-func (f *polledFunc) beginTurn(readiness) bool { return f.state.claim() }
+func (f *polledFunc) beginTurn(readiness) polled {
+	if f.state.claim() {
+		return f
+	}
+	return nil
+}
 
 func (f *polledFunc) serveTurn() bool {
 	for {

@@ -1,0 +1,86 @@
+//go:build linux
+
+package websocket
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestBackgroundPollHasNoGoroutine proves that on a socket the background reader
+// needs no goroutine: the peer's Pings are answered, also again and again, its
+// messages wait, and its end is noticed.
+func TestBackgroundPollHasNoGoroutine(t *testing.T) {
+	c, s := connPair(t, &Config{PingInterval: -1})
+	for range 10 {
+		_, err := c.Ping(t.Context()) // the client's reader is a poller as well
+		require.NoError(t, err)
+	}
+	stacks := make([]byte, 1<<20)
+	require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "readInBackground")
+	require.NoError(t, c.WriteString(t.Context(), "waits"))
+	require.Eventually(t, func() bool { return s.keepalive.flags.has(dataPending) }, time.Minute, time.Millisecond)
+	_, p, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "waits", string(p))
+	_, err = c.Ping(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.CloseNow())
+	<-s.Context().Done()
+}
+
+// TestBackgroundPollMakesWay proves that the application reads what it wants
+// while a poller reads in the background, in any order.
+func TestBackgroundPollMakesWay(t *testing.T) {
+	underProcs(t, func(t *testing.T) {
+		c, s := connPair(t, &Config{PingInterval: -1})
+		go func() {
+			for range 200 {
+				c.Ping(context.Background())
+			}
+			c.CloseNow()
+		}()
+		go func() {
+			for range 200 {
+				c.WriteString(context.Background(), strings.Repeat("x", 100))
+			}
+		}()
+		n := 0
+		for ; ; n++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n%3)*time.Millisecond)
+			_, _, err := s.Read(ctx)
+			cancel()
+			if err != nil && err != context.DeadlineExceeded {
+				break
+			}
+		}
+		require.NotZero(t, n)
+	})
+}
+
+// TestBackgroundPollBeforeDeliver proves that a connection that a poller has read
+// in the background can be parked, and then is read once.
+func TestBackgroundPollBeforeDeliver(t *testing.T) {
+	c, s := connPair(t, &Config{PingInterval: -1})
+	_, err := c.Ping(t.Context())
+	require.NoError(t, err)
+	_, err = s.Ping(t.Context())
+	require.NoError(t, err)
+	s.life.mu.Lock()
+	watched := s.keepalive.lazy.Load().watched
+	s.life.mu.Unlock()
+	require.NotNil(t, watched)
+	require.NoError(t, s.Deliver(newRecorder(echoMessage)))
+	for range 10 {
+		require.NoError(t, c.WriteString(t.Context(), "hello"))
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(p))
+	}
+	require.Nil(t, descriptors.find(int(watched.fd), watched.generation))
+}
