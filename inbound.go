@@ -478,16 +478,29 @@ func (c *Conn) beforeWait(by caller) error {
 	return c.readError(err)
 }
 
-// maxGivingWay is for how long readers give way before they wait without one of
-// them having waited: while goroutines are ready to run, the scheduler does not
-// look whether more has come from the network.
-const maxGivingWay = 200 * time.Microsecond
+// Times of giving way.
+const (
+	maxGivingWay  = 100 * time.Microsecond // without a reader that has waited: while goroutines are ready, the scheduler does not look at the network
+	longGivingWay = 200 * time.Microsecond // giving way that takes longer
+	crowdedFor    = 10 * time.Millisecond  // keeps all readers from doing so for this long
+)
+
+// lastCrowded is about when giving way last took long.
+var lastCrowded recently
 
 // giveWay lets others run before its caller looks for input: under load that has
-// come by then. It does nothing when the scheduler should look at the network.
+// come by then. That must not be at the expense of connections whose input has
+// come without the scheduler having seen it, so giveWay does nothing when that
+// should look at the network, or when so many goroutines are ready that the
+// others would wait long.
 func giveWay() {
-	if now() < lastWoken.get().add(maxGivingWay) {
-		runtime.Gosched()
+	began := now()
+	if began >= lastWoken.get().add(maxGivingWay) || began < lastCrowded.get().add(crowdedFor) {
+		return
+	}
+	runtime.Gosched()
+	if at := now(); at > began.add(longGivingWay) {
+		lastCrowded.set(at)
 	}
 }
 
