@@ -57,11 +57,10 @@ func (c *Conn) watchInput(fd int32) bool {
 	if z.watched != nil {
 		return z.watched.queue().rearm(int(fd), z.watched.generation) == nil
 	}
-	poller, ok := nextPoller()
-	if !ok {
+	if !startPollers() {
 		return false
 	}
-	d := &descriptor{owner: (*backgroundPoll)(c), fd: fd, poller: poller}
+	d := &descriptor{owner: (*backgroundPoll)(c), fd: fd}
 	descriptors.add(d)
 	if d.queue().addOnce(int(fd), d.generation) != nil {
 		descriptors.forget(d)

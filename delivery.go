@@ -97,7 +97,6 @@ type delivery struct {
 	to    Receiver
 	host  *deliveryHost // or nil. Conn.life.mu guards it
 	turn  atomic.Uint32 // turnFree, turnTaken or turnAgain
-	slow  atomic.Int32  // see polled.slowness
 	marks flagSet[deliveryMark]
 
 	fd     descriptor // of a parked connection

@@ -20,8 +20,8 @@ type descriptor struct {
 	extra      atomic.Pointer[descriptorExtra] // nil until needed
 	refs       atomic.Uint32                   // uses of fd; descriptorClosed is set at the end
 	fd         int32
-	generation uint32 // tells it from others that had the number before
-	poller     uint8  // its index in pollers.all
+	generation uint32       // tells it from others that had the number before, and says which poller serves it
+	slow       atomic.Int32 // the slowness of owner, if that is a parkedConn
 }
 
 // descriptorClosed is the bit of descriptor.refs that refuses further uses.
@@ -34,14 +34,18 @@ type descriptorExtra struct {
 	local, remote net.Addr      // kept when it is closed
 }
 
-// register makes the poller tell owner when something has come.
+// register makes a poller tell owner when something has come. There must be
+// pollers.
 func (d *descriptor) register() error {
 	descriptors.add(d)
 	return d.queue().add(int(d.fd), d.generation)
 }
 
-// queue returns the eventQueue of the poller.
-func (d *descriptor) queue() *eventQueue { return &pollers.all[d.poller].queue }
+// queue returns the eventQueue of its poller. All have the same number of
+// descriptors, about.
+func (d *descriptor) queue() *eventQueue {
+	return &pollers.all[int(d.generation)%len(pollers.all)].queue
+}
 
 // acquire makes fd usable until release. It reports false once the descriptor is
 // closed.

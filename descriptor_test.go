@@ -25,12 +25,11 @@ func descriptorPair(t *testing.T) (*descriptor, net.Conn) {
 // instead of nc, which it closes.
 func descriptorOf(t *testing.T, nc net.Conn) *descriptor {
 	t.Helper()
-	poller, ok := nextPoller()
-	require.True(t, ok)
+	require.True(t, startPollers())
 	fd, err := duplicate(rawConn(nc))
 	require.NoError(t, err)
 	require.NoError(t, nc.Close())
-	d := &descriptor{owner: &polledFunc{serve: func() bool { return false }}, fd: fd, poller: poller}
+	d := &descriptor{owner: &polledFunc{serve: func() bool { return false }}, fd: fd}
 	require.NoError(t, d.register())
 	t.Cleanup(func() { d.Close() })
 	return d

@@ -27,8 +27,7 @@ func (c *Conn) park(d *delivery) bool {
 	if !canPoll || now() < 0 || !c.socket().isRaw() {
 		return false // in a testing/synctest bubble no poller of the process can be used
 	}
-	poller, ok := nextPoller()
-	if !ok || c.lockReading(context.Background()) != nil {
+	if !startPollers() || c.lockReading(context.Background()) != nil {
 		return false
 	}
 	defer c.read.lock.unlock()
@@ -36,7 +35,7 @@ func (c *Conn) park(d *delivery) bool {
 	if err != nil {
 		return false
 	}
-	d.fd = descriptor{owner: (*parkedConn)(c), fd: fd, poller: poller}
+	d.fd = descriptor{owner: (*parkedConn)(c), fd: fd}
 	if err := d.fd.register(); err != nil {
 		d.fd.Close()
 		return false
@@ -112,8 +111,8 @@ func (p *parkedConn) serveTurn() (more bool) {
 	return more
 }
 
-// slowness is that of the delivery.
-func (p *parkedConn) slowness() *atomic.Int32 { return &(*Conn)(p).delivery.Load().slow }
+// slowness is that of the descriptor.
+func (p *parkedConn) slowness() *atomic.Int32 { return &(*Conn)(p).delivery.Load().fd.slow }
 
 // deliverSome delivers messages that have come, and reports whether there may be
 // more. An error is the Receiver's.
@@ -190,7 +189,7 @@ func (p *slowConn) serveTurn() (more bool) {
 	return false
 }
 
-// slowness is that of the delivery.
+// slowness is that of the descriptor.
 func (p *slowConn) slowness() *atomic.Int32 { return (*parkedConn)(p).slowness() }
 
 // readControls handles the control frames that have come, up to the next data

@@ -80,15 +80,14 @@ type poller struct {
 var pollers struct {
 	once sync.Once
 	all  []*poller
-	last atomic.Uint32
 }
 
 // maxPollers bounds the number of pollers, each of which has two descriptors.
 const maxPollers = 16
 
-// nextPoller returns the index of the poller for another descriptor, or reports
-// false if there is none.
-func nextPoller() (index uint8, ok bool) {
+// startPollers makes the pollers, unless they exist, and reports whether there
+// are some.
+func startPollers() bool {
 	pollers.once.Do(func() {
 		for range min(runtime.GOMAXPROCS(0), maxPollers) {
 			p, err := newPoller()
@@ -98,10 +97,7 @@ func nextPoller() (index uint8, ok bool) {
 			pollers.all = append(pollers.all, p)
 		}
 	})
-	if len(pollers.all) == 0 {
-		return 0, false
-	}
-	return uint8(int(pollers.last.Add(1)) % len(pollers.all)), true
+	return len(pollers.all) > 0
 }
 
 // newPoller returns a poller with its leader.

@@ -46,8 +46,7 @@ func (f *polledFunc) slowness() *atomic.Int32 { return &f.slow }
 // it, and its peer.
 func polledPair(t *testing.T, serve func(d *descriptor) (more bool)) (*polledFunc, net.Conn) {
 	t.Helper()
-	_, ok := nextPoller()
-	require.True(t, ok)
+	require.True(t, startPollers())
 	near, far := tcpPair(t)
 	raw, err := far.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
@@ -57,7 +56,10 @@ func polledPair(t *testing.T, serve func(d *descriptor) (more bool)) (*polledFun
 	f := new(polledFunc)
 	d := &descriptor{owner: f, fd: fd}
 	f.serve = func() bool { return serve(d) }
-	require.NoError(t, d.register())
+	for require.NoError(t, d.register()); d.queue() != &pollers.all[0].queue; require.NoError(t, d.register()) {
+		descriptors.forget(d)
+		d.queue().remove(int(fd))
+	}
 	t.Cleanup(func() { d.Close() })
 	return f, near
 }

@@ -28,7 +28,7 @@ func TestSizeOfConn(t *testing.T) {
 	var c Conn
 	require.LessOrEqual(t, unsafe.Sizeof(c), uintptr(288), "Conn")
 	require.LessOrEqual(t, unsafe.Sizeof(c.read)+unsafe.Sizeof(c.in), uintptr(80), "what it keeps for reading")
-	require.LessOrEqual(t, unsafe.Sizeof(delivery{}), uintptr(112), "delivery")
+	require.LessOrEqual(t, unsafe.Sizeof(delivery{}), uintptr(96), "delivery")
 }
 
 // restingReader has a reader or the background reader wait for input, asks it
