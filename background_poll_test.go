@@ -84,3 +84,21 @@ func TestBackgroundPollBeforeDeliver(t *testing.T) {
 	}
 	require.Nil(t, descriptors.find(int(watched.fd), watched.generation))
 }
+
+// TestBackgroundPollWaitsAfterARead proves that a poller that waits counts as a
+// reader again after a read of the application that brought nothing: otherwise a
+// peer that is gone would be taken for one that was not asked.
+func TestBackgroundPollWaitsAfterARead(t *testing.T) {
+	covers(t, "V11")
+	near, _ := tcpPair(t)
+	c := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+	defer c.CloseNow()
+	c.ensureReading(atOnce)
+	require.Equal(t, backgroundReadOn, c.read.background.state.Load())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, _, err := c.Read(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, backgroundReadOn, c.read.background.state.Load())
+	require.NotZero(t, c.read.intake.waitingSince.Load())
+}
