@@ -320,20 +320,20 @@ func TestReadDeadlineWithoutDeadlines(t *testing.T) {
 // interrupted returns what it read.
 type lateReader struct {
 	withoutDeadlines
-	reads chan string // what the next Read returns, once the net.Conn is closed
+	interrupt func() // is called by the next Read, or nil
+	late      string // what that returns, once the net.Conn is closed
 }
 
-// Read returns what is in reads once the net.Conn is closed.
+// Read is interrupted, and succeeds.
 func (r *lateReader) Read(p []byte) (int, error) {
-	select {
-	case s := <-r.reads:
-		for {
-			if _, err := r.withoutDeadlines.Read(p); err != nil {
-				return copy(p, s), nil
-			}
-		}
-	default:
+	if r.interrupt == nil {
 		return r.withoutDeadlines.Read(p)
+	}
+	r.interrupt()
+	for {
+		if _, err := r.withoutDeadlines.Read(p); err != nil {
+			return copy(p, r.late), nil
+		}
 	}
 }
 
@@ -342,16 +342,21 @@ func (r *lateReader) Read(p []byte) (int, error) {
 // bytes came at that moment.
 func TestReadThatClosesTheTransport(t *testing.T) {
 	covers(t, "V16")
-	near, far := net.Pipe()
-	defer far.Close()
-	nc := &lateReader{withoutDeadlines{near}, make(chan string, 1)}
-	nc.reads <- "\x82\x0a12345"
-	c := newConn(nc, client, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
-	defer c.CloseNow()
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(time.Millisecond, cancel)
-	_, _, err := c.Read(ctx)
-	require.ErrorIs(t, err, net.ErrClosed)
-	require.ErrorIs(t, err, context.Canceled)
-	<-c.Context().Done()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		nc := &lateReader{withoutDeadlines: withoutDeadlines{near}, late: "\x82\x0a12345"}
+		c := newConn(nc, client, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
+		defer c.CloseNow()
+		far.Write([]byte("\x82\x01a")) // at which the background reader stops
+		synctest.Wait()
+		_, _, err := c.Read(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		nc.interrupt = cancel
+		_, _, err = c.Read(ctx)
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.ErrorIs(t, err, context.Canceled)
+		<-c.Context().Done()
+	})
 }
