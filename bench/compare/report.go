@@ -36,7 +36,8 @@ depend on how long the process had to wait.
 "× 16" means that 16 messages are sent in one write, and the next 16 when all of them are back;
 latency is the time from the write to the last byte. Messages of 128 B to 16 KiB are echoed on 16
 connections unless the row says on how many, those of 1 MiB on 4. Allocations are counted after
-the measured time. The kernel counts the system calls read and write, not recv and send, which some libraries use. A message from one of the connections triggers a broadcast. A
+the measured time. The kernel counts the system calls read and write, not recv and
+send: where a library uses those, a cell is empty. A message from one of the connections triggers a broadcast. A
 handshake is that of a browser, and costs what happens from the accept to the loss of the
 connection, which the load resets. Memory is the growth of live heap and goroutine stacks after
 garbage collection, per connection, for 10,000 connections that have echoed one message of 128 bytes. It is
@@ -256,9 +257,17 @@ func rateCell(m measure.Result) string {
 	return fmt.Sprintf("%.0f, %s, %s", m.PerSecond(), short(m.P50), short(m.P99))
 }
 
-// callsCell writes system calls per message.
+// fewWrites is how many writes per message are too few to be those of its
+// replies.
+const fewWrites = 0.03
+
+// callsCell writes system calls per message, if the library makes those that are
+// counted.
 func callsCell(m measure.Result) string {
 	n := float64(m.Messages)
+	if float64(m.Writes) < fewWrites*n {
+		return ""
+	}
 	return fmt.Sprintf("%.2f, %.2f", float64(m.Reads)/n, float64(m.Writes)/n)
 }
 

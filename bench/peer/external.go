@@ -11,13 +11,14 @@ import (
 // can serve nothing.
 type External struct {
 	name    string
+	source  string // where it is from
 	Program string
 }
 
 // UWebSockets returns uWebSockets, if the environment says where its echo
 // server is. bench/uws has its source.
 func UWebSockets() (p External, ok bool) {
-	p = External{"uws", os.Getenv("WEBSOCKET_BENCH_UWS")}
+	p = External{"uws", "uWebSockets, in C++, built from [uws](uws)", os.Getenv("WEBSOCKET_BENCH_UWS")}
 	return p, p.Program != ""
 }
 

@@ -147,7 +147,7 @@ var modules = map[string]string{
 // program.
 func Module(p Peer) string {
 	if e, ok := p.(External); ok {
-		return e.Program
+		return e.source
 	}
 	path, ok := modules[p.Name()]
 	if !ok {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,8 +231,8 @@ func TestExternal(t *testing.T) {
 	if len(all) != len(All())+1 || all[len(all)-2].Name() != "uws" || all[len(all)-1] != Floor {
 		t.Errorf("the peers are %v", all)
 	}
-	if p, err := Named("uws"); err != nil || Module(p) != "/path/to/echo" {
-		t.Errorf("Named(uws) = %v, %v", p, err)
+	if p, err := Named("uws"); err != nil || strings.Contains(Module(p), "/path/to/echo") {
+		t.Errorf("Named(uws) = %v, %v, from %s", p, err, Module(p))
 	}
 }
 
