@@ -125,6 +125,7 @@ func refusalLevel(err error) slog.Level {
 // A serveFunc serves a connection on a goroutine of its own.
 type serveFunc func(c *Conn) error
 
+// begin serves c on a goroutine of its own.
 func (serve serveFunc) begin(h *handler, c *Conn, errorLog *log.Logger) {
 	go serve.run(h, c, errorLog)
 }

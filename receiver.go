@@ -29,6 +29,7 @@ func ReceiverHandler(opts *AcceptOptions, open func(r *http.Request) (Receiver, 
 // A receiverService serves a connection by handing it over to a Receiver.
 type receiverService struct{ to Receiver }
 
+// begin hands c over. It does not wait.
 func (s receiverService) begin(h *handler, c *Conn, errorLog *log.Logger) {
 	c.startDelivery(&delivery{to: s.to, host: h.hostFor(errorLog)})
 }
