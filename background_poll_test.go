@@ -4,7 +4,7 @@ package websocket
 
 import (
 	"context"
-	"runtime"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +21,11 @@ func TestBackgroundPollHasNoGoroutine(t *testing.T) {
 		_, err := c.Ping(t.Context()) // the client's reader is a poller as well
 		require.NoError(t, err)
 	}
-	stacks := make([]byte, 1<<20)
-	require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "readInBackground")
+	require.False(t, hasGoroutine(c, "readInBackground"))
+	require.False(t, hasGoroutine(s, "readInBackground"))
+	near, far := net.Pipe()
+	other, _ := connsOn(t, near, far, &Config{PingInterval: -1}) // whose reader is a goroutine
+	require.Eventually(t, func() bool { return hasGoroutine(other, "readInBackground") }, time.Minute, time.Millisecond)
 	require.NoError(t, c.WriteString(t.Context(), "waits"))
 	require.Eventually(t, func() bool { return s.keepalive.flags.has(dataPending) }, time.Minute, time.Millisecond)
 	_, p, err := s.Read(t.Context())

@@ -94,6 +94,13 @@ func connsOn(t testing.TB, near, far net.Conn, cfg *Config) (c, s *Conn) {
 	return c, s
 }
 
+// hasGoroutine reports whether a goroutine is in this method of c.
+func hasGoroutine(c *Conn, method string) bool {
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Contains(stacks, fmt.Appendf(nil, "(*Conn).%s(%p", method, c))
+}
+
 // connPair returns two joined connections over TCP. cfg is for both; nil means
 // defaults.
 func connPair(t testing.TB, cfg *Config) (c, s *Conn) {

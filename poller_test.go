@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -195,7 +194,9 @@ func TestPollerForgetsWhatIsClosed(t *testing.T) {
 // TestParkedConnHasNoGoroutine proves that a connection over TCP that was handed
 // over has no goroutine.
 func TestParkedConnHasNoGoroutine(t *testing.T) {
+	var served *Conn
 	r := newRecorder(echoMessage)
+	r.opened = func(c *Conn) error { served = c; return nil }
 	c := deliverTo(t, nil, r)
 	for range 10 {
 		require.NoError(t, c.WriteString(t.Context(), "hello"))
@@ -203,10 +204,7 @@ func TestParkedConnHasNoGoroutine(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "hello", string(p))
 	}
-	stacks := make([]byte, 4<<20)
-	require.Eventually(t, func() bool { // others of tests before may still be ending
-		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "beginDelivery(")
-	}, time.Minute, 10*time.Millisecond, "it has a goroutine")
+	require.Eventually(t, func() bool { return !hasGoroutine(served, "beginDelivery") }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, c.WriteString(t.Context(), "it is served nevertheless"))
 	_, p, err := c.Read(t.Context())
 	require.NoError(t, err)
