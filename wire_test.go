@@ -420,8 +420,8 @@ func TestWireOneSegment(t *testing.T) {
 }
 
 // TestWireCut plays each conversation up to each byte of the peer's, and then
-// lets the connection end: only messages that were whole are delivered, and
-// the error is that of the model.
+// lets the connection end, in two of four ways: only messages that were whole
+// are delivered, and the error is that of the model.
 func TestWireCut(t *testing.T) {
 	covers(t, "G10", "X12", "X13", "X18", "Q.C08", "Q.C09", "Q.C10", "Q.F07", "Q.F08", "Q.F09", "Q.J11")
 	ends := []struct {
@@ -438,8 +438,11 @@ func TestWireCut(t *testing.T) {
 		}, loopReadInto},
 	}
 	eachConversation(t, func(t *testing.T, c conversation, r role) {
-		for _, end := range ends {
-			for _, cut := range cuts(c.steps) {
+		for i, end := range ends {
+			for j, cut := range cuts(c.steps) {
+				if i%2 != j%2 {
+					continue
+				}
 				synctest.Test(t, func(t *testing.T) {
 					e := newEndpoint(t, endpointSetup{role: r, config: c.config, loop: end.loop})
 					m := c.model(r)
