@@ -194,11 +194,17 @@ func TestReceiverAllocatesNothing(t *testing.T) {
 						}
 					}()
 					defer close(sent)
-					require.Zero(t, steadyAllocs(t, func() error {
-						sent <- 1
-						_, err := io.ReadFull(nc, answers)
-						return err
-					}))
+					allocs := -1.0
+					for range 10 { // a turn during which the system stops the poller costs the next ones a goroutine each
+						if allocs = steadyAllocs(t, func() error {
+							sent <- 1
+							_, err := io.ReadFull(nc, answers)
+							return err
+						}); allocs == 0 {
+							break
+						}
+					}
+					require.Zero(t, allocs)
 				})
 			}
 		}

@@ -50,8 +50,7 @@ const (
 
 // Times and counts of takeovers.
 const (
-	takeoverAfter = 100 * time.Microsecond // a leader that serves one descriptor for longer is stopped
-	quickTurn     = 50 * time.Microsecond  // a turn that is shorter makes a slow one less slow
+	takeoverAfter = 100 * time.Microsecond // a leader that serves one descriptor for longer is stopped; a turn that is shorter makes a slow one less slow
 	slowMemory    = 32                     // how slow a takeover makes what was served
 	takeoverDebt  = 16                     // what a takeover adds to the debt, of which each turn pays 1
 	maxDebt       = 3 * takeoverDebt       // from which on, until it is paid, all turns have goroutines
@@ -194,7 +193,7 @@ func serveAlone(s polled) {
 	for more := true; more; {
 		began := now()
 		more = s.serveTurn()
-		if slow := s.slowness(); now() < began.add(quickTurn) && slow.Load() > 0 {
+		if slow := s.slowness(); now() < began.add(takeoverAfter) && slow.Load() > 0 {
 			slow.Add(-1)
 		}
 	}
