@@ -45,8 +45,8 @@ func (c *Conn) armBackgroundPoll() (armed bool) {
 	return armed
 }
 
-// watchInput registers fd, the descriptor of the net.Conn, for one event, and reports
-// whether that was possible.
+// watchInput registers fd, the descriptor of the net.Conn, for one event, and
+// reports whether that was possible.
 func (c *Conn) watchInput(fd int32) bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *Conn) pollControls() {
 	}
 	err := errEnding
 	if c.life.ending() == nil {
-		err = c.readUntilWanted(caller{ctx: context.Background(), polled: true})
+		err = c.readUntilWanted(caller{ctx: context.Background(), internal: true, polled: true})
 	}
 	c.read.lock.unlock()
 	switch {

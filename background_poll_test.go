@@ -105,3 +105,17 @@ func TestBackgroundPollWaitsAfterARead(t *testing.T) {
 	require.Equal(t, backgroundReadOn, c.read.background.state.Load())
 	require.NotZero(t, c.read.intake.waitingSince.Load())
 }
+
+// TestBackgroundPollOutlivesDeadlines proves that a poller reads on after the
+// deadline of the application's reads.
+func TestBackgroundPollOutlivesDeadlines(t *testing.T) {
+	covers(t, "V09")
+	c, s := connPair(t, &Config{PingInterval: -1})
+	require.NoError(t, s.SetReadDeadline(time.Now().Add(-time.Second)))
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		_, err := c.Ping(ctx)
+		cancel()
+		require.NoError(t, err)
+	}
+}

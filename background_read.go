@@ -96,9 +96,9 @@ func (c *Conn) ensureReading(when urgency) {
 	}
 }
 
-// backgroundReadLocked starts the background reader if that is due and nobody
-// has read since the last look. The caller holds life.mu.
-func (c *Conn) backgroundReadLocked() (needed bool) {
+// needsBackgroundReadLocked reports whether the background reader is to begin:
+// it is due, and nobody has read since the last look. The caller holds life.mu.
+func (c *Conn) needsBackgroundReadLocked() bool {
 	state := c.read.background.takeDue()
 	switch {
 	case c.read.lock.isLocked(): // a reader sees to it that somebody reads on
@@ -202,7 +202,7 @@ func (c *Conn) proveDeadlines(by caller) error {
 // returned.
 func (c *Conn) readAhead(by caller) error {
 	if by.polled {
-		return c.pollAhead()
+		return c.pollAhead(by)
 	}
 	if err := c.beforeWait(by); err != nil {
 		return err
@@ -217,8 +217,8 @@ func (c *Conn) readAhead(by caller) error {
 }
 
 // pollAhead is readAhead for a caller that is polled.
-func (c *Conn) pollAhead() error {
-	_, ok, _ := c.in.tryFill(nil)
+func (c *Conn) pollAhead(by caller) error {
+	_, ok, _ := c.tryInput(by, nil)
 	if !ok {
 		c.read.intake.beginWait()
 		return errNoInput

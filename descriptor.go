@@ -44,7 +44,7 @@ func (d *descriptor) register() error {
 // queue returns the eventQueue of its poller. All have the same number of
 // descriptors, about.
 func (d *descriptor) queue() *eventQueue {
-	return &pollers.all[int(d.generation)%len(pollers.all)].queue
+	return &pollers.all[d.generation%uint32(len(pollers.all))].queue
 }
 
 // acquire makes fd usable until release. It reports false once the descriptor is

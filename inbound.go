@@ -390,16 +390,29 @@ func (c *Conn) awaitInput(by caller, target []byte) (int, error) {
 // corked because more input may be here. ok is false if there is none: then
 // awaitInput goes on.
 func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
-	if by.internal || by.ctx.Done() != nil && by.ctx.Err() != nil {
+	if by.internal && !by.polled || by.ctx.Done() != nil && by.ctx.Err() != nil {
 		return 0, false, nil
 	}
 	if by.edges && c.in.raw.drained {
 		return 0, false, nil // what comes from now on is another event
 	}
-	if n, ok, err = c.in.tryFill(target); ok && err == nil {
+	if n, ok, err = c.tryInput(by, target); ok && err == nil {
 		c.noteInput()
 	}
 	return n, ok, err
+}
+
+// tryInput is tryFill for a caller. If that is internal, the application's
+// deadline does not apply, and a reader that waits comes first.
+func (c *Conn) tryInput(by caller, target []byte) (n int, ok bool, err error) {
+	if by.internal {
+		d := c.readDeadlines()
+		if d.arm(by.ctx, 0, c.readerWaits) != nil {
+			return 0, false, nil
+		}
+		defer d.disarm()
+	}
+	return c.in.tryFill(target)
 }
 
 // noInput returns what awaitInput ends with for a caller that is polled when
@@ -416,7 +429,7 @@ func (c *Conn) noInput(by caller) error {
 	if err := c.contextError(by.ctx); err != nil {
 		return err
 	}
-	if c.read.deadlines.load().expired() {
+	if !by.internal && c.read.deadlines.load().expired() {
 		return os.ErrDeadlineExceeded
 	}
 	return errNoInput

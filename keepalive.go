@@ -169,7 +169,7 @@ func (c *Conn) onDue() {
 		return
 	}
 	at := now()
-	read := c.backgroundReadLocked()
+	read := c.needsBackgroundReadLocked()
 	pong := c.pongDueLocked(at)
 	idle := c.cfg.IdleTimeout > 0 && c.idleAt() <= at
 	peer := c.judgePeerLocked(at)
