@@ -31,7 +31,7 @@ func (c *Conn) startBackgroundRead() {
 // reports false if that is not possible.
 func (c *Conn) armBackgroundPoll() (armed bool) {
 	nc := c.socket()
-	if !canPoll || now() < 0 || nc.own == nil || !nc.isRaw() {
+	if !canPoll || inBubble() || nc.own == nil || !nc.isRaw() {
 		return false
 	}
 	c.read.background.state.Store(backgroundReadOn) // before the event

@@ -22,6 +22,10 @@ const (
 // now returns the current instant. It is never 0.
 func now() instant { return instant(time.Since(epoch)) }
 
+// inBubble reports whether the caller is in a bubble of testing/synctest, whose
+// time begins long before epoch. Nothing there may wait for goroutines outside.
+func inBubble() bool { return now() < 0 }
+
 // instantOf returns the instant of a deadline, which is 0 for the zero time.
 func instantOf(t time.Time) instant {
 	if t.IsZero() {

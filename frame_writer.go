@@ -110,7 +110,7 @@ const (
 // init makes w write for user, in the role r.
 func (w *frameWriter) init(user writerUser, r role) {
 	w.user = user
-	w.mode.masked, w.mode.inBubble = r == client, now() < 0
+	w.mode.masked, w.mode.inBubble = r == client, inBubble()
 }
 
 // writeDeadlines returns the deadlines of writes.

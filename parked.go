@@ -24,8 +24,8 @@ const messagesPerTurn = 64
 // and closes the net.Conn, whose memory is half of that of an idle connection.
 // The caller has the turn of d and keeps it.
 func (c *Conn) park(d *delivery) bool {
-	if !canPoll || now() < 0 || !c.socket().isRaw() {
-		return false // in a testing/synctest bubble no poller of the process can be used
+	if !canPoll || inBubble() || !c.socket().isRaw() {
+		return false
 	}
 	if !startPollers() || c.lockReading(context.Background()) != nil {
 		return false
