@@ -218,12 +218,15 @@ func (c *Conn) readAhead(by caller) error {
 
 // pollAhead is readAhead for a caller that is polled.
 func (c *Conn) pollAhead(by caller) error {
-	_, ok, _ := c.tryInput(by, nil)
+	_, ok, err := c.tryInput(by, nil)
 	if !ok {
 		c.read.intake.beginWait()
 		return errNoInput
 	}
 	c.noteHeard()
+	if err != nil && c.in.err == nil {
+		return c.readError(err)
+	}
 	return nil
 }
 

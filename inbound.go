@@ -407,8 +407,12 @@ func (c *Conn) pollInput(by caller, target []byte) (n int, ok bool, err error) {
 func (c *Conn) tryInput(by caller, target []byte) (n int, ok bool, err error) {
 	if by.internal {
 		d := c.readDeadlines()
-		if d.arm(by.ctx, 0, c.readerWaits) != nil {
+		switch err := d.arm(by.ctx, 0, c.readerWaits); err {
+		case nil:
+		case os.ErrDeadlineExceeded:
 			return 0, false, nil
+		default:
+			return 0, true, err
 		}
 		defer d.disarm()
 	}

@@ -74,13 +74,13 @@ func (c *Conn) startKeepalive() {
 	k := &c.keepalive
 	k.at = now()
 	k.received = uint32(c.read.intake.received.Load())
-	if k.at > 0 {
-		n := lastStarted.Add(1)
-		k.clock, k.haste = uint8(n%uint32(len(keepaliveClocks))), uint8(n*101)
-	} else {
-		timer := time.AfterFunc(backgroundReadDelay, c.onDue) // in a bubble
+	if inBubble() {
+		timer := time.AfterFunc(backgroundReadDelay, c.onDue)
 		timer.Stop()
 		k.ensureLazy().timer = timer
+	} else {
+		n := lastStarted.Add(1)
+		k.clock, k.haste = uint8(n%uint32(len(keepaliveClocks))), uint8(n*101)
 	}
 	if c.cfg.IdleTimeout > 0 {
 		k.ensureLazy().lastMessage.Store(int64(k.at))
