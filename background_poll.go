@@ -53,7 +53,7 @@ func (c *Conn) watchInput(fd int32) bool {
 	if c.life.closingTransport.Load() || c.isParked() {
 		return false
 	}
-	z := c.keepalive.ensureLazy()
+	z := c.ensureLazy()
 	if z.watched != nil {
 		return z.watched.queue().rearm(int(fd), z.watched.generation) == nil
 	}
@@ -75,7 +75,7 @@ func (c *Conn) watchInput(fd int32) bool {
 func (c *Conn) unwatchInput() (d *descriptor) {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	z := c.keepalive.lazy.Load()
+	z := c.lazy.Load()
 	if z == nil || z.watched == nil {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (p *backgroundPoll) serveTurn() (more bool) {
 }
 
 // slowness is that of the hooks that are called when control frames come.
-func (p *backgroundPoll) slowness() *atomic.Int32 { return &(*Conn)(p).keepalive.ensureLazy().slow }
+func (p *backgroundPoll) slowness() *atomic.Int32 { return &(*Conn)(p).ensureLazy().slow }
 
 // pollControls is the background reader for what has come. It waits for more in
 // the same way, unless the application reads or has to read first.

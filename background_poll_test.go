@@ -75,7 +75,7 @@ func TestBackgroundPollBeforeDeliver(t *testing.T) {
 	_, err = s.Ping(t.Context())
 	require.NoError(t, err)
 	s.life.mu.Lock()
-	watched := s.keepalive.lazy.Load().watched
+	watched := s.lazy.Load().watched
 	s.life.mu.Unlock()
 	require.NotNil(t, watched)
 	require.NoError(t, s.Deliver(newRecorder(echoMessage)))

@@ -239,7 +239,7 @@ func (c *Conn) noteDataPending() {
 	}
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
-	if z := c.keepalive.ensureLazy(); c.life.terminal() == nil && z.pongAt == 0 {
+	if z := c.ensureLazy(); c.life.terminal() == nil && z.pongAt == 0 {
 		z.pongAt = now().add(c.pongInterval())
 		c.rearmLocked()
 	}

@@ -221,7 +221,7 @@ func keepsNothing(t *testing.T, k cause, c *Conn, peer *rawPeer, now bool) {
 	if !c.life.closingTransport.Load() || c.in != nil {
 		t.Errorf("left: net.Conn %v, reading %v", !c.life.closingTransport.Load(), c.in)
 	}
-	if c.keepalive.lazy.Load().timer.Stop() {
+	if c.lazy.Load().timer.Stop() {
 		t.Error("the keepalive's timer still runs")
 	}
 }

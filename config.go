@@ -52,7 +52,8 @@ type Config struct {
 
 	// MaxMessageSize is the longest message accepted, in bytes after
 	// inflation. 0: 1 MiB; negative: no limit. A longer one ends the
-	// connection with 1009 and [ErrMessageTooBig].
+	// connection with 1009 and [ErrMessageTooBig]. [Conn.SetMaxMessageSize]
+	// changes it later.
 	MaxMessageSize int64
 
 	// MaxFragments is the number of frames accepted for one message. 0: 1024
@@ -226,7 +227,7 @@ func (c *Config) equals(o *Config) bool {
 // fillDefaults returns what withDefaults does, in memory of its own.
 func (c *Config) fillDefaults() Config {
 	s := *c
-	s.MaxMessageSize = orDefault(s.MaxMessageSize, 1<<20, 1<<63-1)
+	s.MaxMessageSize = messageLimit(s.MaxMessageSize)
 	s.MaxQueuedBytes = orDefault(s.MaxQueuedBytes, 1<<20, 1<<20)
 	s.PingInterval = orOff(s.PingInterval, 30*time.Second)
 	s.PongTimeout = orNever(s.PongTimeout, 20*time.Second)
@@ -238,6 +239,9 @@ func (c *Config) fillDefaults() Config {
 	s.ReadBufferSize = min(max(orDefault(s.ReadBufferSize, 4096, 4096), minReadBuffer), maxReadBuffer)
 	return s
 }
+
+// messageLimit returns the limit in bytes that a value of MaxMessageSize means.
+func messageLimit(n int64) int64 { return orDefault(n, 1<<20, math.MaxInt64) }
 
 const (
 	// forever is the duration that does not pass.

@@ -65,8 +65,9 @@ type Conn struct {
 	send      sendSide
 	out       frameWriter
 	life      lifetime
-	delivery  atomic.Pointer[delivery] // nil: the application reads
-	keepalive keepalive                // guarded by life.mu
+	delivery  atomic.Pointer[delivery]  // nil: the application reads
+	keepalive keepalive                 // guarded by life.mu
+	lazy      atomic.Pointer[lazyState] // nil until something of it is needed
 }
 
 // readSide is what readers share, and what outlives a readState.
@@ -86,6 +87,28 @@ type readSide struct {
 type sendSide struct {
 	lock  fifoLock                  // held to add data frames, and by an open MessageWriter; guards the compressor
 	queue atomic.Pointer[sendQueue] // nil until Send needs it
+}
+
+// lazyState is what most connections never need. Conn.life.mu guards the fields
+// without an atomic type, but pings has a lock of its own.
+type lazyState struct {
+	maxMessage  atomic.Int64 // the limit that SetMaxMessageSize has set; 0: that of the Config
+	pings       pings
+	pongAt      instant      // when the next unsolicited Pong is due; 0: never
+	lastMessage atomic.Int64 // the instant of the last noteMessage, if there is an IdleTimeout
+	timer       *time.Timer  // calls onDue in a bubble of testing/synctest
+	watched     *descriptor  // of the net.Conn, once a backgroundPoll was needed; or nil
+	slow        atomic.Int32 // the slowness of the backgroundPoll
+}
+
+// ensureLazy returns what most connections never need, creating it if it does
+// not exist.
+func (c *Conn) ensureLazy() *lazyState {
+	if z := c.lazy.Load(); z != nil {
+		return z
+	}
+	c.lazy.CompareAndSwap(nil, new(lazyState))
+	return c.lazy.Load()
 }
 
 // newConn makes a connection of nc, on which the opening handshake is over. cfg
@@ -163,6 +186,26 @@ func (c *Conn) Subprotocol() string {
 		return ""
 	}
 	return c.subprotocol.Value()
+}
+
+// SetMaxMessageSize replaces Config.MaxMessageSize, with the same meaning of 0
+// and of negative values, from the next message on whose header is looked at.
+// So a connection can begin with a small limit, and get a larger one once the
+// peer has logged in: call SetMaxMessageSize before the peer is told that it
+// has. A message of which something was read keeps the limit that it began
+// with.
+func (c *Conn) SetMaxMessageSize(n int64) {
+	c.ensureLazy().maxMessage.Store(messageLimit(n))
+}
+
+// maxMessageSize returns the limit for a message that begins now.
+func (c *Conn) maxMessageSize() int64 {
+	if z := c.lazy.Load(); z != nil {
+		if limit := z.maxMessage.Load(); limit != 0 {
+			return limit
+		}
+	}
+	return c.cfg.MaxMessageSize
 }
 
 // LocalAddr returns the local network address.

@@ -25,7 +25,7 @@ type frameRules struct {
 	deflate      bool  // permessage-deflate is agreed: RSV1 has a meaning
 	inside       bool  // a fragmented message is open
 	compressed   bool  // the open message is compressed, or the last one if none is open
-	maxSize      int64 // bytes of one message, after inflation
+	maxSize      int64 // bytes of one message, after inflation; changes only between messages
 	maxFragments int   // frames of one message; 0: by size; negative: no limit
 	size         int64 // payload bytes announced for this message so far
 	fragments    int64 // frames of this message so far

@@ -251,6 +251,9 @@ func (c *Conn) endLoan(reader borrower) {
 // until the peer's Close frame arrives. The caller has called reading.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
+		if !c.in.rules.inside {
+			c.in.rules.maxSize = c.maxMessageSize()
+		}
 		h, payload, ok, v := c.in.nextFrame()
 		switch {
 		case v != noViolation:

@@ -17,11 +17,10 @@ import (
 // Conn.life.mu guards the fields without an atomic type, but entry has the lock
 // of its wheel. The counts of bytes are cut to 32 bits: they are only compared.
 type keepalive struct {
-	entry    wheelEntry[Conn]              // in keepaliveClocks; not used if lazy.timer is
-	lazy     atomic.Pointer[lazyKeepalive] // nil until something of it is needed
-	at       instant                       // when the peer was last heard, as far as known; while probing, when to look
-	received uint32                        // bytes received by then; while probing, by the Ping
-	sent     uint32                        // bytes sent at the last look, or by the Ping
+	entry    wheelEntry[Conn] // in keepaliveClocks; not used if lazy.timer is
+	at       instant          // when the peer was last heard, as far as known; while probing, when to look
+	received uint32           // bytes received by then; while probing, by the Ping
+	sent     uint32           // bytes sent at the last look, or by the Ping
 	flags    flagSet[keepaliveFlag]
 	looks    uint8 // for somebody that waits, since the Ping
 	clock    uint8 // which of keepaliveClocks
@@ -36,16 +35,6 @@ const (
 	dataPending                           // the background reader left a data frame that nobody reads
 )
 
-// lazyKeepalive is what most connections never need of keepalive.
-type lazyKeepalive struct {
-	pings       pings
-	pongAt      instant      // when the next unsolicited Pong is due; 0: never. Conn.life.mu guards it
-	lastMessage atomic.Int64 // the instant of the last noteMessage, if there is an IdleTimeout
-	timer       *time.Timer  // calls onDue in a bubble of testing/synctest
-	watched     *descriptor  // of the net.Conn, once a backgroundPoll was needed; or nil. Conn.life.mu guards it
-	slow        atomic.Int32 // the slowness of the backgroundPoll
-}
-
 // keepaliveClocks call onDue. There are several, because many connections may
 // schedule something at once, up to ten times a second each while they are read;
 // and few, because each may wake the program twice a second while all are idle.
@@ -53,16 +42,6 @@ var keepaliveClocks [8]clockwork[Conn, *Conn]
 
 // lastStarted counts the connections that use keepaliveClocks, to spread them.
 var lastStarted atomic.Uint32
-
-// ensureLazy returns what most connections never need, creating it if it does
-// not exist.
-func (k *keepalive) ensureLazy() *lazyKeepalive {
-	if z := k.lazy.Load(); z != nil {
-		return z
-	}
-	k.lazy.CompareAndSwap(nil, new(lazyKeepalive))
-	return k.lazy.Load()
-}
 
 // wheelEntry returns the connection's entry in keepaliveClocks.
 func (c *Conn) wheelEntry() *wheelEntry[Conn] { return &c.keepalive.entry }
@@ -77,13 +56,13 @@ func (c *Conn) startKeepalive() {
 	if inBubble() {
 		timer := time.AfterFunc(backgroundReadDelay, c.onDue)
 		timer.Stop()
-		k.ensureLazy().timer = timer
+		c.ensureLazy().timer = timer
 	} else {
 		n := lastStarted.Add(1)
 		k.clock, k.haste = uint8(n%uint32(len(keepaliveClocks))), uint8(n*101)
 	}
 	if c.cfg.IdleTimeout > 0 {
-		k.ensureLazy().lastMessage.Store(int64(k.at))
+		c.ensureLazy().lastMessage.Store(int64(k.at))
 	}
 	if !c.socket().isRaw() {
 		go c.readInBackground()
@@ -97,7 +76,7 @@ func (c *Conn) startKeepalive() {
 // is at.
 func (c *Conn) schedule(due, at instant) {
 	k := &c.keepalive
-	if z := k.lazy.Load(); z != nil && z.timer != nil {
+	if z := c.lazy.Load(); z != nil && z.timer != nil {
 		z.timer.Reset(due.until())
 		return
 	}
@@ -107,7 +86,7 @@ func (c *Conn) schedule(due, at instant) {
 // stopKeepaliveLocked ends the calls of onDue. The caller holds life.mu.
 func (c *Conn) stopKeepaliveLocked() {
 	k := &c.keepalive
-	if z := k.lazy.Load(); z != nil && z.timer != nil {
+	if z := c.lazy.Load(); z != nil && z.timer != nil {
 		z.timer.Stop()
 		return
 	}
@@ -143,7 +122,7 @@ func (c *Conn) nextLocked(looking bool, at instant) instant {
 	default:
 		next = earliest(next, k.at.add(c.pingInterval()))
 	}
-	if z := k.lazy.Load(); z != nil {
+	if z := c.lazy.Load(); z != nil {
 		next = earliest(next, z.pongAt)
 	}
 	if c.cfg.IdleTimeout > 0 {
@@ -198,7 +177,7 @@ func (c *Conn) onDue() {
 // pongDueLocked reports whether an unsolicited Pong is to be sent (RFC 6455,
 // Section 5.5.3), and sets when the next one is due. The caller holds life.mu.
 func (c *Conn) pongDueLocked(at instant) bool {
-	z := c.keepalive.lazy.Load()
+	z := c.lazy.Load()
 	if z == nil || z.pongAt == 0 || z.pongAt > at {
 		return false
 	}
@@ -225,7 +204,7 @@ func (c *Conn) pingInterval() time.Duration {
 // idleAt returns when the connection will have been without a data message for
 // too long. There must be an IdleTimeout.
 func (c *Conn) idleAt() instant {
-	return instant(c.keepalive.lazy.Load().lastMessage.Load()).add(c.cfg.IdleTimeout)
+	return instant(c.lazy.Load().lastMessage.Load()).add(c.cfg.IdleTimeout)
 }
 
 // A peerState is what keepalive makes of the peer's silence.
@@ -364,6 +343,6 @@ func (c *Conn) sendProbe() {
 // noteMessage records that something of a data message was read.
 func (c *Conn) noteMessage() {
 	if c.cfg.IdleTimeout > 0 {
-		c.keepalive.lazy.Load().lastMessage.Store(int64(now()))
+		c.lazy.Load().lastMessage.Store(int64(now()))
 	}
 }

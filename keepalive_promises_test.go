@@ -497,7 +497,7 @@ func TestFragmentIsHeardByANewRead(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	last := &c.keepalive.lazy.Load().lastMessage
+	last := &c.lazy.Load().lastMessage
 	last.Store(1)
 	go c.Read(context.Background())
 	within("nobody reads", func() bool {

@@ -251,7 +251,7 @@ func TestProbesOnSockets(t *testing.T) {
 					require.NoError(t, peer.send(0x8a, ping.payload))
 				}
 				if reading { // otherwise a poller may read, which is known there
-					require.Nil(t, c.keepalive.lazy.Load())
+					require.Nil(t, c.lazy.Load())
 				}
 				<-c.Context().Done()
 				require.ErrorIs(t, context.Cause(c.Context()), ErrPongTimeout)

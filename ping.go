@@ -98,14 +98,14 @@ func (c *Conn) pingWaits() bool {
 	if k.flags.has(probing) {
 		return true
 	}
-	z := k.lazy.Load()
+	z := c.lazy.Load()
 	return z != nil && z.pings.pending.Load() > 0
 }
 
 // handlePong lets a Pong with this payload answer Pings. The caller holds
 // read.lock.
 func (c *Conn) handlePong(payload []byte) {
-	if z := c.keepalive.lazy.Load(); z != nil {
+	if z := c.lazy.Load(); z != nil {
 		z.pings.answer(payload, c.cfg.Trace)
 	}
 	if c.keepalive.flags.has(probing) {
@@ -127,7 +127,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if err := mayPing(c.socket().Conn); err != nil {
 		return 0, err
 	}
-	pings := &c.keepalive.ensureLazy().pings
+	pings := &c.ensureLazy().pings
 	p := pings.add()
 	defer pings.remove(p)
 	if err := c.sendPing(p.number); err != nil {
@@ -147,9 +147,9 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 // answers those before it, too. While nobody needs to tell it from others, that
 // is 0.
 func (c *Conn) probeNumber() uint64 {
-	z := c.keepalive.lazy.Load()
+	z := c.lazy.Load()
 	if z == nil && c.cfg.Trace != nil && c.cfg.Trace.Pong != nil {
-		z = c.keepalive.ensureLazy()
+		z = c.ensureLazy()
 	}
 	if z == nil {
 		return 0

@@ -127,10 +127,10 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 	p := c.in.takePayload()
 	var scratch *buffer
 	if where != placeAppend {
-		scratch = acquireBuffer(max(c.deflate.expectedSize(len(p), c.cfg.MaxMessageSize), firstBuffer))
+		scratch = acquireBuffer(max(c.deflate.expectedSize(len(p), c.in.rules.maxSize), firstBuffer))
 		dst = scratch.b
 	}
-	out, v := c.deflate.inflateWhole(dst, p, c.cfg.MaxMessageSize)
+	out, v := c.deflate.inflateWhole(dst, p, c.in.rules.maxSize)
 	if v == noViolation && c.in.msg.checked && !utf8.Valid(out[len(dst):]) {
 		v = textNotUTF8
 	}
@@ -161,7 +161,7 @@ func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 func (c *Conn) inflateParts(by caller, where placement, dst []byte) (MessageType, []byte, error) {
 	m := &c.in.msg
 	for m.inflation != inflationDone {
-		if err := c.inflateSome(by, c.cfg.MaxMessageSize); err != nil {
+		if err := c.inflateSome(by, c.in.rules.maxSize); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -181,7 +181,7 @@ func (c *Conn) inflateSome(by caller, room int64) error {
 	if m.partial == nil {
 		m.partial = acquireBuffer(firstBuffer)
 	}
-	room = min(room, c.cfg.MaxMessageSize-m.size)
+	room = min(room, c.in.rules.maxSize-m.size)
 	before := len(m.partial.b)
 	v, err := c.inflateStep(by, room)
 	if err != nil {
@@ -191,7 +191,7 @@ func (c *Conn) inflateSome(by caller, room int64) error {
 	m.size += int64(len(fresh))
 	switch {
 	case v != noViolation:
-	case m.inflation == inflationFull && m.size == c.cfg.MaxMessageSize:
+	case m.inflation == inflationFull && m.size == c.in.rules.maxSize:
 		v = messageTooBig
 	case m.checked && !m.text.Accept(fresh):
 		v = textNotUTF8

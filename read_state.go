@@ -70,7 +70,7 @@ func (c *Conn) startReading() {
 	s.rules = frameRules{
 		role:         c.read.role,
 		deflate:      c.deflate != nil,
-		maxSize:      c.cfg.MaxMessageSize,
+		maxSize:      c.maxMessageSize(),
 		maxFragments: c.cfg.MaxFragments,
 	}
 	c.in = s
