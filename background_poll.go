@@ -19,9 +19,43 @@ import (
 //	      the application reads, or has to read first; the end
 type backgroundPoll Conn
 
-// startBackgroundRead begins to read in the background: a poller does, where
-// that is possible, or a goroutine.
+// startBackgroundRead begins to read in the background, unless the application
+// reads: a poller does, where that is possible, or a goroutine. What has been
+// received before comes first, because a poller does not hear of it.
 func (c *Conn) startBackgroundRead() {
+	switch {
+	case !c.canBePolled():
+		go c.readInBackground()
+	case c.hasUnread():
+		go c.pollControls()
+	default:
+		c.pollInBackground()
+	}
+}
+
+// canBePolled reports whether the background reader is a poller.
+func (c *Conn) canBePolled() bool {
+	nc := c.socket()
+	return canPoll && !inBubble() && nc.own != nil && nc.isRaw()
+}
+
+// hasUnread reports whether something was received that nobody has looked at,
+// and nobody reads.
+func (c *Conn) hasUnread() bool {
+	if !c.read.lock.tryLock() {
+		return false
+	}
+	unread := c.in != nil && (c.in.err != nil || len(c.in.unread()) > 0)
+	c.read.lock.unlock()
+	if c.life.closingTransport.Load() {
+		c.releaseReading()
+	}
+	return unread
+}
+
+// pollInBackground lets a poller read when something comes, or a goroutine if
+// that is not possible.
+func (c *Conn) pollInBackground() {
 	if !c.armBackgroundPoll() {
 		go c.readInBackground()
 	}
@@ -30,14 +64,13 @@ func (c *Conn) startBackgroundRead() {
 // armBackgroundPoll lets a poller read when something comes, or has come. It
 // reports false if that is not possible.
 func (c *Conn) armBackgroundPoll() (armed bool) {
-	nc := c.socket()
-	if !canPoll || inBubble() || nc.own == nil || !nc.isRaw() {
+	if !c.canBePolled() {
 		return false
 	}
-	c.read.background.state.Store(backgroundReadOn) // before the event
+	c.read.background.state.Store(backgroundReadArmed) // before the event
 	c.read.intake.beginWait()
 	// Within the callback the number stays that of the socket.
-	nc.rawConn().Control(func(fd uintptr) { armed = c.watchInput(int32(fd)) })
+	c.socket().rawConn().Control(func(fd uintptr) { armed = c.watchInput(int32(fd)) })
 	if !armed {
 		c.read.background.state.Store(backgroundReadOff)
 		c.read.intake.note(0)
@@ -113,6 +146,6 @@ func (c *Conn) pollControls() {
 	case c.life.closingTransport.Load():
 		c.releaseReading()
 	case err == errNoInput && !c.isClosing():
-		c.startBackgroundRead()
+		c.pollInBackground()
 	}
 }

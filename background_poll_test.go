@@ -97,12 +97,12 @@ func TestBackgroundPollWaitsAfterARead(t *testing.T) {
 	c := newConn(near, server, (&Config{PingInterval: -1}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	c.ensureReading(atOnce)
-	require.Equal(t, backgroundReadOn, c.read.background.state.Load())
+	require.Equal(t, backgroundReadArmed, c.read.background.state.Load())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, _, err := c.Read(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Equal(t, backgroundReadOn, c.read.background.state.Load())
+	require.Equal(t, backgroundReadArmed, c.read.background.state.Load())
 	require.NotZero(t, c.read.intake.waitingSince.Load())
 }
 
@@ -117,5 +117,43 @@ func TestBackgroundPollOutlivesDeadlines(t *testing.T) {
 		_, err := c.Ping(ctx)
 		cancel()
 		require.NoError(t, err)
+	}
+}
+
+// TestPingBehindAMessageOnNetworks proves that a Ping that came together with the
+// last message that was read is answered with nobody reading, on every network
+// and after every way to read (V09).
+func TestPingBehindAMessageOnNetworks(t *testing.T) {
+	covers(t, "V09")
+	ways := map[string]func(c *Conn) error{
+		"Read":     func(c *Conn) error { _, _, err := c.Read(context.Background()); return err },
+		"ReadInto": func(c *Conn) error { _, _, err := c.ReadInto(context.Background(), nil); return err },
+		"Messages": func(c *Conn) error {
+			for _, err := range c.Messages(context.Background()) {
+				return err
+			}
+			return nil
+		},
+		"Reader": func(c *Conn) error {
+			_, r, err := c.Reader(context.Background())
+			if err == nil {
+				err = r.Discard()
+			}
+			return err
+		},
+	}
+	for name, read := range ways {
+		t.Run(name, func(t *testing.T) {
+			eachEnd(t, silent, rawNetworks[:4], func(t *testing.T, c *Conn, peer *rawPeer) {
+				p := peer.listen(t, true)
+				for _, payload := range []string{"first", "second"} {
+					p.say(p.frame(0x81, "a message"), p.frame(0x89, payload), p.frame(0x89, "half of a Ping")[:3])
+					require.NoError(t, read(c))
+					require.Eventually(t, func() bool { return p.has(0xa, payload) }, time.Minute, time.Millisecond)
+					p.say(p.frame(0x89, "half of a Ping")[3:])
+					require.Eventually(t, func() bool { return p.has(0xa, "half of a Ping") }, time.Minute, time.Millisecond)
+				}
+			})
+		})
 	}
 }

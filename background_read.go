@@ -38,6 +38,7 @@ type backgroundRead struct {
 // States of the background reader.
 const (
 	backgroundReadOff    int32 = iota
+	backgroundReadArmed        // as off, but a poller begins when something comes (see backgroundPoll)
 	backgroundReadDue          // one begins after backgroundReadDelay without a read
 	backgroundReadPutOff       // the application has read: that time is to begin anew
 	backgroundReadOn           // one reads, or is about to
@@ -87,7 +88,7 @@ func (c *Conn) ensureReading(when urgency) {
 	}
 	switch {
 	case when == later:
-		if c.read.background.state.CompareAndSwap(state, backgroundReadPutOff) && state == backgroundReadOff {
+		if c.read.background.state.CompareAndSwap(state, backgroundReadPutOff) && state <= backgroundReadArmed {
 			at := now()
 			c.schedule(at.add(backgroundReadDelay), at) // onDue does the rest: the stack of a reader must stay small
 		}

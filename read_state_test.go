@@ -76,7 +76,7 @@ func TestWaitingReaderHasNoState(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, <-ended, context.Canceled)
 			reads := func() bool {
-				return c.read.background.state.Load() == backgroundReadOn && c.read.intake.waitingSince.Load() != 0
+				return c.read.background.state.Load() == backgroundReadArmed && c.read.intake.waitingSince.Load() != 0
 			}
 			require.Nil(t, restingReader(t, c, reads))
 		})
