@@ -137,7 +137,7 @@ func (c *Conn) pollControls() {
 		c.ensureReading(later) // whoever reads may have relied on this one
 		return
 	}
-	err := errEnding
+	err, closed := errEnding, c.isReadClosed()
 	if c.life.ending() == nil {
 		err = c.readUntilWanted(caller{ctx: context.Background(), internal: true, polled: true})
 	}
@@ -145,6 +145,8 @@ func (c *Conn) pollControls() {
 	switch {
 	case c.life.closingTransport.Load():
 		c.releaseReading()
+	case !closed && c.isReadClosed(): // meanwhile
+		c.startBackgroundRead()
 	case err == errNoInput && !c.isClosing():
 		c.pollInBackground()
 	}

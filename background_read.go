@@ -76,7 +76,7 @@ func (b *backgroundRead) takeDue() int32 {
 // ensureReading makes the background reader read if nobody else does. A Ping
 // that waits for its Pong makes that urgent.
 func (c *Conn) ensureReading(when urgency) {
-	if when == later && c.pingWaits() {
+	if when == later && (c.pingWaits() || c.isReadClosed()) {
 		when = atOnce
 	}
 	if c.isParked() {
@@ -122,7 +122,7 @@ func (c *Conn) readInBackground() {
 			c.releaseReading()
 		}
 		// A reader that waits takes over, or sees to it that somebody does.
-		if err == nil || c.readerWaits() || c.life.ending() != nil || c.isClosing() {
+		if err == nil && !c.isReadClosed() || c.readerWaits() || c.life.ending() != nil || c.isClosing() {
 			return
 		}
 	}
@@ -140,6 +140,8 @@ func (c *Conn) readUntilWanted(by caller) error {
 			return errEnding
 		case c.isClosing():
 			return c.discardAll(by)
+		case c.isReadClosed():
+			return c.dropMessages(by)
 		case c.in != nil && c.in.msg.isOpen() && !c.canPreemptReads():
 			// A MessageReader that needs no more bytes could not get
 			// read.lock.

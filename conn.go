@@ -160,8 +160,8 @@ func (c *Conn) awaitLock(ctx context.Context, l *fifoLock, d *deadlines) error {
 
 // SetReadDeadline sets the time at which reads that wait return
 // os.ErrDeadlineExceeded. The connection stays open, and a later read continues
-// where this one stopped. The zero time means never. After Deliver no read
-// waits, and SetReadDeadline does nothing.
+// where this one stopped. The zero time means never. After Deliver and CloseRead
+// no read waits, and SetReadDeadline does nothing.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if err := c.terminal(); err != nil || c.delivery.Load() != nil {
 		return err

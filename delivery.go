@@ -62,8 +62,8 @@ var (
 // and in a bubble of [testing/synctest], a goroutine waits for messages, which
 // takes some 3 KiB.
 //
-// If Deliver returns an error, because c has ended or was handed over before, to
-// is not called.
+// If Deliver returns an error, because c has ended, was handed over before, or
+// [Conn.CloseRead] was called, to is not called.
 func (c *Conn) Deliver(to Receiver) error {
 	if to == nil {
 		return errNoReceiver
@@ -72,7 +72,7 @@ func (c *Conn) Deliver(to Receiver) error {
 		return err
 	}
 	if !c.startDelivery(&delivery{to: to}) {
-		return errDelivered
+		return c.whyNotRead()
 	}
 	return nil
 }
@@ -168,8 +168,8 @@ func (c *Conn) removeReadDeadline() {
 	}
 }
 
-// whyNotRead returns why the application must not read: reading was handed
-// over.
+// whyNotRead returns why the application must not read: reading was handed over,
+// or closed.
 func (c *Conn) whyNotRead() error {
 	if c.delivery.Load() == nil {
 		return nil
@@ -177,8 +177,14 @@ func (c *Conn) whyNotRead() error {
 	if err := c.terminal(); err != nil {
 		return err
 	}
+	if c.isReadClosed() {
+		return errReadClosed
+	}
 	return errDelivered
 }
+
+// hasReceiver reports whether reading was handed over to a Receiver.
+func (c *Conn) hasReceiver() bool { return c.delivery.Load() != nil && !c.isReadClosed() }
 
 // beginDelivery opens the delivery and hands it to a poller or, if the
 // connection cannot be parked, waits for messages.

@@ -65,6 +65,7 @@
 //	write.go · stream.go · send.go · send_queue.go          both directions
 //	prepared.go · ping.go · delivery.go · parked.go
 //	application.go · background_read.go · background_poll.go
+//	close_read.go
 //	keepalive.go · close.go · lifetime.go · stats.go
 //
 //	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/fullduplex-go/websocket"
@@ -29,4 +30,36 @@ func ExampleConn_SetMaxMessageSize() {
 	http.Handle("/", websocket.HandlerFunc(&websocket.AcceptOptions{
 		Config: websocket.Config{MaxMessageSize: 1 << 10},
 	}, serve))
+}
+
+// A connection that only sends news notices at once that its client has left.
+func ExampleConn_CloseRead() {
+	subscribe := func() chan []byte { return make(chan []byte) }
+	http.Handle("/news", websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
+		news := subscribe()
+		ctx := c.CloseRead(c.Context())
+		for {
+			select {
+			case item := <-news:
+				if err := c.Write(ctx, websocket.Text, item); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}))
+}
+
+// Where clients must not send anything, one read takes the place of CloseRead.
+func ExampleConn_CloseRead_strict() {
+	http.Handle("/news", websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
+		go func() {
+			if _, _, err := c.Read(c.Context()); err == nil {
+				c.Close(websocket.ClosePolicyViolation, "this connection takes no messages")
+			}
+		}()
+		<-c.Context().Done() // or write
+		return context.Cause(c.Context())
+	}))
 }

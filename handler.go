@@ -146,7 +146,7 @@ func (serve serveFunc) run(h *handler, c *Conn, errorLog *log.Logger) {
 // returned nil.
 func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
 	release := h.acceptor.registry.release
-	if c.delivery.Load() != nil {
+	if c.hasReceiver() {
 		defer c.setHost(&deliveryHost{errorLog, release})
 		if *err == nil {
 			return
