@@ -137,14 +137,10 @@ func (c *Conn) pollControls() {
 		c.ensureReading(later) // whoever reads may have relied on this one
 		return
 	}
-	err, closed := errEnding, c.isReadClosed()
-	if c.life.ending() == nil {
-		err = c.readUntilWanted(caller{ctx: context.Background(), internal: true, polled: true})
-	}
-	c.read.lock.unlock()
+	closed := c.isReadClosed()
+	err := c.readLocked(caller{ctx: context.Background(), internal: true, polled: true})
 	switch {
 	case c.life.closingTransport.Load():
-		c.releaseReading()
 	case !closed && c.isReadClosed(): // meanwhile
 		c.startBackgroundRead()
 	case err == errNoInput && !c.isClosing():

@@ -115,17 +115,30 @@ func (c *Conn) needsBackgroundReadLocked() bool {
 func (c *Conn) readInBackground() {
 	for !c.isParked() && c.read.lock.tryLock() {
 		c.read.background.state.Store(backgroundReadOn)
-		err := c.readUntilWanted(caller{ctx: context.Background(), internal: true})
-		c.read.background.state.Store(backgroundReadOff)
-		c.read.lock.unlock()
-		if c.life.closingTransport.Load() {
-			c.releaseReading()
-		}
+		err := c.readLocked(caller{ctx: context.Background(), internal: true})
 		// A reader that waits takes over, or sees to it that somebody does.
 		if err == nil && !c.isReadClosed() || c.readerWaits() || c.life.ending() != nil || c.isClosing() {
 			return
 		}
 	}
+}
+
+// readLocked is readUntilWanted, and releases read.lock, which the caller holds,
+// also if a hook ends the goroutine.
+func (c *Conn) readLocked(by caller) error {
+	defer func() {
+		if !by.polled {
+			c.read.background.state.Store(backgroundReadOff)
+		}
+		c.read.lock.unlock()
+		if c.life.closingTransport.Load() {
+			c.releaseReading()
+		}
+	}()
+	if c.life.ending() != nil {
+		return errEnding
+	}
+	return c.readUntilWanted(by)
 }
 
 // readUntilWanted reads until the application wants to, the connection ends, or
@@ -268,7 +281,7 @@ func (c *Conn) readControlFrame(by caller) error {
 	if !h.opcode().isControl() {
 		return c.discardFrame(by)
 	}
-	err := c.handleControl(h.opcode(), payload)
+	err := c.handleControl(by, h.opcode(), payload)
 	c.flushPong()
 	return err
 }

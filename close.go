@@ -284,14 +284,7 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 			c.giveUpReading()
 			return c.contextError(ctx)
 		}
-		var err error
-		if c.life.ending() == nil {
-			err = c.discardAll(caller{ctx: ctx, internal: true})
-		} else {
-			err = errEnding // somebody else has read the end
-		}
-		c.unlockReading(err)
-		if err == errEnding {
+		if c.discardLocked(caller{ctx: ctx, internal: true}) == errEnding {
 			c.awaitEnd(caller{ctx: ctx, internal: true})
 		}
 		if ctx.Err() != nil {
@@ -299,6 +292,16 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// discardLocked is discardAll, and releases read.lock, which the caller holds,
+// also if a hook ends the goroutine.
+func (c *Conn) discardLocked(by caller) (err error) {
+	defer c.unlockReadingAfter(&err)
+	if c.life.ending() != nil {
+		return errEnding // somebody else has read the end
+	}
+	return c.discardAll(by)
 }
 
 // discardAll reads and drops everything, and returns the error that ends that,
@@ -330,15 +333,16 @@ func (c *Conn) failClosing(code CloseCode, reason string, cause, err error) {
 	}
 }
 
-// handleClose answers the peer's Close frame with its code and reason, unless
-// it is the answer to ours. It returns what conclude does. The caller holds
-// read.lock.
-func (c *Conn) handleClose(payload []byte) error {
+// handleClose answers the peer's Close frame with its code and reason, or with
+// what Config.OnClose says, unless it is the answer to ours. It returns what
+// conclude does. The caller holds read.lock.
+func (c *Conn) handleClose(by caller, payload []byte) error {
 	code, reason, v := parseClosePayload(payload)
 	if v != noViolation {
 		return c.failProtocol(v)
 	}
-	return c.conclude(&CloseError{Code: code, Reason: reason, Received: true})
+	end := &CloseError{Code: code, Reason: reason, Received: true}
+	return c.conclude(end, c.closeAnswer(by, end))
 }
 
 // errEnding says that the connection has no terminal error yet, because our
@@ -346,15 +350,16 @@ func (c *Conn) handleClose(payload []byte) error {
 var errEnding = errors.New("websocket: connection is ending")
 
 // conclude ends reading, for the reason that end gives, and sends a Close frame
-// that says it, unless one was added before. If Close was called before, its
-// code and reason are told, unless the peer's Close frame came.
+// that says what answer does, or if that is nil the same as end, unless one was
+// added before. If Close was called before, its code and reason are told, unless
+// the peer's Close frame came.
 //
 // end becomes the terminal error once the Close frame was handed to the
 // network, or could not be within the time that closing has: a program may exit
 // when it sees the terminal error, and the peer is to know the reason. conclude
 // returns the terminal error, or errEnding if that is still to come. The caller
 // holds read.lock.
-func (c *Conn) conclude(end *CloseError) error {
+func (c *Conn) conclude(end, answer *CloseError) error {
 	c.life.mu.Lock()
 	if refusal := c.life.refusal(); refusal != nil {
 		if end.Received {
@@ -367,7 +372,10 @@ func (c *Conn) conclude(end *CloseError) error {
 	c.life.mu.Unlock()
 	if first {
 		c.closingDeadline()
-		if _, err := c.out.addClose(end.payload(), errEnding); err != nil {
+		if answer == nil {
+			answer = end
+		}
+		if _, err := c.out.addClose(answer.payload(), errEnding); err != nil {
 			return c.fail(err)
 		}
 		c.out.flushNow()

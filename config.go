@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // A MessageType tells text from binary messages. Its values are the opcodes of
@@ -109,6 +110,30 @@ type Config struct {
 	// SkipUTF8Check accepts text that is not UTF-8, in both directions.
 	SkipUTF8Check bool
 
+	// OnPing is called with the payload of each Ping of the peer, and reports
+	// whether the connection answers it, as it does if OnPing is nil. To answer
+	// it otherwise, call [Conn.SendPong].
+	//
+	// OnPing, OnPong and OnClose are called by whoever reads: a call of the
+	// application or, with nobody reading, the connection. Nothing is read before
+	// they return. So they may write, and set deadlines, but must not read, call
+	// [Conn.Ping] or wait for [Conn.Close]; [Conn.SendPing], [Conn.SendPong] and
+	// [Conn.SendClose] do not wait. A payload is lent until they return. A panic
+	// is that of the call that reads; where the connection reads, it is logged
+	// and ends it with 1011, as one in a function given to [Handler].
+	OnPing func(c *Conn, payload []byte) (answer bool)
+
+	// OnPong is called with the payload of each Pong, including those that
+	// answer [Conn.Ping] and the Pings of PingInterval.
+	OnPong func(c *Conn, payload []byte)
+
+	// OnClose is called with the peer's Close frame if that came before ours, and
+	// is not answered yet: messages can still be sent, a last one for example. It
+	// returns what our Close frame says: with code 0 it echoes the peer's code
+	// and reason, as it does if OnClose is nil, with [CloseNoStatus] it has none.
+	// The terminal error is the peer's, end, in any case.
+	OnClose func(c *Conn, end *CloseError) (code CloseCode, reason string)
+
 	// Trace has hooks called when something happens. Nil: none.
 	Trace *Trace
 
@@ -201,6 +226,12 @@ func (c *Config) withDefaults() *Config {
 	return shared
 }
 
+// sameFunc reports whether two functions are one, or both nil: the same closure,
+// not only the same code.
+func sameFunc[F any](f, g F) bool {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&f)) == *(*unsafe.Pointer)(unsafe.Pointer(&g))
+}
+
 // equals reports whether all fields are the same. Of slices it compares the
 // memory and not the content, which their owners may be about to change.
 func (c *Config) equals(o *Config) bool {
@@ -220,6 +251,9 @@ func (c *Config) equals(o *Config) bool {
 		c.HoldReplies == o.HoldReplies &&
 		c.ReadBufferSize == o.ReadBufferSize &&
 		c.SkipUTF8Check == o.SkipUTF8Check &&
+		sameFunc(c.OnPing, o.OnPing) &&
+		sameFunc(c.OnPong, o.OnPong) &&
+		sameFunc(c.OnClose, o.OnClose) &&
 		c.Trace == o.Trace &&
 		c.Logger == o.Logger
 }

@@ -478,11 +478,11 @@ func TestDeliverTraces(t *testing.T) {
 					counts[what]++
 				}
 				cfg := Config{PingInterval: -1, HoldReplies: -1, Trace: &Trace{
-					FrameIn:  func(f FrameTrace) { count(fmt.Sprint("in ", f.Opcode)) },
-					FrameOut: func(f FrameTrace) { count(fmt.Sprint("out ", f.Opcode)) },
-					Flush:    func(f FlushTrace) { count("flush") },
-					Pong:     func(time.Duration) { count("pong") },
-					Closed:   func(*CloseError) { count("closed") },
+					FrameIn:  func(_ *Conn, f FrameTrace) { count(fmt.Sprint("in ", f.Opcode)) },
+					FrameOut: func(_ *Conn, f FrameTrace) { count(fmt.Sprint("out ", f.Opcode)) },
+					Flush:    func(_ *Conn, f FlushTrace) { count("flush") },
+					Pong:     func(*Conn, time.Duration) { count("pong") },
+					Closed:   func(*Conn, *CloseError) { count("closed") },
 				}}
 				c := newConn(near, server, cfg.withDefaults(), agreement{}, nil)
 				defer c.CloseNow()

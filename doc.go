@@ -39,7 +39,8 @@
 // On js/wasm [Dial] connects with the browser's own WebSocket, and the Conn has
 // all its methods, with the same errors. What a browser decides by itself cannot
 // be set: Dial refuses Header, Host, Jar, TLS, NetDial, Proxy, ProxyHeader,
-// Redirects, Compression, SkipUTF8Check and PingInterval. Ping is an error, and so
+// Redirects, Compression, SkipUTF8Check, PingInterval, OnPing, OnPong and OnClose.
+// Ping, SendPing and SendPong are errors, and so
 // is Close with a code other than 0, CloseNormal and 3000 to 4999. When this side
 // fails the connection, the server is sent no code. A browser does not say why a
 // handshake failed. It also has no backpressure: messages that nobody reads
@@ -63,7 +64,7 @@
 //
 //	conn.go · inbound.go · read_state.go · read.go          messages: the one floor that sees
 //	write.go · stream.go · send.go · send_queue.go          both directions
-//	prepared.go · ping.go · delivery.go · parked.go
+//	prepared.go · ping.go · hooks.go · delivery.go · parked.go
 //	application.go · background_read.go · background_poll.go
 //	close_read.go
 //	keepalive.go · close.go · lifetime.go · stats.go

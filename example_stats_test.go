@@ -14,24 +14,42 @@ import (
 	"github.com/fullduplex-go/websocket"
 )
 
-// metrics are sums over all connections, those that have ended as well.
+// metrics are sums over all connections that there were.
 type metrics struct {
-	handshakes, refused, framesIn, framesOut, ended atomic.Uint64
+	handshakes, refused, dropped, ended atomic.Uint64
+	received, sent                      atomic.Uint64 // bytes, of connections that have ended
 }
 
 // trace returns hooks that count.
 func (m *metrics) trace() *websocket.Trace {
 	return &websocket.Trace{
-		Handshake: func(h websocket.HandshakeTrace) {
+		Handshake: func(_ *websocket.Conn, h websocket.HandshakeTrace) {
 			m.handshakes.Add(1)
 			if h.Err != nil {
 				m.refused.Add(1)
 			}
 		},
-		FrameIn:  func(websocket.FrameTrace) { m.framesIn.Add(1) },
-		FrameOut: func(websocket.FrameTrace) { m.framesOut.Add(1) },
-		Closed:   func(*websocket.CloseError) { m.ended.Add(1) },
+		Dropped: func(_ *websocket.Conn, messages, _ int) { m.dropped.Add(uint64(messages)) },
+		Closed: func(c *websocket.Conn, _ *websocket.CloseError) {
+			s := c.Stats()
+			m.received.Add(s.BytesIn)
+			m.sent.Add(s.BytesOut)
+			m.ended.Add(1)
+		},
 	}
+}
+
+// bytes returns the bytes received and sent, also by connections that live.
+func (m *metrics) bytes(registry *websocket.Registry) (received, sent uint64) {
+	received, sent = m.received.Load(), m.sent.Load()
+	for c := range registry.Conns() {
+		if c.Context().Err() == nil { // otherwise Closed has counted it, or is about to
+			s := c.Stats()
+			received += s.BytesIn
+			sent += s.BytesOut
+		}
+	}
+	return received, sent
 }
 
 // Numbers for Prometheus, in its text format and without its library.
@@ -52,17 +70,19 @@ func ExampleTrace_prometheus() {
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		fmt.Fprintf(w, "# TYPE websocket_connections gauge\nwebsocket_connections %d\n", registry.Len())
+		received, sent := m.bytes(&registry)
 		for _, c := range []struct {
 			name  string
-			value *atomic.Uint64
+			value uint64
 		}{
-			{"handshakes", &m.handshakes},
-			{"handshakes_refused", &m.refused},
-			{"frames_received", &m.framesIn},
-			{"frames_sent", &m.framesOut},
-			{"connections_ended", &m.ended},
+			{"handshakes", m.handshakes.Load()},
+			{"handshakes_refused", m.refused.Load()},
+			{"received_bytes", received},
+			{"sent_bytes", sent},
+			{"messages_dropped", m.dropped.Load()},
+			{"connections_ended", m.ended.Load()},
 		} {
-			fmt.Fprintf(w, "# TYPE websocket_%s_total counter\nwebsocket_%s_total %d\n", c.name, c.name, c.value.Load())
+			fmt.Fprintf(w, "# TYPE websocket_%s_total counter\nwebsocket_%s_total %d\n", c.name, c.name, c.value)
 		}
 	})
 	srv := httptest.NewServer(mux)
@@ -94,8 +114,9 @@ func ExampleTrace_prometheus() {
 	// websocket_connections 1
 	// websocket_handshakes_total 1
 	// websocket_handshakes_refused_total 0
-	// websocket_frames_received_total 0
-	// websocket_frames_sent_total 1
+	// websocket_received_bytes_total 0
+	// websocket_sent_bytes_total 7
+	// websocket_messages_dropped_total 0
 	// websocket_connections_ended_total 0
 }
 

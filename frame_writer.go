@@ -68,6 +68,10 @@ type frameWriter struct {
 type writerUser interface {
 	writesTo() (*socket, *Config) // for good; the Config is a result of withDefaults
 	writeFailed(err error)        // called, without locks, when a write fails that nobody waits for
+
+	// Called if there is a Trace; the first with frameWriter.mu held.
+	traceFrameOut(h header)
+	traceFlush(f FlushTrace)
 }
 
 // A cork holds small replies back, like TCP_CORK, so that they leave with those
@@ -256,8 +260,8 @@ func (w *frameWriter) countLocked(h header) {
 	if h.fin() && !h.opcode().isControl() {
 		w.counts.messages++
 	}
-	if t := w.active.cfg.Trace; t != nil && t.FrameOut != nil {
-		t.FrameOut(frameTrace(h))
+	if w.active.cfg.Trace != nil {
+		w.user.traceFrameOut(h)
 	}
 }
 
@@ -299,6 +303,14 @@ func (w *frameWriter) addControl(op opcode, payload []byte) error {
 	}
 	w.countLocked(h)
 	return nil
+}
+
+// hasManyControls reports whether more than maxPendingControl bytes of control
+// frames are pending.
+func (w *frameWriter) hasManyControls() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.active != nil && w.active.pending.control != nil && len(w.active.pending.control.b) > maxPendingControl
 }
 
 // addClose adds the Close frame, behind all data, and refuses later frames with

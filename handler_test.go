@@ -383,7 +383,7 @@ func TestRequestIsGivenBack(t *testing.T) {
 			Subprotocols: []string{"chat"},
 			Compression:  &Compression{},
 			Logger:       logged.logger(),
-			Trace:        &Trace{Handshake: func(h HandshakeTrace) { _ = h.Request.URL.Path }, Closed: func(*CloseError) {}},
+			Trace:        &Trace{Handshake: func(_ *Conn, h HandshakeTrace) { _ = h.Request.URL.Path }, Closed: func(*Conn, *CloseError) {}},
 		},
 		Registry: &registry,
 	}

@@ -24,7 +24,7 @@ func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, b
 			conn.CloseNow()
 		}
 	}()
-	c.Trace.Handshake(HandshakeTrace{
+	c.Trace.Handshake(conn, HandshakeTrace{
 		Request:     r,
 		Status:      status,
 		Subprotocol: agreed.subprotocol,

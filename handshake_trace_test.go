@@ -22,7 +22,7 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 			seen := make(chan HandshakeTrace, 1)
 			opts := &AcceptOptions{Config: Config{
 				Subprotocols: []string{"chat"},
-				Trace:        &Trace{Handshake: func(h HandshakeTrace) { seen <- h }},
+				Trace:        &Trace{Handshake: func(_ *Conn, h HandshakeTrace) { seen <- h }},
 			}}
 			d.open(t, opts, wire)
 			got := <-seen
@@ -37,7 +37,7 @@ func TestHandshakeTraceOfServer(t *testing.T) {
 func TestHandshakeTraceOfClient(t *testing.T) {
 	for wire, want := range map[string]int{response(): 101, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n": 403, "": 0} {
 		var got HandshakeTrace
-		opts := &DialOptions{Config: Config{Trace: &Trace{Handshake: func(h HandshakeTrace) { got = h }}}}
+		opts := &DialOptions{Config: Config{Trace: &Trace{Handshake: func(_ *Conn, h HandshakeTrace) { got = h }}}}
 		s := reply(wire)
 		if wire == "" {
 			s = func(net.Conn, *http.Request) {}
@@ -55,7 +55,7 @@ func TestHandshakeTraceOfClient(t *testing.T) {
 // panickingHook is a Config whose hook for handshakes panics.
 var panickingHook = Config{
 	PingInterval: -1,
-	Trace:        &Trace{Handshake: func(HandshakeTrace) { panic("the hook") }},
+	Trace:        &Trace{Handshake: func(*Conn, HandshakeTrace) { panic("the hook") }},
 }
 
 // TestHandshakeHookPanicsOnServer lets a hook panic at the end of the opening

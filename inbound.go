@@ -266,7 +266,7 @@ func (c *Conn) nextDataFrame(by caller) error {
 		}
 		c.countFrame(h)
 		if h.opcode().isControl() {
-			if err := c.handleControl(h.opcode(), payload); err != nil {
+			if err := c.handleControl(by, h.opcode(), payload); err != nil {
 				return err
 			}
 		} else if c.isClosing() {
@@ -290,16 +290,17 @@ func (c *Conn) flushPong() {
 
 // handleControl does what a control frame asks for. After a Close frame it
 // returns what handleClose does.
-func (c *Conn) handleControl(op opcode, payload []byte) error {
+func (c *Conn) handleControl(by caller, op opcode, payload []byte) error {
 	switch op {
 	case opPing:
-		if err := c.out.addControl(opPong, payload); err == nil {
+		if c.answersPing(by, payload) && c.out.addControl(opPong, payload) == nil {
 			c.in.pongPending = true
 		}
 	case opPong:
 		c.handlePong(payload)
+		c.notifyPong(by, payload)
 	case opClose:
-		return c.handleClose(payload)
+		return c.handleClose(by, payload)
 	}
 	return nil
 }

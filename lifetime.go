@@ -110,7 +110,7 @@ const maxLeaving = 100 * time.Millisecond
 // 7.1.7). It returns what conclude does. The caller holds read.lock.
 func (c *Conn) failProtocol(v violation) error {
 	breach := v.err()
-	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach})
+	return c.conclude(&CloseError{Code: breach.Code, Reason: breach.Text, Err: breach}, nil)
 }
 
 // terminate makes end the terminal error, unless there is one, and wakes
@@ -161,7 +161,7 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 // (RFC 6455, Section 5.5.1).
 func (c *Conn) report(end *CloseError) {
 	if t := c.cfg.Trace; t != nil && t.Closed != nil {
-		t.Closed(end)
+		t.Closed(c, end)
 	}
 	if c.cfg.Logger != nil && !end.clean() {
 		c.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "websocket: connection failed",

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -66,19 +67,31 @@ var places = map[string]func(k *trap, nc net.Conn, cfg *Config) net.Conn{
 	"Write":           func(k *trap, nc net.Conn, _ *Config) net.Conn { return trappedConn{Conn: nc, write: k} },
 	"SetReadDeadline": func(k *trap, nc net.Conn, _ *Config) net.Conn { return trappedConn{Conn: nc, deadline: k} },
 	"FrameIn": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
-		cfg.Trace = &Trace{FrameIn: func(FrameTrace) { k.hit() }}
+		cfg.Trace = &Trace{FrameIn: func(*Conn, FrameTrace) { k.hit() }}
 		return nc
 	},
 	"FrameOut": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
-		cfg.Trace = &Trace{FrameOut: func(FrameTrace) { k.hit() }}
+		cfg.Trace = &Trace{FrameOut: func(*Conn, FrameTrace) { k.hit() }}
 		return nc
 	},
 	"Flush": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
-		cfg.Trace = &Trace{Flush: func(FlushTrace) { k.hit() }}
+		cfg.Trace = &Trace{Flush: func(*Conn, FlushTrace) { k.hit() }}
+		return nc
+	},
+	"OnPing": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
+		cfg.OnPing = func(*Conn, []byte) bool { k.hit(); return true }
+		return nc
+	},
+	"OnPong": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
+		cfg.OnPong = func(*Conn, []byte) { k.hit() }
+		return nc
+	},
+	"OnClose": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
+		cfg.OnClose = func(*Conn, *CloseError) (CloseCode, string) { k.hit(); return 0, "" }
 		return nc
 	},
 	"Pong": func(k *trap, nc net.Conn, cfg *Config) net.Conn {
-		cfg.Trace = &Trace{Pong: func(time.Duration) { k.hit() }}
+		cfg.Trace = &Trace{Pong: func(*Conn, time.Duration) { k.hit() }}
 		return nc
 	},
 }
@@ -158,8 +171,12 @@ func springTrap(t *testing.T, k *trap, lay func(*trap, net.Conn, *Config) net.Co
 	peers.Go(func() { io.Copy(io.Discard, peer) })
 	peer.Write([]byte{0x89, 0, 0x81, 1, 'x', 0x01, 1, 'y', 0x8a, 0, 0x80, 1, 'z'})
 	synctest.Wait()
-	peer.Write([]byte{0x8a, 8, 0, 0, 0, 0, 0, 0, 0, 1})
+	peer.Write(binary.BigEndian.AppendUint64([]byte{0x8a, 8}, 1^pingMask))
 	synctest.Wait()
+	if cfg.OnClose != nil {
+		peer.Write([]byte{0x88, 0})
+		synctest.Wait()
+	}
 	c.CloseNow()
 	ended.Wait()
 	<-c.Context().Done()

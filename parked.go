@@ -137,14 +137,19 @@ func (c *Conn) nextDelivered(d *delivery, first bool) (m Message, err error) {
 	if !c.read.lock.tryLock() {
 		return Message{}, errNoInput
 	}
+	defer c.afterDelivered(d)
 	if c.life.ending() != nil {
-		err = errEnding
-	} else {
-		if first && c.in != nil {
-			c.in.raw.drained = false // there was another event
-		}
-		m, err = c.pollMessage(d)
+		return Message{}, errEnding
 	}
+	if first && c.in != nil {
+		c.in.raw.drained = false // there was another event
+	}
+	return c.pollMessage(d)
+}
+
+// afterDelivered is deferred. It releases read.lock and reads for others that
+// wanted to meanwhile.
+func (c *Conn) afterDelivered(d *delivery) {
 	c.read.lock.unlock()
 	if c.life.closingTransport.Load() {
 		c.releaseReading()
@@ -152,7 +157,6 @@ func (c *Conn) nextDelivered(d *delivery, first bool) (m Message, err error) {
 	if d.marks.has(unseenInput) {
 		c.readUnseen(d)
 	}
-	return m, err
 }
 
 // pollMessage is nextDelivered for a caller that holds read.lock.
@@ -205,14 +209,10 @@ func (c *Conn) readControls(d *delivery) {
 func (c *Conn) readUnseen(d *delivery) {
 	for d.marks.has(unseenInput) && c.read.lock.tryLock() {
 		d.marks.clear(unseenInput)
-		if c.life.ending() == nil {
-			c.reading().raw.drained = false
-			c.readUntilWanted(c.pollingFor(d))
+		if c.in != nil {
+			c.in.raw.drained = false
 		}
-		c.read.lock.unlock()
-		if c.life.closingTransport.Load() {
-			c.releaseReading()
-		}
+		c.readLocked(c.pollingFor(d))
 	}
 }
 

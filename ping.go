@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,10 +16,14 @@ type pings struct {
 	pending atomic.Int32 // len(waiting)
 
 	mu      sync.Mutex // guards what follows, and the pings in waiting
-	last    uint64     // number of the last Ping, which is its payload
+	last    uint64     // number of the last Ping, which its payload has
 	waiting []*ping
 	probe   ping // the last one of keepalive, for the Trace; number 0: there is none without its Pong
 }
+
+// pingMask is mixed into the payloads of our Pings, so that those of the
+// application's are not taken for them.
+var pingMask = rand.Uint64()
 
 // A ping waits for its Pong.
 type ping struct {
@@ -60,12 +66,12 @@ func (s *pings) remove(p *ping) {
 
 // answer is called with the payload of a Pong. It answers the Ping with that
 // payload and all before it; a Pong that answers none is ignored (RFC 6455,
-// Section 5.5.3). trace may be nil.
-func (s *pings) answer(payload []byte, trace *Trace) {
+// Section 5.5.3). answered is called for each.
+func (s *pings) answer(payload []byte, answered func(rtt time.Duration)) {
 	if len(payload) != 8 {
 		return
 	}
-	number := binary.BigEndian.Uint64(payload)
+	number := binary.BigEndian.Uint64(payload) ^ pingMask
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if number > s.last {
@@ -73,22 +79,20 @@ func (s *pings) answer(payload []byte, trace *Trace) {
 	}
 	for _, p := range s.waiting {
 		if p.number <= number && !p.answered {
-			p.answer(trace)
+			answered(p.answer())
 			close(p.wake)
 		}
 	}
 	if s.probe.number != 0 && s.probe.number <= number {
-		s.probe.answer(trace)
+		answered(s.probe.answer())
 		s.probe.number = 0
 	}
 }
 
-// answer records that the Pong has come.
-func (p *ping) answer(trace *Trace) {
+// answer records that the Pong has come, and returns how long that took.
+func (p *ping) answer() (rtt time.Duration) {
 	p.answered, p.rtt = true, -p.sent.until()
-	if trace != nil && trace.Pong != nil {
-		trace.Pong(p.rtt)
-	}
+	return p.rtt
 }
 
 // pingWaits reports whether a Ping waits for its Pong, or for another sign of
@@ -106,7 +110,7 @@ func (c *Conn) pingWaits() bool {
 // read.lock.
 func (c *Conn) handlePong(payload []byte) {
 	if z := c.lazy.Load(); z != nil {
-		z.pings.answer(payload, c.cfg.Trace)
+		z.pings.answer(payload, c.tracePong)
 	}
 	if c.keepalive.flags.has(probing) {
 		c.noteHeard()
@@ -143,6 +147,51 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 }
 
+// SendPing sends a Ping with a payload of up to 125 bytes, and does not wait for
+// it to leave, nor for the Pong: Config.OnPong is called with that. If so many
+// control frames wait already that the peer must have stopped reading, it
+// returns [ErrQueueFull] and sends nothing.
+//
+// [Conn.Ping] measures the round trip, and Config.PingInterval keeps a
+// connection alive: SendPing is for payloads with a meaning, such as those that
+// a proxy passes on.
+func (c *Conn) SendPing(payload []byte) error {
+	err := c.sendControl(opPing, payload)
+	if err == nil {
+		c.ensureReading(atOnce)
+	}
+	return err
+}
+
+// SendPong is SendPing for a Pong: the answer to a Ping that Config.OnPing has
+// left unanswered, or a sign of life that nobody asked for (RFC 6455, Section
+// 5.5.3).
+func (c *Conn) SendPong(payload []byte) error { return c.sendControl(opPong, payload) }
+
+// errControlTooLong is the error for a Ping or Pong that is too long.
+var errControlTooLong = errors.New("websocket: payload of a Ping or Pong has more than 125 bytes")
+
+// sendControl sends a control frame of the application's. It does not wait.
+func (c *Conn) sendControl(op opcode, payload []byte) error {
+	if len(payload) > maxControlPayload {
+		return errControlTooLong
+	}
+	if err := mayPing(c.socket().Conn); err != nil {
+		return err
+	}
+	if err := c.refusalError(); err != nil {
+		return err
+	}
+	if c.out.hasManyControls() {
+		return ErrQueueFull
+	}
+	if err := c.out.addControl(op, payload); err != nil {
+		return c.writeError(context.Background(), err)
+	}
+	c.out.flushNow()
+	return nil
+}
+
 // probeNumber returns the number for a Ping that nobody waits for. Its Pong
 // answers those before it, too. While nobody needs to tell it from others, that
 // is 0.
@@ -161,7 +210,7 @@ func (c *Conn) probeNumber() uint64 {
 // Pong. It does not wait.
 func (c *Conn) sendPing(number uint64) error {
 	var payload [8]byte
-	binary.BigEndian.PutUint64(payload[:], number)
+	binary.BigEndian.PutUint64(payload[:], number^pingMask)
 	if err := c.out.addControl(opPing, payload[:]); err != nil {
 		return err
 	}

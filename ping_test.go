@@ -249,7 +249,7 @@ func TestProbeAnswersPings(t *testing.T) {
 		var seen []time.Duration
 		near, far := faultnet.Pipe()
 		defer far.Close()
-		c := newConn(near, server, (&Config{Trace: &Trace{Pong: func(rtt time.Duration) { seen = append(seen, rtt) }}}).withDefaults(), agreement{}, nil)
+		c := newConn(near, server, (&Config{Trace: &Trace{Pong: func(_ *Conn, rtt time.Duration) { seen = append(seen, rtt) }}}).withDefaults(), agreement{}, nil)
 		defer c.CloseNow()
 		peer := newRawPeer(far, server)
 		pinged := make(chan time.Duration)
@@ -286,7 +286,7 @@ func TestTraceSeesPongsToKeepalive(t *testing.T) {
 	covers(t, "X15")
 	pongs := make(chan time.Duration, 100)
 	near, far := tcpPair(t)
-	trace := &Trace{Pong: func(rtt time.Duration) { pongs <- rtt }}
+	trace := &Trace{Pong: func(_ *Conn, rtt time.Duration) { pongs <- rtt }}
 	c := newConn(near, server, (&Config{PingInterval: 10 * time.Millisecond, Trace: trace}).withDefaults(), agreement{}, nil)
 	defer c.CloseNow()
 	peer := newRawPeer(far, server)

@@ -53,11 +53,17 @@ func polledPair(t *testing.T, serve func(d *descriptor) (more bool)) (*polledFun
 	require.NoError(t, err)
 	require.NoError(t, far.Close())
 	f := new(polledFunc)
-	d := &descriptor{owner: f, fd: fd}
+	d := new(descriptor)
 	f.serve = func() bool { return serve(d) }
-	for require.NoError(t, d.register()); d.queue() != &pollers.all[0].queue; require.NoError(t, d.register()) {
+	for {
+		*d = descriptor{owner: f, fd: fd}
+		require.NoError(t, d.register())
+		if d.queue() == &pollers.all[0].queue {
+			break
+		}
 		descriptors.forget(d)
 		d.queue().remove(int(fd))
+		d = new(descriptor) // an event may still look at the old one
 	}
 	t.Cleanup(func() { d.Close() })
 	return f, near

@@ -480,7 +480,7 @@ func TestReceiverIsToldOfConnectionThatEndedBefore(t *testing.T) {
 	cancel()
 	r := newRecorder(nil)
 	opts := &AcceptOptions{Registry: &registry}
-	opts.Trace = &Trace{Handshake: func(HandshakeTrace) { registry.Shutdown(ended, CloseGoingAway, "") }}
+	opts.Trace = &Trace{Handshake: func(*Conn, HandshakeTrace) { registry.Shutdown(ended, CloseGoingAway, "") }}
 	c := deliverTo(t, opts, r)
 	require.Error(t, readToEnd(c))
 	require.NotNil(t, <-r.closed)

@@ -249,7 +249,7 @@ func TestShutdownWaitsForHandlerThatHasNotBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r Registry
 		opened, goOn := make(chan bool), make(chan bool)
-		hook := func(HandshakeTrace) {
+		hook := func(*Conn, HandshakeTrace) {
 			for c := range r.Conns() {
 				c.CloseNow()
 			}

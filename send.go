@@ -64,20 +64,21 @@ func (c *Conn) postNow(m outgoing) (done, corked bool, err error) {
 // starts the pump. After an error m is still the caller's.
 func (c *Conn) enqueue(m queued, policy SlowPolicy) error {
 	for {
-		room, slow, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
+		a, err := c.sendQueue().add(m, c.cfg.MaxQueuedBytes, policy)
+		c.traceDropped(a.dropped, a.bytes)
 		switch {
-		case slow:
+		case a.slow:
 			c.refuseWrites(ClosePolicyViolation, tooSlow, ErrSlowConsumer) // before another closes
 			go c.closeSlow()
 			return err
 		case err != nil:
 			return err
-		case room == nil:
+		case a.room == nil:
 			c.startPump()
 			return nil
 		}
 		select {
-		case <-room:
+		case <-a.room:
 		case <-c.endedChan():
 			return c.terminal()
 		}

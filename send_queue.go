@@ -69,35 +69,41 @@ const (
 	bytesPerMessage = 64
 )
 
-// add appends m to the queue, or says what else must be done: wait until room
-// is closed and try again, or, if slow is set, close the connection. The queue
-// takes m over unless add returns one of these or an error.
-func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (room <-chan struct{}, slow bool, err error) {
+// An admission says what came of adding a message to the queue.
+type admission struct {
+	room           <-chan struct{} // not nil: wait until it is closed, and try again
+	slow           bool            // close the connection
+	dropped, bytes int             // messages that were dropped, and their payload bytes
+}
+
+// add appends m to the queue, or says what else must be done. The queue takes m
+// over unless that is to wait or to close, or add returns an error.
+func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (a admission, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
-		return nil, false, q.err
+		return a, q.err
 	}
 	if !q.fits(m, limit) {
 		switch policy {
 		case DropNewest:
 			q.dropped++
-			return nil, false, ErrQueueFull
+			return admission{dropped: 1, bytes: len(m.payload())}, ErrQueueFull
 		case DropOldest:
-			q.makeRoom(m, limit)
+			a.dropped, a.bytes = q.makeRoom(m, limit)
 		case CloseSlow:
 			q.err = ErrSlowConsumer
-			return nil, true, ErrSlowConsumer
+			return admission{slow: true}, ErrSlowConsumer
 		default:
 			if q.room == nil {
 				q.room = make(chan struct{})
 			}
-			return q.room, false, nil
+			return admission{room: q.room}, nil
 		}
 	}
 	q.entries = append(q.entries, m)
 	q.bytes += len(m.payload())
-	return nil, false, nil
+	return a, nil
 }
 
 // fits reports whether there is room for m. A message larger than the whole
@@ -111,12 +117,17 @@ func (q *sendQueue) fits(m queued, limit int) bool {
 }
 
 // makeRoom drops the oldest messages until m fits, or none is left that is not
-// on its way out. The caller holds q.mu.
-func (q *sendQueue) makeRoom(m queued, limit int) {
+// on its way out. It returns how many they were, and their payload bytes. The
+// caller holds q.mu.
+func (q *sendQueue) makeRoom(m queued, limit int) (dropped, bytes int) {
 	for len(q.entries) > 0 && !q.fits(m, limit) {
-		q.pop().free()
-		q.dropped++
+		oldest := q.pop()
+		dropped++
+		bytes += len(oldest.payload())
+		oldest.free()
 	}
+	q.dropped += uint64(dropped)
+	return dropped, bytes
 }
 
 // pop removes the oldest message. The caller holds q.mu.

@@ -6,8 +6,8 @@ import "sync/atomic"
 // are read one by one, so on a busy connection they may differ by a few frames.
 // They remain available after the connection has ended.
 //
-// For the sum over many connections, of which some have ended, count in the
-// hooks of a [Trace] instead.
+// The sum over many connections is that of Stats of those that live, and of
+// those that have ended, which Trace.Closed can add up.
 type Stats struct {
 	// MessagesIn and MessagesOut count data messages: those received to their
 	// end and found valid, and those handed to the writer to their end and not
@@ -44,7 +44,7 @@ type counters struct {
 func (c *Conn) countFrame(h header) {
 	c.read.counters.framesIn.Add(1)
 	if t := c.cfg.Trace; t != nil && t.FrameIn != nil {
-		t.FrameIn(frameTrace(h))
+		t.FrameIn(c, frameTrace(h))
 	}
 }
 

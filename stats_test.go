@@ -44,11 +44,11 @@ func TestTraceHooks(t *testing.T) {
 	nc, ns := tcpPair(t)
 	c := newConn(nc, client, (&Config{}).withDefaults(), agreement{}, nil)
 	s := newConn(ns, server, (&Config{Trace: &Trace{
-		FrameIn:  func(f FrameTrace) { in = append(in, f) },
-		FrameOut: func(f FrameTrace) { out = append(out, f) },
-		Flush:    func(f FlushTrace) { flushed += f.Bytes },
-		Pong:     func(d time.Duration) { rtt = d },
-		Closed:   func(e *CloseError) { ends = append(ends, e) },
+		FrameIn:  func(_ *Conn, f FrameTrace) { in = append(in, f) },
+		FrameOut: func(_ *Conn, f FrameTrace) { out = append(out, f) },
+		Flush:    func(_ *Conn, f FlushTrace) { flushed += f.Bytes },
+		Pong:     func(_ *Conn, d time.Duration) { rtt = d },
+		Closed:   func(_ *Conn, e *CloseError) { ends = append(ends, e) },
 	}}).withDefaults(), agreement{}, nil)
 	go echo(c)
 	ctx := t.Context()
@@ -132,7 +132,7 @@ func BenchmarkTrace(b *testing.B) {
 	for name, trace := range map[string]*Trace{
 		"nil":   nil,
 		"empty": {},
-		"hook":  {FrameIn: func(FrameTrace) { seen++ }},
+		"hook":  {FrameIn: func(*Conn, FrameTrace) { seen++ }},
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := &Conn{cfg: &Config{Trace: trace}}

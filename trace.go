@@ -7,23 +7,36 @@ import (
 
 // A Trace has hooks that a connection calls when something happens, like those
 // of net/http/httptrace. A nil hook costs one test. Hooks run on the goroutine
-// that caused the event and hold it up: they must be quick and must not call
-// the Conn's methods.
+// that caused the event and hold it up, so they must be quick.
+//
+// Each is told which connection it is about. FrameIn, FrameOut, Flush and Pong
+// are called in the middle of a read or write: of the Conn's methods they may
+// call those that only tell something about it, LocalAddr, RemoteAddr, NetConn,
+// Subprotocol and CompressionAgreed. The others may call all that do not wait.
 type Trace struct {
-	// Handshake is called once for each opening handshake, with its outcome.
-	Handshake func(HandshakeTrace)
+	// Handshake is called once for each opening handshake, with its outcome. c
+	// is nil if that is an error.
+	Handshake func(c *Conn, h HandshakeTrace)
 	// FrameIn is called for each frame whose header was received and found
 	// valid.
-	FrameIn func(FrameTrace)
+	FrameIn func(c *Conn, f FrameTrace)
 	// FrameOut is called for each frame handed to the writer, also for one that
 	// is withdrawn before it leaves.
-	FrameOut func(FrameTrace)
+	FrameOut func(c *Conn, f FrameTrace)
 	// Flush is called after each write to the network.
-	Flush func(FlushTrace)
-	// Pong is called when a Ping of ours is answered.
-	Pong func(rtt time.Duration)
-	// Closed is called once, when the connection has its terminal error.
-	Closed func(*CloseError)
+	Flush func(c *Conn, f FlushTrace)
+	// Pong is called when a Ping of Conn.Ping or of Config.PingInterval is
+	// answered.
+	Pong func(c *Conn, rtt time.Duration)
+	// Dropped is called when Send, SendPrepared or Group.Send has dropped
+	// messages because the queue was full, with their number and their payload
+	// bytes.
+	Dropped func(c *Conn, messages, bytes int)
+	// Closed is called once, when the connection has its terminal error. What
+	// [Conn.Stats] returns then no longer changes but for the few bytes of a
+	// connection that lingers, so it can be added to the sum of connections
+	// that have ended.
+	Closed func(c *Conn, end *CloseError)
 }
 
 // HandshakeTrace describes an opening handshake.

@@ -325,7 +325,7 @@ func (w *frameWriter) traceStart() time.Time {
 
 // traceFlush tells the Trace of a write.
 func (w *frameWriter) traceFlush(start time.Time, n int, err error) {
-	if t := w.active.cfg.Trace; t != nil && t.Flush != nil {
-		t.Flush(FlushTrace{Bytes: n, Duration: time.Since(start), Err: err})
+	if w.active.cfg.Trace != nil {
+		w.user.traceFlush(FlushTrace{Bytes: n, Duration: time.Since(start), Err: err})
 	}
 }

@@ -177,7 +177,7 @@ func echo(c *websocket.Conn) error {
 // serves one connection at a time.
 func framesHandler() http.Handler {
 	var frames atomic.Int64
-	count := func(websocket.FrameTrace) { frames.Add(1) }
+	count := func(*websocket.Conn, websocket.FrameTrace) { frames.Add(1) }
 	opts := &websocket.AcceptOptions{Config: websocket.Config{Trace: &websocket.Trace{FrameIn: count}}}
 	return websocket.HandlerFunc(opts, func(c *websocket.Conn) error {
 		for m, err := range c.Messages(c.Context()) {

@@ -330,8 +330,10 @@ func TestOptionsOfABrowser(t *testing.T) {
 func TestTrace(t *testing.T) {
 	var seen []string
 	c := dial(t, "/echo", &websocket.DialOptions{Config: websocket.Config{Trace: &websocket.Trace{
-		Handshake: func(h websocket.HandshakeTrace) { seen = append(seen, fmt.Sprint("handshake ", h.Status)) },
-		Closed:    func(e *websocket.CloseError) { seen = append(seen, e.Error()) },
+		Handshake: func(_ *websocket.Conn, h websocket.HandshakeTrace) {
+			seen = append(seen, fmt.Sprint("handshake ", h.Status))
+		},
+		Closed: func(_ *websocket.Conn, e *websocket.CloseError) { seen = append(seen, e.Error()) },
 	}}})
 	require.NoError(t, c.Close(websocket.CloseNormal, ""))
 	require.Equal(t, []string{"handshake 101", "websocket: closed: 1000 (normal closure)"}, seen)

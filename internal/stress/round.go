@@ -139,7 +139,7 @@ func (r *round) open() (*joint, error) {
 			milestone = p.when
 		}
 		e.out = newLedger(e.letter, p.writers[i]+p.readers[i], milestone, r.now, r.report)
-		p.config[i].Trace = &websocket.Trace{Closed: func(*websocket.CloseError) { e.closed.Add(1) }}
+		p.config[i].Trace = &websocket.Trace{Closed: func(*websocket.Conn, *websocket.CloseError) { e.closed.Add(1) }}
 	}
 	client, server := r.ends[0], r.ends[1]
 	client.in, server.in = server.out, client.out
