@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/fullduplex-go/websocket/internal/flate"
@@ -13,29 +14,31 @@ import (
 // does not change, and may be sent by any number of goroutines at once.
 //
 // All connections share its memory, also while it waits in their queues. It is
-// compressed once for all connections with the same agreed window. A server's
-// connection sends it as it is. A client's masks it anew each time: two frames
-// with one key would reveal what both contain (RFC 6455, Section 5.3).
+// compressed once for all connections with the same agreed window and the same
+// Compression.Level. A server's connection sends it as it is. A client's masks
+// it anew each time: two frames with one key would reveal what both contain (RFC
+// 6455, Section 5.3).
 type Prepared struct {
 	typ     MessageType
 	payload []byte
 	err     error // why it must not be sent
 
-	// Compressed without a history, for each size of window from minWindow on.
-	compressed [maxWindow - minWindow + 1]preparedForm
+	forms atomic.Pointer[preparedForm] // the newest; forms are added and never removed
 }
 
-// A preparedForm is the payload of a Prepared, compressed once by the first
-// connection that needs it.
+// A preparedForm is the payload of a Prepared, compressed without a history for
+// connections of one window and level, by the first of them that needs it.
 type preparedForm struct {
-	once    sync.Once
-	payload []byte // nil if it is not smaller
+	window, level int
+	older         *preparedForm // does not change once the form is in the list
+	once          sync.Once
+	payload       []byte // nil if it is not smaller
 }
 
 // deflated returns the payload compressed for a connection, or false if it is
 // to be sent as it is. The slice must not be changed.
 func (m *Prepared) deflated(d *deflation) ([]byte, bool) {
-	form := &m.compressed[d.window-minWindow]
+	form := m.form(d.window, d.level)
 	form.once.Do(func() {
 		c := flate.NewCompressor(d.window, d.level, flate.NoTakeover)
 		if p, smaller := c.Append(nil, m.payload); smaller {
@@ -43,6 +46,27 @@ func (m *Prepared) deflated(d *deflation) ([]byte, bool) {
 		}
 	})
 	return form.payload, form.payload != nil
+}
+
+// form returns the form for a window and a level, which it adds if there is
+// none. It waits for nobody who compresses another.
+func (m *Prepared) form(window, level int) *preparedForm {
+	var added *preparedForm
+	for {
+		newest := m.forms.Load()
+		for f := newest; f != nil; f = f.older {
+			if f.window == window && f.level == level {
+				return f
+			}
+		}
+		if added == nil {
+			added = &preparedForm{window: window, level: level}
+		}
+		added.older = newest
+		if m.forms.CompareAndSwap(newest, added) {
+			return added
+		}
+	}
 }
 
 // Prepare makes a copy of p ready to be sent as a message of type t. If the

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fullduplex-go/websocket/internal/faultnet"
+	"github.com/fullduplex-go/websocket/internal/flate"
 )
 
 // TestPreparedIsMaskedAnew proves that a client masks a prepared message with a
@@ -125,18 +127,92 @@ func TestQueueOfEmptyMessagesIsBounded(t *testing.T) {
 	})
 }
 
+// preparedConn returns one end of a TCP connection whose peer drops what comes.
+// A nil compression means none.
+func preparedConn(t testing.TB, r role, compression *Compression) *Conn {
+	nc, peer := tcpPair(t)
+	go io.Copy(io.Discard, peer)
+	c := newConn(nc, r, (&Config{Compression: compression}).withDefaults(), agreedFor(r, compression), nil)
+	t.Cleanup(func() { c.CloseNow() })
+	return c
+}
+
+// TestPreparedIsCompressedAtEachLevel sends one message over connections whose
+// windows and levels differ: each sends what its own compressor makes of it, and
+// those that agree in both share the memory.
+func TestPreparedIsCompressedAtEachLevel(t *testing.T) {
+	covers(t, "Z07")
+	text := []byte(sentence(5000, 3))
+	m := Prepare(Text, text)
+	shared := map[[2]int]*byte{}
+	for range 3 {
+		for _, window := range []int{9, 12, 15} {
+			for _, level := range []int{1, 6, 9} {
+				cfg := Compression{WindowBits: window, Level: level, NoContextTakeover: true}
+				s, far := memPairWith(t, cfg)
+				require.NoError(t, s.WritePrepared(t.Context(), m))
+				alone := flate.NewCompressor(window, level, flate.NoTakeover)
+				want, smaller := alone.Append(nil, text)
+				require.True(t, smaller)
+				h, got := readFrame(t, far)
+				require.Equal(t, bitFIN|bitRSV1|byte(opText), h.byte0)
+				require.True(t, bytes.Equal(want, got), "window %d, level %d", window, level)
+				form, smaller := m.deflated(s.deflate)
+				require.True(t, smaller)
+				first := shared[[2]int{window, level}]
+				require.True(t, first == nil || first == &form[0], "it was compressed again")
+				shared[[2]int{window, level}] = &form[0]
+			}
+		}
+	}
+}
+
+// TestPreparedIsCompressedByManyAtOnce has many connections of several levels
+// send one message for the first time at the same time: it is compressed once
+// for each level.
+func TestPreparedIsCompressedByManyAtOnce(t *testing.T) {
+	for range 50 {
+		m := Prepare(Text, []byte(sentence(1000, 3)))
+		const levels, each = 9, 4
+		var forms [levels][each]*byte
+		var all sync.WaitGroup
+		for level := range levels {
+			for i := range each {
+				all.Go(func() {
+					d := &deflation{window: 12, level: 1 + level}
+					p, _ := m.deflated(d)
+					forms[level][i] = &p[0]
+				})
+			}
+		}
+		all.Wait()
+		distinct := map[*byte]bool{}
+		for level := range levels {
+			for _, p := range forms[level] {
+				require.Equal(t, forms[level][0], p)
+			}
+			distinct[forms[level][0]] = true
+		}
+		require.Len(t, distinct, levels)
+	}
+}
+
 // BenchmarkSendPrepared queues a prepared message again and again.
 func BenchmarkSendPrepared(b *testing.B) {
-	nc, peer := tcpPair(b)
-	go io.Copy(io.Discard, peer)
-	s := newConn(nc, server, (&Config{}).withDefaults(), agreement{}, nil)
-	defer s.CloseNow()
-	m := Prepare(Text, bytes.Repeat([]byte("x"), 128))
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.SendPrepared(m); err != nil && !errors.Is(err, context.Canceled) {
-			b.Fatal(err)
-		}
+	for name, compression := range map[string]*Compression{
+		"as it is":   nil,
+		"compressed": {NoContextTakeover: true, PeerNoContextTakeover: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := preparedConn(b, server, compression)
+			m := Prepare(Text, []byte(sentence(200, 3)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.SendPrepared(m); err != nil && !errors.Is(err, context.Canceled) {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
