@@ -70,7 +70,7 @@ func (d *dialer) dialBrowser(ctx context.Context) (c *Conn, r *http.Response, er
 	if err != nil {
 		err = asHandshakeError(ctx, err, nil)
 	} else {
-		agreed.subprotocol = s.ws.Get("protocol").String()
+		agreed = s.agreement()
 		c, r = d.joinBrowser(s, agreed), s.response(d.request)
 	}
 	d.cfg.traceHandshake(c, d.request, agreed, began, err)
@@ -109,13 +109,14 @@ func (d *dialer) joinBrowser(s *browserSocket, agreed agreement) *Conn {
 	near, far := net.Pipe()
 	go s.forward(far)
 	go s.deliver(far)
-	return newConn(browserConn{near, browserAddr(d.uri.addr)}, client, &cfg, agreed, nil)
+	return newConn(browserConn{near, browserAddr(d.uri.addr), agreed.deflate != nil}, client, &cfg, agreed, nil)
 }
 
 // A browserConn is the net.Conn of a Conn in a browser: one end of the pipe.
 type browserConn struct {
 	net.Conn
-	remote browserAddr
+	remote  browserAddr
+	deflate bool // the browser agreed on permessage-deflate
 }
 
 // RemoteAddr returns the address in the URL. A browser does not tell what it
@@ -135,6 +136,10 @@ func (browserConn) mayClose(code CloseCode) error {
 	}
 	return fmt.Errorf("websocket: a browser cannot close with %v, only with 1000 and 3000 to 4999", code)
 }
+
+// compresses reports whether the browser may compress messages: it is
+// limitedConn.compresses.
+func (c browserConn) compresses() bool { return c.deflate }
 
 // browserSends reports whether a page may close with code.
 func browserSends(code CloseCode) bool { return code == CloseNormal || code >= 3000 && code <= 4999 }
@@ -416,6 +421,17 @@ func (s *browserSocket) close(payload []byte) {
 		}
 	}
 	s.ws.Call("close")
+}
+
+// agreement returns what the browser agreed on with the server. The parameters
+// of compression are its own affair: the Conn does not compress.
+func (s *browserSocket) agreement() agreement {
+	a := agreement{subprotocol: s.ws.Get("protocol").String()}
+	extensions, _ := parseExtensions([]string{s.ws.Get("extensions").String()})
+	if slices.ContainsFunc(extensions, func(e extension) bool { return e.name == deflateName }) {
+		a.deflate = new(deflateAgreement)
+	}
+	return a
 }
 
 // response returns what the browser tells of the server's response.

@@ -208,6 +208,11 @@ func (c *Conn) maxMessageSize() int64 {
 	return c.cfg.MaxMessageSize
 }
 
+// CompressionAgreed reports whether permessage-deflate was agreed on (RFC 7692),
+// so that messages may be compressed in both directions. See [Conn.WritePlain]
+// for those that must not be.
+func (c *Conn) CompressionAgreed() bool { return c.deflate != nil || compresses(c.socket().Conn) }
+
 // LocalAddr returns the local network address.
 func (c *Conn) LocalAddr() net.Addr { return c.socket().LocalAddr() }
 

@@ -44,8 +44,10 @@
 // is Close with a code other than 0, CloseNormal and 3000 to 4999. When this side
 // fails the connection, the server is sent no code. A browser does not say why a
 // handshake failed. It also has no backpressure: messages that nobody reads
-// accumulate in memory. Trace and Stats count frames as if the browser had shown
-// them.
+// accumulate in memory. A browser offers compression and, if the server accepts,
+// compresses as it likes, also what WritePlain and its relatives send: Conn's
+// CompressionAgreed tells. Trace and Stats count frames as if the browser had
+// shown them.
 //
 // DialConn and AcceptConn work on any net.Conn that the program supplies, also in
 // a browser, and there Ping and all close codes work too.

@@ -100,10 +100,12 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// A limitedConn is a net.Conn that cannot carry every frame: that of a browser.
+// A limitedConn is a net.Conn that cannot carry every frame, nor carries frames
+// as they are: that of a browser.
 type limitedConn interface {
 	mayPing() error                // nil if a Ping can be sent
 	mayClose(code CloseCode) error // nil if a Close frame with this code can
+	compresses() bool              // permessage-deflate is its own
 }
 
 // mayPing returns an error if no Ping can be sent on nc.
@@ -112,6 +114,13 @@ func mayPing(nc net.Conn) error {
 		return l.mayPing()
 	}
 	return nil
+}
+
+// compresses reports whether nc itself agreed on permessage-deflate with the
+// peer.
+func compresses(nc net.Conn) bool {
+	l, ok := nc.(limitedConn)
+	return ok && l.compresses()
 }
 
 // mayClose returns an error if code cannot be sent on nc.

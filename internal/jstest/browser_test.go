@@ -94,6 +94,7 @@ func routes(t *testing.T, program string, results chan<- result) http.Handler {
 	handle("/echo", &websocket.AcceptOptions{Config: websocket.Config{
 		Subprotocols: []string{"chat.v2", "chat.v1"}, MaxMessageSize: -1,
 	}}, echo)
+	handle("/compressed", &websocket.AcceptOptions{Config: websocket.Config{Compression: &websocket.Compression{Threshold: -1}}}, echo)
 	mux.Handle("/close", websocket.Handler(nil, closeAsAsked))
 	handle("/drop", nil, func(c *websocket.Conn) error { return c.CloseNow() })
 	handle("/late", nil, sendAfterFirst)

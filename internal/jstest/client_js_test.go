@@ -135,6 +135,24 @@ func TestSubprotocol(t *testing.T) {
 	require.Equal(t, "chat.v2", r.Header.Get("Sec-WebSocket-Protocol"))
 }
 
+// TestCompressionAgreed connects to a server that compresses and to one that does
+// not.
+func TestCompressionAgreed(t *testing.T) {
+	for path, want := range map[string]bool{"/compressed": true, "/echo": false} {
+		var traced bool
+		c := dial(t, path, &websocket.DialOptions{Config: websocket.Config{Trace: &websocket.Trace{
+			Handshake: func(h websocket.HandshakeTrace) { traced = h.Compression },
+		}}})
+		require.Equal(t, want, c.CompressionAgreed())
+		require.Equal(t, want, traced)
+		require.NoError(t, c.WritePlain(t.Context(), websocket.Text, bytes.Repeat([]byte("plain "), 1000)))
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("plain ", 1000), string(p))
+		require.NoError(t, c.Close(websocket.CloseNormal, ""))
+	}
+}
+
 func TestAddr(t *testing.T) {
 	c := dial(t, "/echo", nil)
 	require.Equal(t, strings.TrimPrefix(os.Getenv("SERVER"), "http://"), c.RemoteAddr().String())
