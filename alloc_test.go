@@ -258,6 +258,32 @@ func TestCompressedWriteAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestSendAllocatesNothing proves that sending a message allocates nothing,
+// prepared or not and compressed or not, as long as it need not be queued.
+func TestSendAllocatesNothing(t *testing.T) {
+	text := []byte(sentence(1000, 1))
+	prepared, plain := Prepare(Text, text), PreparePlain(Text, text)
+	sends := map[string]func(c *Conn) error{
+		"Send":                       func(c *Conn) error { return c.Send(Text, text) },
+		"SendPlain":                  func(c *Conn) error { return c.SendPlain(Text, text) },
+		"WritePlain":                 func(c *Conn) error { return c.WritePlain(context.Background(), Text, text) },
+		"SendPrepared":               func(c *Conn) error { return c.SendPrepared(prepared) },
+		"SendPrepared, a plain one":  func(c *Conn) error { return c.SendPrepared(plain) },
+		"WritePrepared":              func(c *Conn) error { return c.WritePrepared(context.Background(), prepared) },
+		"WritePrepared, a plain one": func(c *Conn) error { return c.WritePrepared(context.Background(), plain) },
+	}
+	for _, r := range roles {
+		for agreement, compression := range plainAgreements {
+			for name, send := range sends {
+				t.Run(fmt.Sprintf("%s, %s, %s", r, agreement, name), func(t *testing.T) {
+					c := preparedConn(t, r, compression)
+					require.Zero(t, steadyAllocs(t, func() error { return send(c) }))
+				})
+			}
+		}
+	}
+}
+
 // TestCompressedReadAllocatesNothing proves that ReadInto and Messages allocate
 // nothing for a compressed message, in one frame or two.
 func TestCompressedReadAllocatesNothing(t *testing.T) {

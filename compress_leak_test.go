@@ -82,29 +82,6 @@ func askForMore(t *testing.T, cfg Compression, whole bool) {
 	require.ErrorIs(t, e.finish(), CloseInvalidPayload)
 }
 
-// TestPlainMessages sends a message that must not be compressed: it goes as it
-// is, and does not enter the window.
-func TestPlainMessages(t *testing.T) {
-	covers(t, "Z17", "Z18", "Z10", "Q.J09")
-	synctest.Test(t, func(t *testing.T) {
-		s, far := memPairWith(t, Compression{Threshold: -1})
-		alone := flate.NewCompressor(12, 1, flate.Takeover)
-		secret, text := strings.Repeat("secret ", 20), sentence(300, 1)
-		payload, _ := alone.Append(nil, []byte(text))
-		want := appendFrame(nil, header{byte0: 0x81, length: int64(len(secret))}, []byte(secret)).b
-		want = append(want, appendFrame(nil, header{byte0: 0xc1, length: int64(len(payload))}, payload).b...)
-		payload, _ = alone.Append(nil, []byte(secret))
-		want = append(want, appendFrame(nil, header{byte0: 0xc1, length: int64(len(payload))}, payload).b...)
-		require.NoError(t, s.WritePlain(t.Context(), Text, []byte(secret)))
-		require.NoError(t, s.WriteString(t.Context(), text))
-		require.NoError(t, s.WriteString(t.Context(), secret))
-		got := make([]byte, len(want))
-		_, err := io.ReadFull(far, got)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-	})
-}
-
 // TestCloseDuringInflation ends connections while others of their goroutines
 // inflate and compress. Under the race detector, what is used after it went
 // back to a pool shows.

@@ -42,6 +42,7 @@ func callsUnder(c *Conn, ctx context.Context) func(t *testing.T, c *Conn) {
 		calls["Write"] = func() error { return c.Write(ctx, Text, nil) }
 		calls["WritePlain"] = func() error { return c.WritePlain(ctx, Text, nil) }
 		calls["Writer"] = func() error { _, err := c.Writer(ctx, Text); return err }
+		calls["WriterPlain"] = func() error { _, err := c.WriterPlain(ctx, Text); return err }
 	}
 	type outcome struct {
 		name string

@@ -258,6 +258,7 @@ func TestUseBeforeAndAfter(t *testing.T) {
 		require.Equal(t, end, err)
 		require.Equal(t, end, w.Close())
 		require.Equal(t, end, e.conn.Send(Text, nil))
+		require.Equal(t, end, e.conn.SendPlain(Text, nil))
 		require.Equal(t, end, e.conn.Deliver(newRecorder(nil)))
 		require.Equal(t, end, e.conn.WritePrepared(t.Context(), Prepare(Text, nil)))
 		require.NoError(t, e.conn.CloseNow())

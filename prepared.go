@@ -20,6 +20,7 @@ import (
 // 6455, Section 5.3).
 type Prepared struct {
 	typ     MessageType
+	plain   bool // it must not be compressed
 	payload []byte
 	err     error // why it must not be sent
 
@@ -71,7 +72,7 @@ func (m *Prepared) form(window, level int) *preparedForm {
 
 // Prepare makes a copy of p ready to be sent as a message of type t. If the
 // message must not be sent, such as text that is not UTF-8, every call that
-// sends it returns the error.
+// sends it returns the error. If p has a secret, see [PreparePlain].
 func Prepare(t MessageType, p []byte) *Prepared {
 	m := &Prepared{typ: t, payload: append([]byte(nil), p...)}
 	switch {
@@ -83,7 +84,22 @@ func Prepare(t MessageType, p []byte) *Prepared {
 	return m
 }
 
-// errNotPrepared answers calls with a Prepared that Prepare did not make.
+// PreparePlain is Prepare for a message that must not be compressed, for the
+// reason that [Conn.WritePlain] gives. WritePrepared, SendPrepared and Group.Send
+// send it so, also on connections that compress other messages.
+func PreparePlain(t MessageType, p []byte) *Prepared {
+	m := Prepare(t, p)
+	m.plain = true
+	return m
+}
+
+// outgoing returns the message to encode.
+func (m *Prepared) outgoing() outgoing {
+	return outgoing{typ: m.typ, payload: m.payload, shared: m, plain: m.plain}
+}
+
+// errNotPrepared answers calls with a Prepared that neither Prepare nor
+// PreparePlain made.
 var errNotPrepared = errors.New("websocket: this Prepared is empty: make one with Prepare")
 
 // checkPrepared returns an error if m must not be sent.
@@ -103,7 +119,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}
-	return c.write(ctx, outgoing{typ: m.typ, payload: m.payload, shared: m})
+	return c.write(ctx, m.outgoing())
 }
 
 // SendPrepared queues m as Send does, without copying it.
@@ -124,10 +140,10 @@ func (c *Conn) postPrepared(m *Prepared, policy SlowPolicy) (waits bool, err err
 		return false, err
 	}
 	if len(m.payload) < inPlaceFrom {
-		done, corked, err := c.postNow(outgoing{typ: m.typ, payload: m.payload, shared: m})
+		done, corked, err := c.postNow(m.outgoing())
 		if done || err != nil {
 			return corked, err
 		}
 	}
-	return true, c.enqueue(queued{typ: m.typ, shared: m}, policy)
+	return true, c.enqueue(queued{shared: m}, policy)
 }

@@ -70,6 +70,8 @@ func TestPreparedThatMustNotBeSent(t *testing.T) {
 	}{
 		{Prepare(Text, []byte("\xff")), errInvalidText},
 		{Prepare(3, nil), errInvalidType},
+		{PreparePlain(Text, []byte("\xff")), errInvalidText},
+		{PreparePlain(3, nil), errInvalidType},
 	} {
 		require.ErrorIs(t, c.WritePrepared(t.Context(), test.m), test.want)
 		require.ErrorIs(t, c.SendPrepared(test.m), test.want)

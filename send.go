@@ -14,18 +14,28 @@ const maxBatch = 64 << 10
 // Send queues a copy of p as one message and returns at once, unless the queue
 // is full and Config.SlowConsumer is Block. An error of the network shows in
 // later calls and in Context. Messages of Send and Write leave in the order of
-// the calls.
+// the calls. If p has a secret, see [Conn.SendPlain].
 func (c *Conn) Send(t MessageType, p []byte) error {
-	if err := c.checkOutgoing(t, p); err != nil {
+	return c.sendCopy(outgoing{typ: t, payload: p})
+}
+
+// SendPlain is Send for a message that must not be compressed, for the reason
+// that [Conn.WritePlain] gives. It stays so in the queue.
+func (c *Conn) SendPlain(t MessageType, p []byte) error {
+	return c.sendCopy(outgoing{typ: t, payload: p, plain: true})
+}
+
+// sendCopy is Send for m, which is not shared.
+func (c *Conn) sendCopy(m outgoing) error {
+	if err := c.checkOutgoing(m.typ, m.payload); err != nil {
 		return err
 	}
-	if done, err := c.sendNow(outgoing{typ: t, payload: p}); done || err != nil {
+	if done, err := c.sendNow(m); done || err != nil {
 		return err
 	}
-	m := queued{typ: t, owned: acquireBuffer(len(p))}
-	m.owned.b = append(m.owned.b, p...)
-	if err := c.enqueue(m, c.cfg.SlowConsumer); err != nil {
-		m.free()
+	waiting := m.copied()
+	if err := c.enqueue(waiting, c.cfg.SlowConsumer); err != nil {
+		waiting.free()
 		return err
 	}
 	return nil

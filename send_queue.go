@@ -38,11 +38,19 @@ func (c *Conn) sendQueue() *sendQueue {
 	return q
 }
 
-// A queued message owns its payload, or shares that of a Prepared.
+// A queued message owns its payload, or is a Prepared.
 type queued struct {
+	shared *Prepared // or nil: then there are the next three
+	owned  *buffer   // the payload
 	typ    MessageType
-	owned  *buffer   // the payload, unless there is shared
-	shared *Prepared // or nil
+	plain  bool // it must not be compressed
+}
+
+// copied returns m to be queued. Its payload is copied.
+func (m outgoing) copied() queued {
+	b := acquireBuffer(len(m.payload))
+	b.b = append(b.b, m.payload...)
+	return queued{owned: b, typ: m.typ, plain: m.plain}
 }
 
 // payload returns the payload, which must not be changed.
@@ -55,7 +63,10 @@ func (m queued) payload() []byte {
 
 // outgoing returns the message to encode.
 func (m queued) outgoing() outgoing {
-	return outgoing{typ: m.typ, payload: m.payload(), shared: m.shared}
+	if m.shared != nil {
+		return m.shared.outgoing()
+	}
+	return outgoing{typ: m.typ, payload: m.owned.b, plain: m.plain}
 }
 
 // free frees the memory that m owns.

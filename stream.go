@@ -294,6 +294,7 @@ type MessageWriter struct {
 	c       *Conn
 	ctx     context.Context
 	typ     MessageType
+	plain   bool // it must not be compressed
 	text    utf8stream.Validator
 	pending *buffer // not yet in a frame
 	corked  bool    // a fragment may be held back
@@ -308,18 +309,29 @@ const fragmentSize = 4 << 10
 // Writer begins a message of type t. ctx applies to all calls of the writer,
 // which must be closed before other messages are sent.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
-	ctx = c.callContext(ctx)
-	if t != Text && t != Binary {
+	return c.openWriter(&MessageWriter{ctx: ctx, typ: t})
+}
+
+// WriterPlain is Writer for a message that must not be compressed, for the reason
+// that [Conn.WritePlain] gives.
+func (c *Conn) WriterPlain(ctx context.Context, t MessageType) (*MessageWriter, error) {
+	return c.openWriter(&MessageWriter{ctx: ctx, typ: t, plain: true})
+}
+
+// openWriter is Writer for w, which has all but the Conn.
+func (c *Conn) openWriter(w *MessageWriter) (*MessageWriter, error) {
+	w.c, w.ctx = c, c.callContext(w.ctx)
+	if w.typ != Text && w.typ != Binary {
 		return nil, errInvalidType
 	}
-	if err := c.lockSending(ctx); err != nil {
+	if err := c.lockSending(w.ctx); err != nil {
 		return nil, err
 	}
 	if err := c.refusalError(); err != nil {
 		c.send.lock.unlock()
 		return nil, err
 	}
-	return &MessageWriter{c: c, ctx: ctx, typ: t}, nil
+	return w, nil
 }
 
 // errWriterClosed answers calls after MessageWriter.Close.
@@ -445,19 +457,19 @@ func (w *MessageWriter) emit(p []byte, fin byte) error {
 	return nil
 }
 
-// encode makes p the next fragment. A compressed message is compressed from its
-// first fragment on; one that has only one fragment is sent as a message of
-// Write.
+// encode makes p the next fragment. A message is compressed from its first
+// fragment on, or is plain to the end; one that has only one fragment is sent as
+// a message of Write or WritePlain.
 func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 	if !w.begun && fin != 0 {
-		return w.c.encode(outgoing{typ: w.typ, payload: p})
+		return w.c.encode(outgoing{typ: w.typ, payload: p, plain: w.plain})
 	}
 	e := encoded{byte0: fin | byte(w.typ), payload: p}
 	if w.begun {
 		e.byte0 = fin | byte(opContinuation)
 	}
 	d := w.c.deflate
-	if d == nil {
+	if d == nil || w.plain {
 		return e
 	}
 	if !w.begun {

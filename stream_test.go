@@ -80,11 +80,18 @@ func TestInvalidTextIsNotSent(t *testing.T) {
 	require.Error(t, c.WriteString(t.Context(), "\xed\xa0\x80"))
 	require.Error(t, c.Send(Text, []byte("\xff")))
 	require.Error(t, c.Write(t.Context(), 7, nil))
-	w, err := c.Writer(t.Context(), Text)
-	require.NoError(t, err)
-	_, err = io.WriteString(w, "\xe2\x82")
-	require.NoError(t, err)
-	require.Error(t, w.Close(), "the message ends inside a rune")
+	require.ErrorIs(t, c.WritePlain(t.Context(), Text, []byte("\xff")), errInvalidText)
+	require.ErrorIs(t, c.SendPlain(Text, []byte("\xff")), errInvalidText)
+	require.ErrorIs(t, c.SendPlain(7, nil), errInvalidType)
+	for _, open := range []func(context.Context, MessageType) (*MessageWriter, error){c.Writer, c.WriterPlain} {
+		_, err := open(t.Context(), 7)
+		require.ErrorIs(t, err, errInvalidType)
+		w, err := open(t.Context(), Text)
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "\xe2\x82")
+		require.NoError(t, err)
+		require.Error(t, w.Close(), "the message ends inside a rune")
+	}
 	require.NoError(t, c.WriteString(t.Context(), "€"))
 	require.Equal(t, 5, far.Unread())
 }

@@ -86,7 +86,7 @@ func (c *Conn) forgetDoubtful() {
 
 // Write sends p as one message. It returns when the message was handed to the
 // network, or is held because more input waits. p is not retained and not
-// changed.
+// changed. If p has a secret, see [Conn.WritePlain].
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
@@ -124,14 +124,21 @@ func (c *Conn) writeEncoded(ctx context.Context, t MessageType, p []byte) error 
 }
 
 // WritePlain is Write for a message that must not be compressed, because it has
-// a secret beside text that others choose: the length of the two compressed
-// together tells something about the secret (RFC 7692, Section 8).
+// a secret. The length of a secret compressed together with text that others
+// choose tells something about the secret (RFC 7692, Section 8), and with context
+// takeover a message is compressed together with those before it. So a plain
+// message does not enter what later messages refer to either, and these are
+// compressed as if it had not been sent.
+//
+// [Conn.SendPlain], [Conn.WriterPlain] and [PreparePlain] do the same for the
+// other ways to send. Where no compression was agreed on, all of them do what
+// their namesakes do.
 func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
 	ctx = c.callContext(ctx)
 	if err := c.checkOutgoing(t, p); err != nil {
 		return err
 	}
-	return c.write(ctx, outgoing{typ: t, payload: p, plain: true})
+	return c.writeFrame(ctx, bitFIN|byte(t), p)
 }
 
 // write sends a message that has been checked.

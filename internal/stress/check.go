@@ -219,7 +219,14 @@ var afterEnd = map[string]func(ctx context.Context, c *websocket.Conn) error{
 		_, err := c.Writer(ctx, websocket.Text)
 		return err
 	},
-	"Send":  func(_ context.Context, c *websocket.Conn) error { return c.Send(websocket.Text, nil) },
+	"WriterPlain": func(ctx context.Context, c *websocket.Conn) error {
+		_, err := c.WriterPlain(ctx, websocket.Text)
+		return err
+	},
+	"Send": func(_ context.Context, c *websocket.Conn) error { return c.Send(websocket.Text, nil) },
+	"SendPlain": func(_ context.Context, c *websocket.Conn) error {
+		return c.SendPlain(websocket.Text, nil)
+	},
 	"Flush": func(_ context.Context, c *websocket.Conn) error { return c.Flush() },
 	"Drain": func(ctx context.Context, c *websocket.Conn) error { return c.Drain(ctx) },
 	"SetReadDeadline": func(_ context.Context, c *websocket.Conn) error {

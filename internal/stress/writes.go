@@ -136,12 +136,20 @@ func (w *writer) writeOnce(ctx context.Context) {
 	w.wrote(c, n, err)
 }
 
+// prepare returns a message to send, of which some must not be compressed.
+func (w *writer) prepare(t websocket.MessageType, p []byte) *websocket.Prepared {
+	if w.rand.IntN(3) == 0 {
+		return websocket.PreparePlain(t, p)
+	}
+	return websocket.Prepare(t, p)
+}
+
 func (w *writer) writePrepared() {
 	ctx, cancel := w.context(w.rand, w.mayInterrupt(writing))
 	defer cancel()
 	t := w.anyType()
 	n, p := w.compose(written, t)
-	m := websocket.Prepare(t, p)
+	m := w.prepare(t, p)
 	c := w.begin("WritePrepared", writing, ctx)
 	w.wrote(c, n, w.conn.WritePrepared(ctx, m))
 }
@@ -176,13 +184,18 @@ func (w *writer) send() {
 	t := w.anyType()
 	n, p := w.compose(queued, t)
 	c := w.begin("Send", writing, context.Background())
+	if w.rand.IntN(3) == 0 {
+		c.name = "SendPlain"
+		w.queued(c, n, w.conn.SendPlain(t, p))
+		return
+	}
 	w.queued(c, n, w.conn.Send(t, p))
 }
 
 func (w *writer) sendPrepared() {
 	t := w.anyType()
 	n, p := w.compose(queued, t)
-	m := websocket.Prepare(t, p)
+	m := w.prepare(t, p)
 	scribble(p)
 	c := w.begin("SendPrepared", writing, context.Background())
 	w.queued(c, n, w.conn.SendPrepared(m))
@@ -191,7 +204,7 @@ func (w *writer) sendPrepared() {
 func (w *writer) sendGroup() {
 	t := w.anyType()
 	n, p := w.compose(queued, t)
-	m := websocket.Prepare(t, p)
+	m := w.prepare(t, p)
 	c := w.begin("Group.Send", writing, context.Background())
 	queued, dropped := w.group.Send(m)
 	f := never
@@ -236,7 +249,11 @@ func (w *writer) stream() {
 	t := w.anyType()
 	n, p := w.compose(written, t)
 	c := w.begin("MessageWriter", writing, ctx)
-	mw, err := w.conn.Writer(ctx, t)
+	open := w.conn.Writer
+	if w.rand.IntN(3) == 0 {
+		open = w.conn.WriterPlain
+	}
+	mw, err := open(ctx, t)
 	if err == nil {
 		c.after, c.lenient = nil, true // buffering needs no connection
 		err = w.pieces(mw, p)
