@@ -306,8 +306,20 @@ type MessageWriter struct {
 // fragment.
 const fragmentSize = 4 << 10
 
-// Writer begins a message of type t. ctx applies to all calls of the writer,
-// which must be closed before other messages are sent.
+// Writer begins a message of type t. ctx applies to all calls of the writer. If
+// the message has a secret, see [Conn.WriterPlain].
+//
+// Messages do not interleave: until the writer is closed, or one of its calls has
+// failed, all other calls that write a message wait, such as Write and a second
+// Writer. They wait for ever if the goroutine that is to close the writer makes
+// them, or if nobody closes it: that the writer's own ctx has ended does not close
+// it. Such a wait ends with the ctx of the call, with the write deadline, or with
+// the connection. So begin a message when its content is at hand, close the
+// writer on every path, and meanwhile use Send, which queues messages behind this
+// one. Ping and Close need not wait.
+//
+// To close a writer is to say that the message is whole. A message that cannot be
+// completed is given up by ending the connection.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
 	return c.openWriter(&MessageWriter{ctx: ctx, typ: t})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,100 @@ func TestStreamedMessagesDoNotInterleave(t *testing.T) {
 		_, p, err := c.Read(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, bytes.Repeat(p[:1], 500), p)
+	}
+}
+
+// waitingWrites are the calls that wait while a MessageWriter is open.
+var waitingWrites = map[string]func(ctx context.Context, c *Conn) error{
+	"Write":         func(ctx context.Context, c *Conn) error { return c.Write(ctx, Text, nil) },
+	"WriteString":   func(ctx context.Context, c *Conn) error { return c.WriteString(ctx, "") },
+	"WritePlain":    func(ctx context.Context, c *Conn) error { return c.WritePlain(ctx, Text, nil) },
+	"WritePrepared": func(ctx context.Context, c *Conn) error { return c.WritePrepared(ctx, Prepare(Text, nil)) },
+	"Writer":        func(ctx context.Context, c *Conn) error { _, err := c.Writer(ctx, Text); return err },
+	"WriterPlain":   func(ctx context.Context, c *Conn) error { _, err := c.WriterPlain(ctx, Text); return err },
+}
+
+// TestOpenWriterMakesOthersWait proves what Writer says of calls while a writer
+// is open: they wait until their context or deadline ends, even when the
+// writer's own has ended; Send and Ping do not, and what they send is not lost.
+func TestOpenWriterMakesOthersWait(t *testing.T) {
+	covers(t, "G08", "Q.H03")
+	for _, r := range roles {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := memPair(t, r, nil)
+			ended, end := context.WithCancel(t.Context())
+			first, err := c.Writer(ended, Text)
+			require.NoError(t, err)
+			end()
+			for name, write := range waitingWrites {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				began := time.Now()
+				require.Equal(t, context.DeadlineExceeded, write(ctx, c), name)
+				cancel()
+				require.Equal(t, time.Hour, time.Since(began), name)
+				require.NoError(t, c.SetWriteDeadline(time.Now().Add(time.Hour)))
+				require.ErrorIs(t, write(t.Context(), c), os.ErrDeadlineExceeded, name)
+				require.NoError(t, c.SetWriteDeadline(time.Time{}))
+			}
+			require.NoError(t, c.Send(Text, []byte("queued")))
+			require.NoError(t, c.SendPlain(Text, []byte("queued, too")))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err = c.Ping(ctx)
+			require.Equal(t, context.DeadlineExceeded, err, "this peer does not answer")
+			cancel()
+			_, err = io.WriteString(first, "begun")
+			require.NoError(t, err)
+			require.Equal(t, context.Canceled, first.Close(), "its context has ended")
+			require.NoError(t, c.WriteString(t.Context(), "written"))
+			for _, want := range []string{"", "queued", "queued, too", "written"} {
+				h, payload := readFrame(t, peer)
+				if h.masked {
+					mask(payload, h.key)
+				}
+				require.Equal(t, want == "", h.opcode() == opPing)
+				require.True(t, want == "" || want == string(payload))
+			}
+		})
+	}
+}
+
+// TestWriterThatNobodyCloses proves that the end of the connection ends the wait
+// for a writer that nobody closes, and that Close does not wait for it.
+func TestWriterThatNobodyCloses(t *testing.T) {
+	covers(t, "Q.H04")
+	for _, r := range roles {
+		for name, end := range map[string]func(c *Conn) error{
+			"Close":    func(c *Conn) error { return c.Close(CloseNormal, "") },
+			"CloseNow": (*Conn).CloseNow,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := memConns(t, &Config{PingInterval: -1})
+				if r == server {
+					c, s = s, c
+				}
+				go readToEnd(s)
+				w, err := c.Writer(t.Context(), Text)
+				require.NoError(t, err)
+				_, err = io.WriteString(w, "begun")
+				require.NoError(t, err)
+				require.NoError(t, w.Flush())
+				errs := make(chan error, len(waitingWrites))
+				for _, write := range waitingWrites {
+					go func() { errs <- write(context.Background(), c) }()
+				}
+				synctest.Wait()
+				require.Empty(t, errs)
+				began := time.Now()
+				require.NoError(t, end(c), name)
+				require.Zero(t, time.Since(began), name)
+				for range waitingWrites {
+					require.Equal(t, c.terminal(), <-errs)
+				}
+				_, err = w.Write([]byte("more"))
+				require.NoError(t, err, "it is only collected")
+				require.Equal(t, c.terminal(), w.Close())
+			})
+		}
 	}
 }
 
