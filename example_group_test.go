@@ -145,3 +145,28 @@ func ExampleAsNetConn() {
 	fmt.Println(sum, err)
 	// Output: 42 <nil>
 }
+
+// A peer to which each message is a command, such as a terminal in a page.
+func ExampleNetConnOption() {
+	srv := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
+		terminal := websocket.AsNetConn(c, websocket.Text, websocket.MessagePerWrite, websocket.AnyType)
+		for _, command := range []string{"resize 80 24", "clear"} {
+			if _, err := fmt.Fprint(terminal, command); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	defer srv.Close()
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, srv.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m := range c.Messages(ctx) {
+		fmt.Printf("%s: %s\n", m.Type, m.Data)
+	}
+	// Output:
+	// text: resize 80 24
+	// text: clear
+}

@@ -13,16 +13,19 @@ import (
 // AsNetConn returns c as a stream of bytes, for programs that want a net.Conn.
 // Where messages begin and end has no meaning in it.
 //
-// Read returns the content of messages of type t as it arrives. Small messages
-// are delivered whole. A message of the other type ends the connection with
-// CloseUnsupportedData. Read returns io.EOF once the peer has closed with
-// CloseNormal, CloseGoingAway or without a code; if the connection ends in
-// another way, it returns the [*CloseError].
+// Read returns the content of messages of type t as it arrives, at most that of
+// one message in each call. Small messages are delivered whole, empty ones are
+// skipped. A message of the other type ends the connection with
+// CloseUnsupportedData, unless AnyType is among the options. Read returns io.EOF
+// once the peer has closed with CloseNormal, CloseGoingAway or without a code; if
+// the connection ends in another way, it returns the [*CloseError].
 //
-// Write sends messages of type t of up to 32 KiB, so that a long p does not
-// exceed the peer's limit on messages. For Text each p must be valid UTF-8 by
-// itself. The bytes that Write counts will arrive if the connection lives, even
-// if a deadline ended the call.
+// Write sends p as one message of type t, or as several of up to 32 KiB, so that
+// a long p does not exceed the peer's limit on messages; an empty p sends
+// nothing. The content of two calls never shares a message. For Text each p must
+// be valid UTF-8 by itself. The bytes that Write counts will arrive if the
+// connection lives, even if a deadline ended the call. MessagePerWrite is for
+// peers to which it matters where messages end.
 //
 // A deadline interrupts calls and does not end the connection: later calls
 // work. Close makes calls under way return and begins the closing handshake
@@ -32,24 +35,50 @@ import (
 // background, within Config.CloseTimeout.
 //
 // The stream shares the deadlines of c, and c must not be read directly while
-// the stream is in use.
-func AsNetConn(c *Conn, t MessageType) net.Conn {
-	c.out.delegateFlushes()
+// the stream is in use. An unknown option is a mistake of the program, and
+// panics.
+func AsNetConn(c *Conn, t MessageType, options ...NetConnOption) net.Conn {
 	n := &netConn{c: c, typ: t}
+	for _, o := range options {
+		n.set(o)
+	}
+	c.out.delegateFlushes()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
 }
 
+// A NetConnOption changes what a net.Conn of AsNetConn does.
+type NetConnOption uint8
+
+const (
+	// MessagePerWrite makes each Write exactly one message, whatever its
+	// length, for peers to which it matters where messages end. An empty Write
+	// sends an empty message. Write returns len(p), or 0 and an error: then
+	// nothing was sent, or the connection has ended. A deadline that passes
+	// once the connection has taken the message over does not cut it, and the
+	// next Write waits until it has left.
+	//
+	// The peer must accept messages as long as p: one beyond its limit ends the
+	// connection with CloseMessageTooBig. That limit is Config.MaxMessageSize
+	// here, 1 MiB by default, and in other libraries often less.
+	MessagePerWrite NetConnOption = iota + 1
+	// AnyType makes Read return the content of text messages and of binary ones
+	// alike. Write sends messages of type t.
+	AnyType
+)
+
 // maxNetConnMessage is the size in bytes of the largest message that a netConn
-// sends: peers with a small limit still accept it.
+// sends without MessagePerWrite: peers with a small limit still accept it.
 const maxNetConnMessage = 32 << 10
 
 // A netConn is what AsNetConn returns.
 type netConn struct {
-	c      *Conn
-	typ    MessageType
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
+	c        *Conn
+	typ      MessageType
+	perWrite bool            // MessagePerWrite
+	anyType  bool            // AnyType
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
 
 	readLock  fifoLock      // held across I/O; guards the next three
 	inMessage bool          // message has not been read to its end
@@ -57,7 +86,19 @@ type netConn struct {
 	readErr   error         // permanent
 
 	writeLock fifoLock // held across I/O; guards unsent
-	unsent    bool     // bytes that the last Write counted may not be written yet
+	unsent    bool     // bytes that Write has counted may not be written yet
+}
+
+// set applies an option.
+func (n *netConn) set(o NetConnOption) {
+	switch o {
+	case MessagePerWrite:
+		n.perWrite = true
+	case AnyType:
+		n.anyType = true
+	default:
+		panic(fmt.Sprintf("websocket: AsNetConn with unknown option %d", o))
+	}
 }
 
 // Read reads into p what the peer sent. It waits for at least one byte.
@@ -107,7 +148,7 @@ func (n *netConn) nextMessage() error {
 	if err != nil {
 		return err
 	}
-	if t != n.typ {
+	if t != n.typ && !n.anyType {
 		n.readErr = fmt.Errorf("websocket: %s message in a stream of %s messages", t, n.typ)
 		go n.c.close(CloseUnsupportedData, "", n.readErr)
 		return n.readErr
@@ -140,20 +181,31 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 		return 0, n.asWriteError(err)
 	}
 	defer n.writeLock.unlock()
-	for written < len(p) {
-		if err := n.flushUnsent(); err != nil {
-			return written, n.asWriteError(err)
-		}
+	if n.perWrite {
+		return n.writeMessage(p)
+	}
+	for written < len(p) && err == nil {
 		size := n.chunkSize(p[written:])
-		if err := n.send(p[written : written+size]); err != nil {
-			return written, n.asWriteError(err)
-		}
+		size, err = n.writeMessage(p[written : written+size])
 		written += size
 	}
-	return written, nil
+	return written, err
 }
 
-// flushUnsent waits until what the last call left unsent is written.
+// writeMessage sends p as one message, behind what the last one left unsent. It
+// returns len(p), or 0 and an error of Write.
+func (n *netConn) writeMessage(p []byte) (int, error) {
+	err := n.flushUnsent()
+	if err == nil {
+		err = n.send(p)
+	}
+	if err != nil {
+		return 0, n.asWriteError(err)
+	}
+	return len(p), nil
+}
+
+// flushUnsent waits until what the last message left unsent is written.
 func (n *netConn) flushUnsent() error {
 	if !n.unsent {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"sync"
@@ -23,20 +24,22 @@ func TestConn(t *testing.T) {
 		"memory": memoryPair,
 		"pipe":   pipePair,
 	} {
-		t.Run(name, func(t *testing.T) {
-			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-				return join(transport)
+		for _, options := range [][]websocket.NetConnOption{nil, {websocket.MessagePerWrite, websocket.AnyType}} {
+			t.Run(fmt.Sprintf("%s, options %v", name, options), func(t *testing.T) {
+				nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+					return join(transport, options)
+				})
+				nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+					c2, c1, stop, err = join(transport, options)
+					return c1, c2, stop, err
+				})
 			})
-			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-				c2, c1, stop, err = join(transport)
-				return c1, c2, stop, err
-			})
-		})
+		}
 	}
 }
 
 // join returns the two ends of a WebSocket connection as streams.
-func join(transport func() (client, server net.Conn, err error)) (c1, c2 net.Conn, stop func(), err error) {
+func join(transport func() (client, server net.Conn, err error), options []websocket.NetConnOption) (c1, c2 net.Conn, stop func(), err error) {
 	nc, ns, err := transport()
 	if err != nil {
 		return nil, nil, nil, err
@@ -51,7 +54,7 @@ func join(transport func() (client, server net.Conn, err error)) (c1, c2 net.Con
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	c1, c2 = websocket.AsNetConn(c, websocket.Binary), websocket.AsNetConn(s, websocket.Binary)
+	c1, c2 = websocket.AsNetConn(c, websocket.Binary, options...), websocket.AsNetConn(s, websocket.Binary, options...)
 	// A test may still be in the middle of its own Close.
 	stop = func() {
 		var closing sync.WaitGroup
