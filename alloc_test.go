@@ -102,6 +102,42 @@ func TestBurstsAllocateNothing(t *testing.T) {
 	}
 }
 
+// TestStreamsAllocateNothing proves that a message that is written and read in
+// pieces allocates nothing if its reader and its writer do not escape.
+func TestStreamsAllocateNothing(t *testing.T) {
+	for name, ctx := range contexts(t) {
+		for _, size := range []int{125, 64 << 10} {
+			t.Run(fmt.Sprintf("%s, %d bytes", name, size), func(t *testing.T) {
+				c, s := connPair(t, &Config{})
+				p, got := make([]byte, size), make([]byte, size+1)
+				require.Zero(t, steadyAllocs(t, func() error {
+					w, err := c.Writer(ctx, Binary)
+					if err == nil {
+						_, err = w.Write(p)
+					}
+					if err == nil {
+						err = w.Close()
+					}
+					if err != nil {
+						return err
+					}
+					_, r, err := s.Reader(ctx)
+					n := 0
+					for err == nil {
+						var m int
+						m, err = r.Read(got[n:])
+						n += m
+					}
+					if err != io.EOF {
+						return err
+					}
+					return ofSize(size, got[:n], nil)
+				}))
+			})
+		}
+	}
+}
+
 // TestContendedWritesAllocateNothing proves that writers that wait for each other
 // allocate nothing.
 func TestContendedWritesAllocateNothing(t *testing.T) {

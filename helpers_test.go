@@ -101,6 +101,16 @@ func hasGoroutine(c *Conn, method string) bool {
 	return bytes.Contains(stacks, fmt.Appendf(nil, "(*Conn).%s(%p", method, c))
 }
 
+// underProcs runs f with each of some values of GOMAXPROCS.
+func underProcs(t *testing.T, f func(t *testing.T)) {
+	for name, n := range map[string]int{"1 processor": 1, "2 processors": 2, "16 processors": 16} {
+		t.Run(name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
+			f(t)
+		})
+	}
+}
+
 // connPair returns two joined connections over TCP. cfg is for both; nil means
 // defaults.
 func connPair(t testing.TB, cfg *Config) (c, s *Conn) {

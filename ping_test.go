@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -108,11 +109,16 @@ func TestPingMeasures(t *testing.T) {
 		}
 		time.Sleep(70 * time.Millisecond)
 		far.Write(clientFrame(0x8a, "unasked"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x09"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x03"))
+		far.Write(clientFrame(0x8a, pingPayload(9)))
+		far.Write(clientFrame(0x8a, pingPayload(3)))
+		far.Write(clientFrame(0x8a, pingPayload(3)))
 		wg.Wait()
 	})
+}
+
+// pingPayload returns the payload of the n-th Ping of a connection.
+func pingPayload(n uint64) string {
+	return string(binary.BigEndian.AppendUint64(nil, n^pingMask))
 }
 
 // TestPingMakesRoomForReaders proves that a Ping that waits does not keep the
@@ -140,7 +146,7 @@ func TestPingMakesRoomForReaders(t *testing.T) {
 		synctest.Wait()
 		far.Write(clientFrame(0x81, "data"))
 		synctest.Wait()
-		far.Write(clientFrame(0x8a, "\x00\x00\x00\x00\x00\x00\x00\x01"))
+		far.Write(clientFrame(0x8a, pingPayload(1)))
 		wg.Wait()
 	})
 }

@@ -93,16 +93,6 @@ func bounce(t *testing.T, nc net.Conn) {
 	require.NoError(t, err)
 }
 
-// underProcs runs f with each of some values of GOMAXPROCS.
-func underProcs(t *testing.T, f func(t *testing.T)) {
-	for name, n := range map[string]int{"1 processor": 1, "2 processors": 2, "16 processors": 16} {
-		t.Run(name, func(t *testing.T) {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
-			f(t)
-		})
-	}
-}
-
 // TestPollerServesBesideOneThatBlocks proves that a turn that does not return
 // holds up nobody, and that what came meanwhile for the same socket is served
 // behind it.

@@ -23,14 +23,20 @@ type MessageReader struct {
 
 // Reader returns the type of the next message and a reader for it. ctx applies
 // to all calls of the reader. A message of which an interrupted Read has
-// received a part is read from its start.
+// received a part is read from its start. After an error the calls of the reader
+// return that error.
 func (c *Conn) Reader(ctx context.Context) (MessageType, *MessageReader, error) {
-	ctx = c.callContext(ctx)
-	t, r, err := c.openReader(ctx, startAtHeader)
-	if err != nil {
-		return 0, nil, err
+	r := new(MessageReader) // inlined, so that it need not escape
+	t, err := r.open(c, ctx)
+	return t, r, err
+}
+
+// open is Reader for r, which has nothing.
+func (r *MessageReader) open(c *Conn, ctx context.Context) (t MessageType, err error) {
+	if t, *r, err = c.openReader(c.callContext(ctx), startAtHeader); err != nil {
+		r.err = err
 	}
-	return t, &r, nil
+	return t, err
 }
 
 // A start says when a MessageReader is returned for a message.
@@ -316,34 +322,37 @@ const fragmentSize = 4 << 10
 // it. Such a wait ends with the ctx of the call, with the write deadline, or with
 // the connection. So begin a message when its content is at hand, close the
 // writer on every path, and meanwhile use Send, which queues messages behind this
-// one. Ping and Close need not wait.
+// one. Ping and Close need not wait. After an error the calls of the writer return
+// that error.
 //
 // To close a writer is to say that the message is whole. A message that cannot be
 // completed is given up by ending the connection.
 func (c *Conn) Writer(ctx context.Context, t MessageType) (*MessageWriter, error) {
-	return c.openWriter(&MessageWriter{ctx: ctx, typ: t})
+	w := &MessageWriter{ctx: ctx, typ: t} // inlined, so that it need not escape
+	return w, w.open(c)
 }
 
 // WriterPlain is Writer for a message that must not be compressed, for the reason
 // that [Conn.WritePlain] gives.
 func (c *Conn) WriterPlain(ctx context.Context, t MessageType) (*MessageWriter, error) {
-	return c.openWriter(&MessageWriter{ctx: ctx, typ: t, plain: true})
+	w := &MessageWriter{ctx: ctx, typ: t, plain: true}
+	return w, w.open(c)
 }
 
-// openWriter is Writer for w, which has all but the Conn.
-func (c *Conn) openWriter(w *MessageWriter) (*MessageWriter, error) {
+// open is Writer for w, which has all but the Conn.
+func (w *MessageWriter) open(c *Conn) error {
 	w.c, w.ctx = c, c.callContext(w.ctx)
 	if w.typ != Text && w.typ != Binary {
-		return nil, errInvalidType
+		w.err = errInvalidType
+		return w.err
 	}
-	if err := c.lockSending(w.ctx); err != nil {
-		return nil, err
+	if w.err = c.lockSending(w.ctx); w.err != nil {
+		return w.err
 	}
-	if err := c.refusalError(); err != nil {
+	if w.err = c.refusalError(); w.err != nil {
 		c.send.lock.unlock()
-		return nil, err
 	}
-	return w, nil
+	return w.err
 }
 
 // errWriterClosed answers calls after MessageWriter.Close.

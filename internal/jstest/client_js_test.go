@@ -141,7 +141,7 @@ func TestCompressionAgreed(t *testing.T) {
 	for path, want := range map[string]bool{"/compressed": true, "/echo": false} {
 		var traced bool
 		c := dial(t, path, &websocket.DialOptions{Config: websocket.Config{Trace: &websocket.Trace{
-			Handshake: func(h websocket.HandshakeTrace) { traced = h.Compression },
+			Handshake: func(_ *websocket.Conn, h websocket.HandshakeTrace) { traced = h.Compression },
 		}}})
 		require.Equal(t, want, c.CompressionAgreed())
 		require.Equal(t, want, traced)
@@ -317,6 +317,11 @@ func TestOptionsOfABrowser(t *testing.T) {
 		"Compression":   {Config: websocket.Config{Compression: &websocket.Compression{}}},
 		"SkipUTF8Check": {Config: websocket.Config{SkipUTF8Check: true}},
 		"PingInterval":  {Config: websocket.Config{PingInterval: time.Second}},
+		"OnPing":        {Config: websocket.Config{OnPing: func(*websocket.Conn, []byte) bool { return true }}},
+		"OnPong":        {Config: websocket.Config{OnPong: func(*websocket.Conn, []byte) {}}},
+		"OnClose": {Config: websocket.Config{OnClose: func(*websocket.Conn, *websocket.CloseError) (websocket.CloseCode, string) {
+			return 0, ""
+		}}},
 	} {
 		_, _, err := websocket.Dial(t.Context(), os.Getenv("SERVER")+"/echo", opts)
 		require.ErrorContains(t, err, name+" cannot be set in a browser")
