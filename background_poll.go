@@ -143,7 +143,7 @@ func (c *Conn) pollControls() {
 	case c.life.closingTransport.Load():
 	case !closed && c.isReadClosed(): // meanwhile
 		c.startBackgroundRead()
-	case err == errNoInput && !c.isClosing():
+	case err == errNoInput && !c.isDeaf():
 		c.pollInBackground()
 	}
 }

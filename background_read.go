@@ -76,14 +76,14 @@ func (b *backgroundRead) takeDue() int32 {
 // ensureReading makes the background reader read if nobody else does. A Ping
 // that waits for its Pong makes that urgent.
 func (c *Conn) ensureReading(when urgency) {
-	if when == later && (c.pingWaits() || c.isReadClosed()) {
+	if when == later && (c.pingWaits() || c.isReadClosed() || c.isClosing()) {
 		when = atOnce
 	}
 	if c.isParked() {
 		return // a poller sees to it
 	}
 	state := c.read.background.state.Load()
-	if when == later && state >= backgroundReadPutOff || c.isClosing() || c.life.ending() != nil {
+	if when == later && state >= backgroundReadPutOff || c.isDeaf() || c.life.ending() != nil {
 		return
 	}
 	switch {
@@ -117,7 +117,7 @@ func (c *Conn) readInBackground() {
 		c.read.background.state.Store(backgroundReadOn)
 		err := c.readLocked(caller{ctx: context.Background(), internal: true})
 		// A reader that waits takes over, or sees to it that somebody does.
-		if err == nil && !c.isReadClosed() || c.readerWaits() || c.life.ending() != nil || c.isClosing() {
+		if err == nil && !c.isReadClosed() || c.readerWaits() || c.life.ending() != nil || c.isDeaf() {
 			return
 		}
 	}
@@ -151,7 +151,7 @@ func (c *Conn) readUntilWanted(by caller) error {
 		switch {
 		case c.life.ending() != nil:
 			return errEnding
-		case c.isClosing():
+		case c.isDeaf():
 			return c.discardAll(by)
 		case c.isReadClosed():
 			return c.dropMessages(by)
@@ -163,7 +163,7 @@ func (c *Conn) readUntilWanted(by caller) error {
 		}
 		var err error
 		c.reading()
-		if c.betweenFrames() && !c.in.startsWithData() {
+		if c.mayReadControls() {
 			if c.mustProveDeadlines() {
 				err = c.proveDeadlines(by)
 			} else {
@@ -259,6 +259,12 @@ func (c *Conn) noteDataPending() {
 		z.pongAt = now().add(c.pongInterval())
 		c.rearmLocked()
 	}
+}
+
+// mayReadControls reports whether what comes next may be a control frame, and the
+// application need not read before it is handled.
+func (c *Conn) mayReadControls() bool {
+	return c.betweenFrames() && !c.in.startsWithData() && !(c.in.msg.isOpen() && c.isWholeMessageHere())
 }
 
 // betweenFrames reports whether the next byte to read belongs to a header.

@@ -99,9 +99,15 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 // Close ends the connection with a closing handshake: what was written or
 // queued is sent first, then a Close frame with the code and the reason, which
 // is made valid UTF-8 and cut to 123 bytes; then Close waits for the peer's
-// Close frame, and until the net.Conn is closed. From the beginning it reads
-// and discards what comes, so that a peer that waits for us to read does not
-// block it. All of that takes at most Config.CloseTimeout.
+// Close frame, and until the net.Conn is closed. All of that takes at most
+// Config.CloseTimeout.
+//
+// Messages that were under way still come before the peer's Close frame. A call
+// that reads while Close is called gets them, and calls that follow it, as in a
+// loop, as does a Receiver. Once the application has not asked for a message for
+// an eighth of CloseTimeout, at most two seconds, what comes is read and dropped.
+// If nobody reads when Close is called, it is dropped from the beginning: a peer
+// that waits for us to read does not block Close.
 //
 // Codes 0 and [CloseNoStatus] send a Close frame without a code and reason.
 // With a code that must not be sent, such as [CloseAbnormal], Close ends the
@@ -113,23 +119,59 @@ func parseClosePayload(p []byte) (CloseCode, string, violation) {
 // MessageWriter or a peer that does not read stood in their way. Calls after
 // the first wait for the same end.
 func (c *Conn) Close(code CloseCode, reason string) error {
+	return c.CloseContext(context.Background(), code, reason)
+}
+
+// CloseContext is Close that does not go on when ctx ends: then the connection
+// ends as by [Conn.CloseNow], and the error wraps that of ctx unless the closing
+// handshake was complete. With a ctx that has ended the Close frame is sent, and
+// not waited for. CloseTimeout remains the bound if it is earlier.
+func (c *Conn) CloseContext(ctx context.Context, code CloseCode, reason string) error {
+	code, reason, err := c.ownClose(code, reason)
+	if err != nil {
+		return err
+	}
+	return c.closeUntil(c.callContext(ctx), code, reason, nil)
+}
+
+// SendClose begins what Close does and does not wait: the Close frame leaves
+// behind what was written and queued, and the rest of the closing handshake is
+// done in the background, within Config.CloseTimeout. [Conn.CloseNow] does not
+// overtake the Close frame, unless messages of Send are queued before it.
+//
+// It returns the error of Close for a code that must not be sent, and if the
+// connection is closing already, or has ended, the error that writers get.
+func (c *Conn) SendClose(code CloseCode, reason string) error {
+	code, reason, err := c.ownClose(code, reason)
+	if err != nil {
+		return err
+	}
+	if err := c.refusalError(); err != nil {
+		return err
+	}
+	c.refuseWrites(code, reason, nil)
+	if !c.send.queue.Load().hasMessages() {
+		c.queueClose(code, reason, nil)
+		c.out.flushNow()
+	}
+	go c.close(code, reason, nil)
+	return nil
+}
+
+// ownClose returns code and reason of a call of the application as they are
+// sent. If this connection cannot send them, it ends without.
+func (c *Conn) ownClose(code CloseCode, reason string) (CloseCode, string, error) {
 	if code == CloseNoStatus {
 		code, reason = 0, ""
 	}
-	if err := c.checkOwnClose(code); err != nil {
+	err := checkClose(code)
+	if err == nil {
+		err = mayClose(c.socket().Conn, code)
+	}
+	if err != nil {
 		c.CloseNow()
-		return err
 	}
-	return c.close(code, strings.ToValidUTF8(reason, "\uFFFD"), nil)
-}
-
-// checkOwnClose returns an error if this connection cannot send a Close frame
-// with code.
-func (c *Conn) checkOwnClose(code CloseCode) error {
-	if err := checkClose(code); err != nil {
-		return err
-	}
-	return mayClose(c.socket().Conn, code)
+	return code, strings.ToValidUTF8(reason, "\uFFFD"), err
 }
 
 // checkClose returns an error if a Close frame must not have this code.
@@ -142,12 +184,19 @@ func checkClose(code CloseCode) error {
 
 // close is Close for a code that may be sent, with a cause on our side, or nil.
 func (c *Conn) close(code CloseCode, reason string, cause error) error {
+	return c.closeUntil(context.Background(), code, reason, cause)
+}
+
+// closeUntil is close that ends with ctx.
+func (c *Conn) closeUntil(ctx context.Context, code CloseCode, reason string, cause error) error {
 	first := c.terminal() == nil
 	if first {
-		c.closingHandshake(code, reason, cause)
+		c.closingHandshake(ctx, code, reason, cause)
 	}
 	if !c.isTransportClosed() {
+		stop := context.AfterFunc(ctx, func() { c.giveUpClosing(ctx, code, reason, cause) })
 		<-c.transportClosedChan()
+		stop()
 	}
 	end := c.life.terminal()
 	if first && cause == nil {
@@ -177,21 +226,38 @@ func (c *Conn) closeInBackground() error {
 }
 
 // closingHandshake does the closing handshake, or ends the connection without
-// it.
-func (c *Conn) closingHandshake(code CloseCode, reason string, cause error) {
-	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
+// it, also when ctx ends.
+func (c *Conn) closingHandshake(ctx context.Context, code CloseCode, reason string, cause error) {
+	bound, cancel := context.WithDeadline(ctx, c.closingDeadline())
 	defer cancel()
-	// Not every net.Conn lets a deadline interrupt it.
-	stop := context.AfterFunc(ctx, func() { c.failClosing(code, reason, cause, context.DeadlineExceeded) })
-	defer stop()
 	c.refuseWrites(code, reason, cause)
-	if c.send.queue.Load().hasMessages() {
-		go c.sendClose(ctx, code, reason, cause)
-	} else {
-		c.sendClose(ctx, code, reason, cause)
+	if ctx.Err() != nil {
+		c.queueClose(code, reason, cause) // before it is given up
+		c.out.flushNow()
 	}
-	if err := c.awaitPeerClose(ctx); err != nil && c.terminal() == nil {
-		c.failClosing(code, reason, cause, err)
+	// Not every net.Conn lets a deadline interrupt it.
+	stop := context.AfterFunc(bound, func() { c.giveUpClosing(ctx, code, reason, cause) })
+	defer stop()
+	if c.send.queue.Load().hasMessages() {
+		go c.sendClose(bound, code, reason, cause)
+	} else {
+		c.sendClose(bound, code, reason, cause)
+	}
+	if err := c.awaitPeerClose(bound); err != nil && c.terminal() == nil {
+		c.giveUpClosing(ctx, code, reason, cause)
+	}
+}
+
+// giveUpClosing ends a connection whose closing handshake has taken too long, or
+// is not to go on because ctx has ended.
+func (c *Conn) giveUpClosing(ctx context.Context, code CloseCode, reason string, cause error) {
+	switch ending := c.life.ending(); {
+	case ctx.Err() == nil:
+		c.failClosing(code, reason, cause, context.DeadlineExceeded)
+	case ending == nil:
+		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: ctx.Err()})
+	case ending != c.life.terminal(): // otherwise it was broken off
+		c.settleEnd(ending, dropUnsent)
 	}
 }
 
@@ -210,7 +276,10 @@ func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 			code = CloseNoStatus
 		}
 		refusal = &CloseError{Code: code, Reason: reason, Err: cause}
-		c.life.beginLocked().refusal.Store(refusal)
+		closing := c.life.beginLocked()
+		closing.attended.Store(c.mayAskAgain())
+		closing.deaf.Store(cause != nil)
+		closing.refusal.Store(refusal)
 	}
 	c.send.queue.Load().refuse(refusal)
 }
@@ -251,8 +320,7 @@ func (c *Conn) queueClose(code CloseCode, reason string, cause error) {
 	c.send.queue.Load().dropAll(first)
 }
 
-// isClosing reports whether Close was called, also by the connection itself:
-// then what is read is dropped.
+// isClosing reports whether Close was called, also by the connection itself.
 func (c *Conn) isClosing() bool { return c.life.refusal() != nil }
 
 // refusalError returns the error that writers are told, the terminal one if
@@ -274,48 +342,6 @@ func (c *Conn) refusalError() error {
 		return &told
 	}
 	return refusal
-}
-
-// awaitPeerClose reads, unless somebody else does, until the connection ends.
-func (c *Conn) awaitPeerClose(ctx context.Context) error {
-	c.read.deadlines.load().preempt() // the background reader need not read on
-	for c.terminal() == nil {
-		if !c.read.lock.lock(ctx.Done(), c.endedChan()) {
-			c.giveUpReading()
-			return c.contextError(ctx)
-		}
-		if c.discardLocked(caller{ctx: ctx, internal: true}) == errEnding {
-			c.awaitEnd(caller{ctx: ctx, internal: true})
-		}
-		if ctx.Err() != nil {
-			return c.contextError(ctx)
-		}
-	}
-	return nil
-}
-
-// discardLocked is discardAll, and releases read.lock, which the caller holds,
-// also if a hook ends the goroutine.
-func (c *Conn) discardLocked(by caller) (err error) {
-	defer c.unlockReadingAfter(&err)
-	if c.life.ending() != nil {
-		return errEnding // somebody else has read the end
-	}
-	return c.discardAll(by)
-}
-
-// discardAll reads and drops everything, and returns the error that ends that,
-// which may be errEnding. The caller holds read.lock.
-func (c *Conn) discardAll(by caller) error {
-	c.reading()
-	for {
-		if err := c.discardFrame(by); err != nil {
-			return err
-		}
-		if err := c.nextDataFrame(by); err != nil {
-			return err
-		}
-	}
 }
 
 // failClosing ends a connection whose closing handshake failed with err.

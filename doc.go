@@ -69,7 +69,7 @@
 //	prepared.go · ping.go · hooks.go · delivery.go · parked.go
 //	application.go · background_read.go · background_poll.go
 //	close_read.go
-//	keepalive.go · close.go · lifetime.go · stats.go
+//	keepalive.go · close.go · last_words.go · lifetime.go · stats.go
 //
 //	handshake.go · handshake_response.go · extension.go     requests and responses, without I/O;
 //	handshake_error.go · uri.go · compress.go               permessage-deflate

@@ -394,15 +394,15 @@ func (w *frameWriter) hasPendingLocked() bool {
 	return w.active != nil && (w.active.pending.control != nil || w.active.pending.data != nil)
 }
 
-// flushLast makes what was corked leave as far as the network takes it, before
-// the net.Conn is closed. Where that cannot be done without waiting, it returns
+// flushLast makes what was corked leave as far as the network takes it, and the
+// Close frame, before the net.Conn is closed. Where that cannot be done without waiting, it returns
 // a channel that is closed when it has left, or never will; otherwise nil.
 func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.active
-	if s == nil || s.nc.isRaw() || !s.busy || !s.corked.reported || w.brokenLocked() {
+	if s == nil || s.nc.isRaw() || !s.busy || w.brokenLocked() || !s.corked.reported && !s.hasClose() {
 		return nil
 	}
 	if s.awaited.idle == nil {

@@ -125,6 +125,7 @@ func (m *inbound) takeBack() {
 type caller struct {
 	ctx      context.Context
 	internal bool // the connection's: makes way for the application, ignores its deadline
+	closing  bool // it is internal, and drops messages for Close; others that are internal make way for it
 	polled   bool // it reads a raw socket, and instead of waiting gets errNoInput
 	edges    bool // it is polled, and told of all that comes after a read that has not filled its room
 }
@@ -269,7 +270,8 @@ func (c *Conn) nextDataFrame(by caller) error {
 			if err := c.handleControl(by, h.opcode(), payload); err != nil {
 				return err
 			}
-		} else if c.isClosing() {
+		} else if c.isDeaf() || by.internal && c.isClosing() {
+			c.goDeaf()
 			if err := c.discardFrame(by); err != nil {
 				return err
 			}
@@ -484,8 +486,10 @@ func (c *Conn) beforeWait(by caller) error {
 	}
 	var yield func() bool
 	switch {
-	case by.internal:
+	case by.closing:
 		yield = c.readerWaits
+	case by.internal:
+		yield = c.readerOrCloseWaits
 	case by.ctx.Done() == nil && !c.armsEveryRead():
 		return nil
 	}

@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"handshake.go", "handshake_response.go", "handshake_error.go", "extension.go", "uri.go", "compress.go"},
 	{
 		"conn.go", "read_state.go", "inbound.go", "read.go", "write.go", "stream.go", "send_queue.go", "send.go", "prepared.go",
-		"ping.go", "hooks.go", "delivery.go", "parked.go", "close_read.go", "application.go", "background_read.go", "background_poll.go", "keepalive.go", "close.go", "lifetime.go", "stats.go",
+		"ping.go", "hooks.go", "delivery.go", "parked.go", "close_read.go", "application.go", "background_read.go", "background_poll.go", "keepalive.go", "close.go", "last_words.go", "lifetime.go", "stats.go",
 	},
 	{
 		"server.go", "accept_conn.go", "hijack.go", "handler.go", "receiver.go", "client.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",

@@ -25,6 +25,9 @@ type lifetime struct {
 type closingState struct {
 	deadline instant                    // when the closing handshake must be over; 0: not begun
 	refusal  atomic.Pointer[CloseError] // what writers are told once Close was called
+	attended atomic.Bool                // the application read when Close was called
+	deaf     atomic.Bool                // messages that come are dropped
+	waiting  atomic.Int32               // calls of Close that wait for read.lock
 	ending   atomic.Pointer[CloseError] // what will be the end: nothing is read any more
 	terminal atomic.Pointer[CloseError] // the terminal error
 }

@@ -392,9 +392,7 @@ func (m *model) endMessage() {
 		m.fail(1007)
 		return
 	}
-	if !m.closeSent {
-		m.event(modelEvent{modelMessage, m.kind, string(m.message)})
-	}
+	m.event(modelEvent{modelMessage, m.kind, string(m.message)})
 	m.open, m.message, m.frames = false, nil, 0
 }
 

@@ -60,7 +60,7 @@ func (c *Conn) readMessage(by caller, where placement, dst []byte) (MessageType,
 // dropUnread drops what a MessageReader left of a message. While the connection
 // is closing it drops everything, and returns when that fails.
 func (c *Conn) dropUnread(by caller) error {
-	if c.isClosing() {
+	if c.isDeaf() {
 		return c.discardAll(by)
 	}
 	if c.reading().msg.phase == inReader {
@@ -390,6 +390,12 @@ func (c *Conn) readPayload(by caller, p []byte) (int, error) {
 		return n, c.failProtocol(textNotUTF8)
 	}
 	return n, nil
+}
+
+// isWholeMessageHere reports whether all payload of the open message was taken
+// from its frames. If it is compressed, there may be more to inflate.
+func (c *Conn) isWholeMessageHere() bool {
+	return c.in.frame.fin() && !c.in.frame.ready && c.in.frame.remaining == 0
 }
 
 // skip drops what is left of the message, but checks it.

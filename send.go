@@ -183,15 +183,16 @@ const maxAtOnce = 256 << 10
 // has pending, and adds it.
 //
 // A MessageWriter that nobody closes keeps send.lock, and a peer may not read.
-// When nothing has come or gone for half of CloseTimeout, and at the latest an
-// eighth of it before it is over, what is queued is given up, so that the Close
-// frame can still leave.
+// When nothing has come or gone for half of CloseTimeout, and at the latest when
+// seven eighths of the time have passed, what is queued is given up, so that the
+// Close frame can still leave.
 func (c *Conn) emptyQueue(ctx context.Context) error {
 	if c.send.queue.Load().roomChan() == nil {
 		return nil
 	}
 	latest, _ := ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, latest.Add(-c.cfg.CloseTimeout/8))
+	reserve := min(c.cfg.CloseTimeout, time.Until(latest)) / 8
+	ctx, cancel := context.WithDeadline(ctx, latest.Add(-reserve))
 	defer cancel()
 	defer c.whenStalled(c.cfg.CloseTimeout/2, cancel)()
 	for {

@@ -67,7 +67,10 @@ func (c *Conn) openReader(ctx context.Context, at start) (t MessageType, r Messa
 		c.in.msg.dropPartial()
 	}
 	c.in.msg.phase = inReader
-	return c.in.msg.typ, MessageReader{c: c, ctx: ctx, state: c.in, number: c.in.msg.number}, nil
+	r = MessageReader{c: c, ctx: ctx, state: c.in, number: c.in.msg.number}
+	t = c.in.msg.typ
+	err = r.endIfRead(by)
+	return t, r, err
 }
 
 // awaitStart waits until a MessageReader can be returned for a message.
@@ -113,15 +116,35 @@ func (r *MessageReader) Read(p []byte) (n int, err error) {
 		return 0, err
 	}
 	if m := &r.c.in.msg; m.partial != nil {
-		n := copy(p, m.partial.b[r.read:])
+		n = copy(p, m.partial.b[r.read:])
 		if r.read += n; r.read == len(m.partial.b) {
 			m.dropPartial()
 			r.read = 0
 		}
-		return n, nil
+	} else if n, err = r.c.readPayload(by, p); err != nil {
+		return n, r.keep(err)
 	}
-	n, err = r.c.readPayload(by, p)
-	return n, r.keep(err)
+	return n, r.endIfRead(by)
+}
+
+// endIfRead ends the message if all of it was read, and does not wait for the
+// next call: until then others may read on, and find the end of the connection.
+// It returns nil at the end of the message, which the next call reports.
+func (r *MessageReader) endIfRead(by caller) error {
+	c := r.c
+	if c.in.msg.partial != nil || !c.isWholeMessageHere() {
+		return nil
+	}
+	if c.in.msg.compressed {
+		if more, err := r.inflateMore(by); more || err != io.EOF {
+			return err
+		}
+		return nil
+	}
+	if err := r.end(); err != io.EOF {
+		return err
+	}
+	return nil
 }
 
 // WriteTo writes the rest of the message to w, in pieces as they arrive.
@@ -211,7 +234,7 @@ func (r *MessageReader) lock() (caller, error) {
 	if err := c.lockReading(r.ctx); err != nil {
 		return by, r.keep(err)
 	}
-	if c.isClosing() {
+	if c.isDeaf() {
 		err := r.keep(c.discardAll(by))
 		c.unlockReading(err)
 		return by, err

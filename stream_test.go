@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fullduplex-go/websocket/internal/faultnet"
 	"github.com/stretchr/testify/require"
 )
 
@@ -270,5 +272,44 @@ func TestFlushOfCorkedFragment(t *testing.T) {
 			require.Greater(t, c.Stats().BytesOut, uint64(size))
 			require.NoError(t, w.Close())
 		})
+	}
+}
+
+// TestReaderOfAWholeMessage proves that a reader that takes its time gets all of a
+// message that has come, and its end, although the peer's Close frame is behind
+// it.
+func TestReaderOfAWholeMessage(t *testing.T) {
+	for _, compression := range []*Compression{nil, {Threshold: -1}} {
+		for _, size := range []int{0, 1, 5000, 300_000} {
+			for _, r := range roles {
+				t.Run(fmt.Sprintf("%s, %d bytes, compressed %v", r, size, compression != nil), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						ours, theirs := faultnet.Pipe()
+						cfg := (&Config{PingInterval: -1, Compression: compression}).withDefaults()
+						c := newConn(ours, r, cfg, agreedFor(r, compression), nil)
+						peer := newConn(theirs, r.other(), cfg, agreedFor(r.other(), compression), nil)
+						defer c.CloseNow()
+						c.readDeadlines().noteProven() // as on a socket: it is read in the background
+						go func() {
+							peer.Write(context.Background(), Binary, make([]byte, size))
+							peer.Close(CloseNormal, "")
+						}()
+						_, m, err := c.Reader(t.Context())
+						require.NoError(t, err)
+						n := 0
+						for p := make([]byte, 20_000); err == nil; {
+							time.Sleep(300 * time.Millisecond)
+							var read int
+							read, err = m.Read(p)
+							n += read
+						}
+						require.Equal(t, io.EOF, err)
+						require.Equal(t, size, n)
+						_, _, err = c.Read(t.Context())
+						require.ErrorIs(t, err, CloseNormal)
+					})
+				})
+			}
+		}
 	}
 }

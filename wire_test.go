@@ -484,6 +484,7 @@ func cuts(steps []step) []int {
 // playTo plays to the endpoint and the model what comes before byte cut of
 // the peer's, without checking anything.
 func (p *player) playTo(cut int, steps []step, m *model) {
+	synctest.Wait()
 	for _, s := range steps {
 		p.at = s
 		switch s.verb {

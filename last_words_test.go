@@ -1,0 +1,249 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// answersLate is a peer that sends messages when it sees our Close frame, then a
+// Ping, and then the answer.
+func answersLate(peer *rawPeer, messages ...string) {
+	payload, _, err := peer.readClose()
+	if err != nil {
+		return
+	}
+	for _, m := range messages {
+		if peer.send(0x81, m) != nil {
+			return
+		}
+	}
+	peer.send(0x01, "in ")
+	peer.send(0x89, "still here?")
+	peer.send(0x80, "pieces")
+	peer.send(0x88, payload)
+	if peer.role == client {
+		peer.readEnd() // the server closes first
+	}
+	peer.nc.Close()
+}
+
+// TestLastWords proves that whoever reads when Close is called gets the messages
+// that come before the answer.
+func TestLastWords(t *testing.T) {
+	late := []string{"one", strings.Repeat("x", 100_000), "three"}
+	for _, reading := range readLoops {
+		t.Run(reading.name, func(t *testing.T) {
+			eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+				var mu sync.Mutex
+				var got []string
+				var done sync.WaitGroup
+				done.Go(func() {
+					reading.loop(c, func(_ MessageType, p []byte) {
+						mu.Lock()
+						defer mu.Unlock()
+						got = append(got, string(p))
+					})
+				})
+				done.Go(func() { answersLate(peer, late...) })
+				for c.read.intake.waitingSince.Load() == 0 || !c.isBeingRead() {
+					time.Sleep(time.Millisecond)
+				}
+				require.NoError(t, c.Close(CloseGoingAway, "restart"))
+				done.Wait()
+				for i, p := range append(slices.Clone(late), "in pieces") {
+					require.Less(t, i, len(got), "only %d messages came", len(got))
+					require.True(t, p == got[i], "message %d is %.20q", i, got[i])
+				}
+				require.ErrorIs(t, c.terminal(), CloseGoingAway)
+			})
+		})
+	}
+}
+
+// TestLastWordsOfASlowReader proves that a reader that works on each message for
+// less than an eighth of CloseTimeout misses none, and that one that stops to read
+// does not keep Close from dropping the rest.
+func TestLastWordsOfASlowReader(t *testing.T) {
+	for _, test := range []struct {
+		work time.Duration
+		want int
+	}{{0, 4}, {300 * time.Millisecond, 4}, {time.Hour, 1}} {
+		t.Run(test.work.String(), func(t *testing.T) {
+			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+				var got int
+				stop := make(chan struct{})
+				defer close(stop)
+				go loopRead(c, func(MessageType, []byte) {
+					got++
+					select {
+					case <-time.After(test.work):
+					case <-stop:
+					}
+				})
+				synctest.Wait()
+				go answersLate(peer, "one", "two", "three")
+				require.NoError(t, c.Close(CloseNormal, ""))
+				synctest.Wait()
+				require.Equal(t, test.want, got)
+			})
+		})
+	}
+}
+
+// TestLastWordsWithNobodyReading proves that Close takes no time if nobody reads,
+// also within a loop of messages, and that a reader that comes before the first
+// message gets it.
+func TestLastWordsWithNobodyReading(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		began := time.Now()
+		go answersLate(peer, "one", "two")
+		require.NoError(t, c.Close(CloseNormal, ""))
+		require.Zero(t, time.Since(began))
+	})
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		began := time.Now()
+		go func() {
+			peer.send(0x81, "close")
+			peer.send(0x81, "dropped")
+			answersLate(peer, "one", "two")
+		}()
+		for range c.Messages(context.Background()) {
+			require.NoError(t, c.Close(CloseNormal, ""))
+		}
+		require.Zero(t, time.Since(began))
+	})
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		go c.Close(CloseNormal, "")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, _, err := c.Read(ctx)
+		require.Equal(t, context.DeadlineExceeded, err, "and the connection is still closing")
+		go p.say(p.frame(0x81, "late"))
+		_, m, err := c.Read(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, "late", string(m))
+		p.say(p.frame(0x88, rawClose(1000, "")))
+		_, _, err = c.Read(context.Background())
+		require.ErrorIs(t, err, CloseNormal)
+	})
+}
+
+// TestLastWordsAreWhole proves that a message of which Close has dropped some is
+// given to nobody.
+func TestLastWordsAreWhole(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		p.say(p.frame(0x01, "the beginning "))
+		_, r, err := c.Reader(context.Background())
+		require.NoError(t, err)
+		_, err = r.Read(make([]byte, 3))
+		require.NoError(t, err)
+		go c.Close(CloseNormal, "")
+		synctest.Wait()
+		p.say(p.frame(0x80, "and the end"), p.frame(0x81, "another"), p.frame(0x88, rawClose(1000, "")))
+		_, err = r.Read(make([]byte, 100))
+		require.ErrorIs(t, err, CloseNormal)
+		_, _, err = c.Read(context.Background())
+		require.ErrorIs(t, err, CloseNormal)
+	})
+}
+
+// TestFailingHasNoLastWords proves that nothing is delivered once this side has
+// failed the connection.
+func TestFailingHasNoLastWords(t *testing.T) {
+	cfg := Config{PingInterval: -1, IdleTimeout: time.Second}
+	eachEnd(t, cfg, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		go answersLate(peer, "one", "two")
+		_, _, err := c.Read(context.Background())
+		require.ErrorIs(t, err, ClosePolicyViolation)
+	})
+}
+
+// TestCloseContext proves that Close with a context that ends returns then, with
+// its error, that the peer was sent the Close frame, and that the connection is
+// over.
+func TestCloseContext(t *testing.T) {
+	for _, patience := range []time.Duration{0, time.Second} {
+		t.Run(fmt.Sprint("after ", patience), func(t *testing.T) {
+			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+				p := peer.listen(t, false) // and never answers
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				began := time.Now()
+				err := c.CloseContext(ctx, CloseGoingAway, "restart")
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorIs(t, err, CloseAbnormal)
+				require.LessOrEqual(t, time.Since(began), patience+maxLeaving)
+				require.Equal(t, err, c.terminal())
+				synctest.Wait()
+				require.True(t, p.has(8, rawClose(1001, "restart")))
+			})
+		})
+	}
+}
+
+// TestCloseContextIsClose proves that a context that does not end changes
+// nothing, and that CloseTimeout stays the bound.
+func TestCloseContextIsClose(t *testing.T) {
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go answersLate(peer)
+		require.NoError(t, c.CloseContext(ctx, 3001, ""))
+		require.ErrorIs(t, c.terminal(), CloseCode(3001))
+	})
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		peer.listen(t, false)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, c.CloseContext(ctx, 3001, ""), context.DeadlineExceeded)
+		require.Equal(t, c.cfg.CloseTimeout, time.Since(began))
+	})
+	c, s := connPair(t, &silent)
+	go readToEnd(s)
+	require.NoError(t, c.CloseContext(c.Context(), CloseNormal, "")) // ends with the connection
+	require.ErrorContains(t, s.CloseContext(t.Context(), CloseAbnormal, ""), "must not be sent")
+}
+
+// TestSendClose proves that SendClose does not wait, that its Close frame is not
+// overtaken by CloseNow, and that the closing handshake goes on without the
+// caller.
+func TestSendClose(t *testing.T) {
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		got := make(chan string, 1)
+		go func() {
+			payload, _, _ := peer.readClose()
+			got <- payload
+		}()
+		require.NoError(t, c.SendClose(4001, "bye"))
+		c.CloseNow()
+		require.Equal(t, rawClose(4001, "bye"), <-got)
+	})
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		var done sync.WaitGroup
+		done.Go(func() { answersLate(peer, "a last word") })
+		require.NoError(t, c.SendClose(4001, "bye"))
+		require.ErrorIs(t, c.WriteString(t.Context(), "too late"), CloseCode(4001))
+		require.Error(t, c.SendClose(4002, ""))
+		done.Wait()
+		<-c.endedChan()
+		require.ErrorIs(t, c.terminal(), CloseCode(4001))
+		require.True(t, asCloseError(c.terminal()).clean())
+	})
+	c, s := connPair(t, &silent)
+	require.ErrorContains(t, c.SendClose(CloseAbnormal, ""), "must not be sent")
+	require.ErrorIs(t, c.terminal(), CloseAbnormal)
+	<-s.Context().Done()
+	require.Equal(t, s.terminal(), s.SendClose(CloseNormal, ""))
+}
