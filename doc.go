@@ -2,8 +2,9 @@
 // with nothing but the standard library.
 //
 // A server turns requests into connections with [Handler], [HandlerFunc] or
-// [Accept], a client opens one with [Dial]. A [Conn] reads and writes whole
-// messages, or streams them:
+// [Accept], a client opens one with [Dial]. Where others do the opening
+// handshake, such as a server that is not of net/http, [NewConn] goes on behind
+// it. A [Conn] reads and writes whole messages, or streams them:
 //
 //	for m, err := range c.Messages(ctx) {
 //		if err != nil {
@@ -49,8 +50,8 @@
 // CompressionAgreed tells. Trace and Stats count frames as if the browser had
 // shown them.
 //
-// DialConn and AcceptConn work on any net.Conn that the program supplies, also in
-// a browser, and there Ping and all close codes work too.
+// DialConn, AcceptConn and NewConn work on any net.Conn that the program supplies,
+// also in a browser, and there Ping and all close codes work too.
 //
 // # Reading the source
 //
@@ -59,6 +60,7 @@
 //
 //	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, and for which pages
 //	receiver.go · origin.go
+//	new_conn.go                                             a connection whose handshake others have done
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
 //	redirect.go · redial.go
 //	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides

@@ -44,7 +44,8 @@ type endpointSetup struct {
 	loop   readLoop
 }
 
-// newEndpoint starts an endpoint: its application reads and its peer records.
+// newEndpoint starts an endpoint, made by NewConn: its application reads and its
+// peer records.
 func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	ours, peer := faultnet.Pipe()
 	var nc net.Conn = ours
@@ -54,10 +55,14 @@ func newEndpoint(t *testing.T, s endpointSetup) *endpoint {
 	if s.loop == nil {
 		s.loop = loopRead
 	}
+	conn, err := NewConn(nc, connOptionsFor(s.role, s.config, s.early))
+	if err != nil {
+		t.Fatal(err)
+	}
 	e := &endpoint{
 		t:         t,
 		role:      s.role,
-		conn:      newConn(nc, s.role, s.config.withDefaults(), agreedFor(s.role, s.config.Compression), s.early),
+		conn:      conn,
 		ours:      ours,
 		peer:      peer,
 		readEnded: make(chan struct{}),

@@ -127,6 +127,32 @@ func ExampleAcceptConn() {
 	// Output: you asked for /news
 }
 
+// Two ends in memory, without a handshake. A server that is not of net/http does
+// the same with what its handshake led to: the net.Conn, the fields of its
+// response, and what it has read beyond the request.
+func ExampleNewConn() {
+	near, far := net.Pipe()
+	agreed := websocket.ConnOptions{Subprotocol: "news.v2", Extensions: "permessage-deflate"}
+	s, err := websocket.NewConn(near, &agreed)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		s.WriteString(s.Context(), "hello, "+s.Subprotocol())
+		s.Close(websocket.CloseNormal, "")
+	}()
+
+	agreed.Client = true
+	c, err := websocket.NewConn(far, &agreed)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m := range c.Messages(c.Context()) {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output: hello, news.v2
+}
+
 // A client with a proxy, cookies, a redirect and a subprotocol that it insists
 // on.
 func ExampleDial() {

@@ -407,18 +407,15 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 	switch {
 	case len(elements) == 0:
 		return nil, nil
-	case c == nil || elements[0].name != deflateName:
-		return nil, errNotOffered
-	case len(elements) > 1 && elements[1].name == deflateName:
-		return nil, errDeflateRepeated
-	case len(elements) > 1:
+	case c == nil:
 		return nil, errNotOffered
 	}
-	answer, ok := parseDeflateParams(elements[0])
+	answer, err := parseAnswer(elements)
+	if err != nil {
+		return nil, err
+	}
 	offer := leastOffer(c)
 	switch {
-	case !ok, answer.clientWindowNamed && answer.clientWindow == 0:
-		return nil, errDeflateInvalid
 	case offer.serverNoContext && !answer.serverNoContext,
 		offer.serverWindow > 0 && (answer.serverWindow == 0 || answer.serverWindow > offer.serverWindow):
 		return nil, errDeflateIgnored
@@ -426,6 +423,53 @@ func checkDeflate(elements []extension, c *Compression) (*deflateAgreement, erro
 		return nil, errDeflateUnasked
 	}
 	return answer.agreement(), nil
+}
+
+// parseAnswer returns the parameters of the only extension in a response, which
+// must be permessage-deflate.
+func parseAnswer(elements []extension) (answer deflateParams, err error) {
+	switch {
+	case elements[0].name != deflateName:
+		return answer, errNotOffered
+	case len(elements) > 1 && elements[1].name == deflateName:
+		return answer, errDeflateRepeated
+	case len(elements) > 1:
+		return answer, errNotOffered
+	}
+	answer, ok := parseDeflateParams(elements[0])
+	if !ok || answer.clientWindowNamed && answer.clientWindow == 0 {
+		return answer, errDeflateInvalid
+	}
+	return answer, nil
+}
+
+// parseAgreement returns what value, that of Sec-WebSocket-Extensions in a
+// response to whatever offer, means for a side of role r: nil if it names no
+// extension. c, which may be nil, is what that side has set.
+func parseAgreement(value string, r role, c *Compression) (*deflateAgreement, error) {
+	elements, err := parseExtensions([]string{value})
+	if err != nil || len(elements) == 0 {
+		return nil, err
+	}
+	answer, err := parseAnswer(elements)
+	if err != nil {
+		return nil, err
+	}
+	agreed := answer.agreement()
+	if c != nil && c.RequirePeer && !agreed.grants(r, c) {
+		return nil, errDeflateIgnored
+	}
+	return agreed, nil
+}
+
+// grants reports whether the peer of a side of role r does what c asks of it.
+func (a *deflateAgreement) grants(r role, c *Compression) bool {
+	window, noContext := a.serverWindow, a.serverNoContext
+	if r == server {
+		window, noContext = a.clientWindow, a.clientNoContext
+	}
+	asked := c.peerWindow()
+	return (asked == 0 || window <= asked) && (noContext || !c.PeerNoContextTakeover)
 }
 
 // window returns the size of the window of this side's compressor. takeover

@@ -229,6 +229,16 @@ func agreedFor(r role, c *Compression) agreement {
 	return agreement{deflate: &deflateAgreement{c.PeerNoContextTakeover, c.NoContextTakeover, all.PeerWindowBits, all.WindowBits}}
 }
 
+// connOptionsFor returns the options of an endpoint that got what cfg asks for.
+func connOptionsFor(r role, cfg Config, early []byte) *ConnOptions {
+	o := &ConnOptions{Config: cfg, Client: r == client, Buffered: early}
+	if a := agreedFor(r, cfg.Compression).deflate; a != nil {
+		answer := deflateParams{a.serverNoContext, a.clientNoContext, a.serverWindow, a.clientWindow, true}
+		o.Extensions = string(appendExtensions(nil, []extension{answer.extension()}))
+	}
+	return o
+}
+
 // echo sends every message back until the connection ends.
 func echo(c *Conn) error {
 	for m, err := range c.Messages(context.Background()) {

@@ -350,6 +350,22 @@ var rawEntryPoints = []rawEntryPoint{
 		c, _, err := DialConn(context.Background(), nc, url, &DialOptions{Config: cfg})
 		app(c, err)
 	}},
+	{"NewConn of a server", server, openNewConn(server)},
+	{"NewConn of a client", client, openNewConn(client)},
+}
+
+// openNewConn returns the open of an entry point at which a raw peer does our
+// part of the handshake.
+func openNewConn(ours role) func(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
+	return func(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
+		other := &rawPeer{nc: nc, role: ours}
+		if err := other.shakeHands(); err != nil {
+			app(nil, err)
+			return
+		}
+		c, err := NewConn(nc, &ConnOptions{Config: cfg, Client: ours == client, Buffered: other.in})
+		app(c, err)
+	}
 }
 
 // openAccept runs app in a handler of net/http's server.

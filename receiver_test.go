@@ -223,16 +223,21 @@ func TestReceiverGetsEarlyMessages(t *testing.T) {
 			})
 		}
 	}
-	for _, cut := range []int{len(wire), len(request()) + 1} {
-		near, far := tcpPair(t)
-		go func() {
-			if c, _, err := AcceptConn(context.Background(), near, nil); err == nil {
-				c.Deliver(echoReceiver{})
-			}
-		}()
-		_, nc := roundTrip(t, far, wire[:cut])
-		io.WriteString(nc, wire[cut:])
-		mustEchoEarly(t, nc)
+	for _, e := range rawEntryPoints {
+		if e.role == client {
+			continue
+		}
+		for _, cut := range []int{len(wire), len(request()) + 1} {
+			near, far := tcpPair(t)
+			go e.open(near, Config{}, func(c *Conn, err error) {
+				if err == nil {
+					c.Deliver(echoReceiver{})
+				}
+			})
+			_, nc := roundTrip(t, far, wire[:cut])
+			io.WriteString(nc, wire[cut:])
+			mustEchoEarly(t, nc)
+		}
 	}
 }
 
@@ -257,6 +262,13 @@ func TestClientsGetEarlyMessages(t *testing.T) {
 		},
 		"DialConn": func(t *testing.T, nc net.Conn) *Conn {
 			c, _, err := DialConn(t.Context(), nc, "ws://server.example.com/", nil)
+			require.NoError(t, err)
+			return c
+		},
+		"NewConn": func(t *testing.T, nc net.Conn) *Conn {
+			other := &rawPeer{nc: nc, role: client}
+			require.NoError(t, other.shakeHands())
+			c, err := NewConn(nc, &ConnOptions{Client: true, Buffered: other.in})
 			require.NoError(t, err)
 			return c
 		},

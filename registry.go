@@ -13,8 +13,9 @@ import (
 
 // A Registry holds the connections that servers have accepted, and closes them
 // when the servers stop: net/http forgets a connection once it is a WebSocket.
-// The zero value is empty and ready; AcceptOptions.Registry adds connections.
-// All its methods may be called by several goroutines at once.
+// The zero value is empty and ready; AcceptOptions.Registry and
+// ConnOptions.Registry add connections. All its methods may be called by several
+// goroutines at once.
 //
 // A connection is removed when its net.Conn is closed. A Registry must not be
 // copied.
@@ -68,9 +69,10 @@ func (r *Registry) Attach(srv *http.Server) {
 // Shutdown closes every connection with a closing handshake, as Conn.Close
 // does, and refuses new ones on all servers with 503 Service Unavailable from
 // now on. A handshake that is under way is completed, and its connection closed
-// like the rest. So that not all clients come back at once, the closings begin
-// one after another, a millisecond apart, or less so that the last begins after
-// five seconds or half of the time that ctx has left.
+// like the rest, as is one that [NewConn] makes later. So that not all clients
+// come back at once, the closings begin one after another, a millisecond apart,
+// or less so that the last begins after five seconds or half of the time that
+// ctx has left.
 //
 // Shutdown returns nil when the last connection is closed and the functions
 // that Handler runs have returned, including those that have yet to begin. If

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +59,56 @@ var serverEntryPoints = map[string]serverEntryPoint{
 	"ReceiverHandler": func(l net.Listener, config websocket.Config, _ testee.Echo) {
 		http.Serve(l, testee.ReceiverHandler(config))
 	},
+	"NewConn": func(l net.Listener, config websocket.Config, echo testee.Echo) {
+		http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c, err := acceptByHand(w, r, config); err == nil {
+				defer c.CloseNow()
+				echo(c)
+			}
+		}))
+	},
+}
+
+// acceptByHand answers the opening handshake without the library.
+func acceptByHand(w http.ResponseWriter, r *http.Request, config websocket.Config) (*websocket.Conn, error) {
+	nc, buffers, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	extensions := answerByHand(r.Header.Get("Sec-WebSocket-Extensions"))
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+	if extensions != "" {
+		head += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
+	}
+	if _, err := io.WriteString(nc, head+"\r\n"); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return websocket.NewConn(nc, &websocket.ConnOptions{Config: config, Extensions: extensions, Buffered: buffered(buffers.Reader)})
+}
+
+// answerByHand returns an answer to the first offer of an extension list, which
+// is one of permessage-deflate, or nothing to an empty one.
+func answerByHand(offers string) string {
+	if offers == "" {
+		return ""
+	}
+	offer, _, _ := strings.Cut(offers, ",")
+	answer := "permessage-deflate"
+	for param := range strings.SplitSeq(offer, ";") {
+		if param = strings.TrimSpace(param); strings.HasPrefix(param, "server_") {
+			answer += "; " + param
+		}
+	}
+	return answer
+}
+
+// buffered returns what r has read already.
+func buffered(r *bufio.Reader) []byte {
+	p, _ := r.Peek(r.Buffered())
+	return p
 }
 
 // A clientEntryPoint connects to a URL.
@@ -76,6 +131,39 @@ var clientEntryPoints = map[string]clientEntryPoint{
 		c, _, err := websocket.DialConn(ctx, nc, address, opts)
 		return c, err
 	},
+	"NewConn": dialByHand,
+}
+
+// dialByHand does the opening handshake without the library.
+func dialByHand(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.Replace(address, "ws:", "http:", 1), nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+		"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
+	} {
+		r.Header.Set(name, value)
+	}
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", r.Host)
+	if err != nil {
+		return nil, err
+	}
+	br := bufio.NewReader(nc)
+	if err := r.Write(nc); err != nil {
+		return nil, err
+	}
+	response, err := http.ReadResponse(br, r)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		return nil, fmt.Errorf("answered with %v: %w", response, err)
+	}
+	return websocket.NewConn(nc, &websocket.ConnOptions{
+		Config:     opts.Config,
+		Client:     true,
+		Extensions: response.Header.Get("Sec-WebSocket-Extensions"),
+		Buffered:   buffered(br),
+	})
 }
 
 // A reading passes the messages of a connection to write, one after the other.
@@ -271,11 +359,11 @@ func playWays(t *testing.T, ways []way, start func(way, *testing.T) player) {
 var reduced = with(func(s *setting) { s.volume = 1 << 12 })
 
 // TestServerEntryPoints judges the library's server with each function that
-// accepts connections (V01, V03, V07): its last frames arrive, although its handler
+// makes connections (V01, V03, V07): its last frames arrive, although its handler
 // calls CloseNow at once.
 func TestServerEntryPoints(t *testing.T) {
 	t.Parallel()
-	ways := append(waysAt("Accept", "AcceptConn", "Handler"), way{"ReceiverHandler", "Receiver", "Write"})
+	ways := append(waysAt("Accept", "AcceptConn", "Handler", "NewConn"), way{"ReceiverHandler", "Receiver", "Write"})
 	playWays(t, ways, func(w way, t *testing.T) player {
 		l := listen(t)
 		go serverEntryPoints[w.entryPoint](l, reduced.config(), w.echo())
@@ -288,7 +376,7 @@ func TestServerEntryPoints(t *testing.T) {
 // TestClientEntryPoints judges the library's client with each function that dials.
 func TestClientEntryPoints(t *testing.T) {
 	t.Parallel()
-	playWays(t, waysAt("Dial", "DialConn"), func(w way, t *testing.T) player {
+	playWays(t, waysAt("Dial", "DialConn", "NewConn"), func(w way, t *testing.T) player {
 		l := listen(t)
 		server := judge.NewServer(conversation.All(), reduced.options())
 		go server.Serve(l)
