@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -82,6 +83,39 @@ func ExampleHandshakeError() {
 		fmt.Println(refused.Status, refused.Response.Header.Get("WWW-Authenticate"))
 	}
 	// Output: 401 Bearer
+}
+
+// One address for a page and for its WebSocket.
+func ExampleIsUpgrade() {
+	socket := websocket.HandlerFunc(nil, greet)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if websocket.IsUpgrade(r) {
+			socket.ServeHTTP(w, r)
+			return
+		}
+		io.WriteString(w, "a page")
+	}))
+	defer server.Close()
+
+	page, err := http.Get(server.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer page.Body.Close()
+	text, _ := io.ReadAll(page.Body)
+	fmt.Printf("%s\n", text)
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m := range c.Messages(ctx) {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output:
+	// a page
+	// hello
 }
 
 // Pages of two origins may connect, and programs that are not browsers.

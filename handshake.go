@@ -33,6 +33,14 @@ type agreement struct {
 
 // What a server checks in a request (RFC 6455, Section 4.2.1).
 
+// IsUpgrade reports whether r asks for a WebSocket: its Connection names Upgrade
+// and its Upgrade names websocket. So a server can answer at one address with a
+// page or with [Accept] or a [Handler], which check the rest of the handshake
+// and refuse what is wrong with it, such as another method than GET.
+func IsUpgrade(r *http.Request) bool {
+	return containsToken(r.Header["Connection"], "upgrade") && containsToken(r.Header["Upgrade"], "websocket")
+}
+
 // requestChecks are the rules for a request. The first one that is broken
 // decides the answer: Upgrade is checked before the fields that only WebSocket
 // clients send, so that a browser that visits the address is told to upgrade.
@@ -183,6 +191,17 @@ func checkNoBody(r *http.Request) error {
 		return newRefusal(http.StatusBadRequest, "request has a body, which an opening handshake must not have", "Connection", "close")
 	}
 	return nil
+}
+
+// Subprotocols returns the subprotocols that the client offers in r, in its
+// order of preference. It returns nil if there are none, and if the list is
+// malformed, for which [Accept] refuses r.
+func Subprotocols(r *http.Request) []string {
+	offered, err := offeredSubprotocols(r)
+	if err != nil {
+		return nil
+	}
+	return offered
 }
 
 // offeredSubprotocols returns the subprotocols in the request, in the client's

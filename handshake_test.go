@@ -3,6 +3,8 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -106,6 +108,12 @@ func TestOfferedSubprotocols(t *testing.T) {
 		if !slices.Equal(got, c.want) || (c.want == nil) != (statusOf(err) == 400) {
 			t.Errorf("%.40q: got %q, %v", c.lines, got, err)
 		}
+		if told := Subprotocols(&http.Request{Header: http.Header{protocolField: c.lines}}); !slices.Equal(told, c.want) {
+			t.Errorf("%.40q: Subprotocols has %q", c.lines, told)
+		}
+	}
+	if got := Subprotocols(new(http.Request)); got != nil {
+		t.Errorf("without the field: got %q", got)
 	}
 	many := make([]string, maxListed+1)
 	for i := range many {
@@ -117,6 +125,79 @@ func TestOfferedSubprotocols(t *testing.T) {
 	if _, err := offeredSubprotocols(&http.Request{Header: http.Header{protocolField: many[:maxListed]}}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestIsUpgrade asks about requests that a server has to route.
+func TestIsUpgrade(t *testing.T) {
+	covers(t, "S04", "S05")
+	for wire, want := range map[string]bool{
+		request(): true,
+		request("Connection: keep-alive, UPGRADE", "Upgrade: h2c, WebSocket"):            true,
+		request("Connection: keep-alive", "+Connection: upgrade", "+Upgrade: websocket"): true,
+		request("POST /chat HTTP/1.1", "Content-Length: 0"):                              true,
+		request("GET /chat HTTP/1.0"):                                                    true,
+		request("-Sec-WebSocket-Key", "Sec-WebSocket-Version: 8"):                        true,
+		request("-Upgrade"):                 false,
+		request("-Connection"):              false,
+		request("Upgrade: h2c"):             false,
+		request("Upgrade: websocket/13"):    false,
+		request("Connection: keep-alive"):   false,
+		"GET / HTTP/1.1\r\nHost: h\r\n\r\n": false,
+		"GET / HTTP/1.1\r\nHost: h\r\nX-Upgrade: websocket\r\nConnection: upgrade\r\n\r\n": false,
+	} {
+		if got := IsUpgrade(parsed(t, wire)); got != want {
+			t.Errorf("%q: got %t", wire, got)
+		}
+	}
+	if IsUpgrade(new(http.Request)) {
+		t.Error("a request without fields asks for a WebSocket")
+	}
+}
+
+// TestRoutedByIsUpgrade serves a page at the address of a WebSocket, by each way
+// to accept connections. What is wrong with a handshake is not the page's affair.
+func TestRoutedByIsUpgrade(t *testing.T) {
+	covers(t, "S11")
+	starts := maps.Clone(receiverStarts)
+	starts["HandlerFunc"] = func(opts *AcceptOptions, to func() Receiver) http.Handler {
+		return HandlerFunc(opts, func(c *Conn) error { return c.Deliver(to()) })
+	}
+	for name, start := range starts {
+		h := start(nil, func() Receiver { return echoReceiver{} })
+		routed := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if IsUpgrade(r) {
+				w.Header().Set("X-Offered", strings.Join(Subprotocols(r), " "))
+				h.ServeHTTP(w, r)
+			}
+		})
+		for _, c := range []struct {
+			wire    string
+			status  int
+			offered string
+		}{
+			{"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200, ""},
+			{request("Sec-WebSocket-Protocol: b, a"), 101, "b a"},
+			{request("Sec-WebSocket-Protocol: b, b"), 400, ""},
+			{request("POST / HTTP/1.1", "Content-Length: 0"), 405, ""},
+		} {
+			r, nc := rawTo(t, routed, io.Discard, c.wire)
+			if r.StatusCode != c.status || r.Header.Get("X-Offered") != c.offered {
+				t.Errorf("%s: %q: got %d, offered %q", name, c.wire, r.StatusCode, r.Header["X-Offered"])
+			}
+			if c.status == 101 {
+				io.WriteString(nc, maskedHello)
+				wantHello(t, nc)
+			}
+			nc.Close()
+		}
+	}
+	near, far := tcpPair(t)
+	go io.WriteString(near, request("Sec-WebSocket-Protocol: b, a"))
+	c, r, err := AcceptConn(t.Context(), far, nil)
+	if err != nil || !IsUpgrade(r) || !slices.Equal(Subprotocols(r), []string{"b", "a"}) {
+		t.Fatalf("AcceptConn: %v, %v", r, err)
+	}
+	c.CloseNow()
 }
 
 // FuzzHandshakeRequest checks that whatever is accepted obeys the rules when
@@ -144,6 +225,9 @@ func FuzzHandshakeRequest(f *testing.F) {
 				t.Fatalf("refusal without status: %v", err)
 			}
 			return
+		}
+		if !IsUpgrade(r) {
+			t.Fatal("what is accepted does not ask for a WebSocket")
 		}
 		mustObeyRequestRules(t, head)
 		wire := send101(t, a, r, ans)
