@@ -266,7 +266,7 @@ func asHandshakeError(ctx context.Context, err error, r *http.Response) error {
 		e.Err = done
 	}
 	if r != nil {
-		e.Response = r
+		e.Response, e.received = r, true
 	}
 	return e
 }

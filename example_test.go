@@ -85,6 +85,30 @@ func ExampleHandshakeError() {
 	// Output: 401 Bearer
 }
 
+// A refusal with a body of its own: the problem details of RFC 9457.
+func ExampleHandshakeError_body() {
+	enter := func(r *http.Request) (func(c *websocket.Conn) error, error) {
+		return nil, &websocket.HandshakeError{
+			Status: http.StatusForbidden,
+			Reason: "the room is full",
+			Response: &http.Response{
+				Header: http.Header{"Content-Type": {"application/problem+json"}},
+				Body:   io.NopCloser(strings.NewReader(`{"type": "about:blank", "title": "the room is full", "status": 403}`)),
+			},
+		}
+	}
+	server := httptest.NewServer(websocket.Handler(nil, enter))
+	defer server.Close()
+
+	_, response, err := websocket.Dial(context.Background(), server.URL, nil)
+	if response == nil {
+		log.Fatal(err)
+	}
+	body, _ := io.ReadAll(response.Body)
+	fmt.Printf("%s: %s\n", response.Header.Get("Content-Type"), body)
+	// Output: application/problem+json: {"type": "about:blank", "title": "the room is full", "status": 403}
+}
+
 // One address for a page and for its WebSocket.
 func ExampleIsUpgrade() {
 	socket := websocket.HandlerFunc(nil, greet)

@@ -6,14 +6,17 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/http1"
 )
 
 // A HandshakeError says why an opening handshake did not lead to a connection.
 //
 // A server's policy ([OriginPolicy], AcceptOptions.SelectSubprotocol, the open
-// function of [Handler]) can return one to decide how a request is refused:
-// Status, Reason as the text of the body, and the fields of Response.Header,
-// such as WWW-Authenticate.
+// function of [Handler] or [ReceiverHandler]) can return one to decide how a
+// request is refused: Status, the fields of Response.Header, such as
+// WWW-Authenticate, and Response.Body or, without one, Reason as the text of the
+// body.
 type HandshakeError struct {
 	// Status is the HTTP status that the server, or a proxy before it,
 	// answered. 0: none was sent or received.
@@ -22,15 +25,22 @@ type HandshakeError struct {
 	Reason string
 	// Response is, on a client, the response received. Its Body holds what
 	// arrived of the first 1024 bytes and need not be closed. On a server
-	// only its Header is used: the fields that distinguish the refusal. Nil:
-	// there is none.
+	// its Header has the fields that distinguish the refusal, and its Body,
+	// if it has one, is what the client is sent, with the Content-Type and
+	// Content-Encoding of Header. Without a Content-Type that is
+	// text/plain; charset=utf-8; no browser is left to guess. The Body is
+	// read once and closed: each refusal needs one of its own. Reason is
+	// sent instead of one that is empty, longer than 64 KiB, or cannot be
+	// read, and instead of that of a client's error. Nil: there is none.
 	Response *http.Response
 	// Err is the cause, if there is one besides the peer's answer: an error
 	// of the network or of TLS, or the context's.
 	Err error
 
-	invalid bool   // the options or the URL do not make a request
-	quoted  string // the response's own words, as quotedFrom returns them
+	invalid  bool   // the options or the URL do not make a request
+	received bool   // Response was received by a client, and its Body may be cut
+	quoted   string // the response's own words, as quotedFrom returns them
+	body     []byte // what a server sends as the body; empty: Reason
 }
 
 // Error returns the reason, the status and the cause. On a client, the status
@@ -65,6 +75,37 @@ func newRefusal(status int, reason string, fields ...string) *HandshakeError {
 		}
 	}
 	return e
+}
+
+// plainText is the media type of a body that does not say what it is.
+const plainText = "text/plain; charset=utf-8"
+
+// content returns the body with which a server refuses, and its media type.
+func (e *HandshakeError) content() (body []byte, mediaType string) {
+	if len(e.body) == 0 {
+		return []byte(e.Reason + "\n"), plainText
+	}
+	for name, values := range e.Response.Header {
+		if http1.CanonicalName(name) == "Content-Type" && len(values) > 0 && values[0] != "" && http1.IsFieldText(values[0]) {
+			return e.body, values[0]
+		}
+	}
+	return e.body, plainText
+}
+
+// isOwnField reports whether the field name of Response.Header is not sent with
+// a refusal, because this package describes the body that it sends: its type,
+// its length, and how it is framed. The encoding is that of Response.Body, and
+// goes out with it alone.
+func (e *HandshakeError) isOwnField(name string) bool {
+	switch http1.CanonicalName(name) {
+	case "Content-Length", "Content-Range", "Content-Type", "Trailer", "Transfer-Encoding", "X-Content-Type-Options":
+		return true
+	case "Content-Encoding":
+		return len(e.body) == 0
+	default:
+		return false
+	}
 }
 
 // badResponseError returns the error of a client that does not accept a 101

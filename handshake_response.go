@@ -39,13 +39,13 @@ func appendSwitchingProtocols(b []byte, key string, agreed agreement, answer []e
 // appendRefusal appends the whole response to a refused request, for a server
 // that closes the connection after it.
 func appendRefusal(b []byte, e *HandshakeError) []byte {
-	body := e.Reason + "\n"
+	body, mediaType := e.content()
 	b = fmt.Appendf(b, "HTTP/1.1 %03d %s\r\n", e.Status, http.StatusText(e.Status))
 	if e.Response != nil {
-		b = http1.AppendFields(b, e.Response.Header, isRefusalField)
+		b = http1.AppendFields(b, e.Response.Header, func(name string) bool { return isConnectionField(name) || e.isOwnField(name) })
 	}
 	b = appendConnection(b, e.Status)
-	b = http1.AppendField(b, "Content-Type", "text/plain; charset=utf-8")
+	b = http1.AppendField(b, "Content-Type", mediaType)
 	b = http1.AppendField(b, "X-Content-Type-Options", "nosniff")
 	b = http1.AppendField(b, "Content-Length", strconv.Itoa(len(body)))
 	b = append(b, "\r\n"...)
@@ -61,27 +61,11 @@ func appendConnection(b []byte, status int) []byte {
 	return append(b, "Upgrade: websocket\r\nConnection: Upgrade, close\r\n"...)
 }
 
-// isRefusalField reports whether only this package sets the field name in a
-// refusal.
-func isRefusalField(name string) bool {
-	switch http1.CanonicalName(name) {
-	case "Connection", "Upgrade", "X-Content-Type-Options":
-		return true
-	default:
-		return isBodyField(name)
-	}
-}
-
-// isBodyField reports whether the field name describes how a body is sent. In a
-// refusal the body is the reason, and not that of a response that a policy got
-// elsewhere.
-func isBodyField(name string) bool {
-	switch http1.CanonicalName(name) {
-	case "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Trailer", "Transfer-Encoding":
-		return true
-	default:
-		return false
-	}
+// isConnectionField reports whether appendConnection alone appends the field
+// name.
+func isConnectionField(name string) bool {
+	name = http1.CanonicalName(name)
+	return name == "Connection" || name == "Upgrade"
 }
 
 // What a client checks in a response (RFC 6455, Section 4.1).

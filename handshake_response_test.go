@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -53,6 +54,9 @@ func TestAppendRefusal(t *testing.T) {
 		{newRefusal(401, "who", "WWW-Authenticate", "Basic", "Upgrade", "x", "X-Bad", "a\r\nb"), "HTTP/1.1 401 Unauthorized\r\n" +
 			"Www-Authenticate: Basic\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 			"X-Content-Type-Options: nosniff\r\nContent-Length: 4\r\n\r\nwho\n"},
+		{&HandshakeError{Status: 403, Reason: "no", body: []byte("{}"), Response: &http.Response{Header: http.Header{"Content-Type": {"application/json"}, "X-A": {"b"}}}},
+			"HTTP/1.1 403 Forbidden\r\nX-A: b\r\nConnection: close\r\nContent-Type: application/json\r\n" +
+				"X-Content-Type-Options: nosniff\r\nContent-Length: 2\r\n\r\n{}"},
 	} {
 		if got := string(appendRefusal(nil, c.e)); got != c.want {
 			t.Errorf("got  %q\nwant %q", got, c.want)

@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -181,14 +182,20 @@ func refusalIn(err error) *HandshakeError {
 
 // writeRefusal sends a refusal through net/http.
 func writeRefusal(w http.ResponseWriter, e *HandshakeError) {
+	body, mediaType := e.content()
+	h := w.Header()
 	if e.Response != nil {
 		for name, values := range e.Response.Header {
-			if !isBodyField(name) {
-				w.Header()[name] = values
+			if !e.isOwnField(name) {
+				h[name] = values
 			}
 		}
 	}
-	http.Error(w, e.Reason, e.Status)
+	h.Del("Content-Length")
+	h.Set("Content-Type", mediaType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(e.Status)
+	w.Write(body)
 }
 
 // acceptRequest returns the answer to a request, or its refusal.
@@ -231,8 +238,30 @@ func policyRefusal(err error, status int, reason string) *HandshakeError {
 		if given.Reason != "" {
 			e.Reason, e.Err = given.Reason, given.Err
 		}
+		if given.Response != nil && given.Response.Body != nil && !given.received {
+			e.takeBody(given.Response.Body)
+		}
 	}
 	return e
+}
+
+// maxRefusalBody bounds the body of a policy's refusal, in bytes.
+const maxRefusalBody = 64 << 10
+
+// takeBody makes body that of the refusal, if it can be read and is not too
+// long, and closes it. If it is not used, and e has no other cause, that is the
+// cause.
+func (e *HandshakeError) takeBody(body io.ReadCloser) {
+	defer body.Close()
+	content, err := io.ReadAll(io.LimitReader(body, maxRefusalBody+1))
+	if len(content) > maxRefusalBody {
+		err = fmt.Errorf("body of the refusal is longer than %d bytes", maxRefusalBody)
+	}
+	if err == nil {
+		e.body = content
+	} else if e.Err == nil {
+		e.Err = err
+	}
 }
 
 // subprotocolFor returns the subprotocol to use for the client that sent r, ""

@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -499,5 +501,149 @@ func TestRefusalWithForwardedResponse(t *testing.T) {
 		for _, name := range []string{"Content-Encoding", "Content-Range", "Trailer"} {
 			require.Empty(t, r.Header.Get(name), "%s: %s", d.name, name)
 		}
+	}
+}
+
+// A refusalBody is the Body of a policy's refusal. It counts how often it is
+// closed.
+type refusalBody struct {
+	io.Reader
+	closed *atomic.Int32
+}
+
+func (b refusalBody) Close() error { b.closed.Add(1); return nil }
+
+// refusalPolicies are the places from which an application refuses, each as a
+// server of its own.
+var refusalPolicies = map[string]func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn){
+	"Accept, Origin": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return viaAccept(t, &AcceptOptions{Origin: func(*http.Request) error { return refuse() }}, wire)
+	},
+	"AcceptConn, Origin": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return viaAcceptConn(t, &AcceptOptions{Origin: func(*http.Request) error { return refuse() }}, wire)
+	},
+	"Accept, SelectSubprotocol": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return viaAccept(t, &AcceptOptions{SelectSubprotocol: func(*http.Request, []string) (string, error) { return "", refuse() }}, wire)
+	},
+	"AcceptConn, SelectSubprotocol": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return viaAcceptConn(t, &AcceptOptions{SelectSubprotocol: func(*http.Request, []string) (string, error) { return "", refuse() }}, wire)
+	},
+	"HandlerFunc, Origin": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return rawTo(t, HandlerFunc(&AcceptOptions{Origin: func(*http.Request) error { return refuse() }}, echo), io.Discard, wire)
+	},
+	"Handler, open": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return rawTo(t, Handler(nil, func(*http.Request) (func(c *Conn) error, error) { return nil, refuse() }), io.Discard, wire)
+	},
+	"ReceiverHandler, open": func(t *testing.T, refuse func() error, wire string) (*http.Response, net.Conn) {
+		return rawTo(t, ReceiverHandler(nil, func(*http.Request) (Receiver, error) { return nil, refuse() }), io.Discard, wire)
+	},
+}
+
+// TestRefusalBody refuses with a body of the application's, from each place that
+// may: it is sent as its header says, or the reason is if there is none.
+func TestRefusalBody(t *testing.T) {
+	covers(t, "S15", "E09", "Q.J05")
+	const page, text = "<script>alert(1)</script>", "text/plain; charset=utf-8"
+	const reason = "no\n"
+	for _, c := range []struct {
+		name     string
+		header   http.Header
+		body     io.Reader
+		want     string
+		kind     string // its Content-Type
+		encoding string
+	}{
+		{"problem", http.Header{"Content-Type": {"application/problem+json"}}, strings.NewReader(`{"status":403}`), `{"status":403}`, "application/problem+json", ""},
+		{"name in lower case", http.Header{"content-type": {"text/html"}}, strings.NewReader(page), page, "text/html", ""},
+		{"no type", nil, strings.NewReader(page), page, text, ""},
+		{"empty type", http.Header{"Content-Type": {""}}, strings.NewReader(page), page, text, ""},
+		{"type with CRLF", http.Header{"Content-Type": {"text/html\r\nX-Evil: 1"}}, strings.NewReader(page), page, text, ""},
+		{"lies about itself", http.Header{
+			"Content-Length": {"3"}, "Transfer-Encoding": {"chunked"}, "Content-Range": {"bytes 0-1/2"}, "Trailer": {"X"}, "X-Content-Type-Options": {"x"},
+		}, strings.NewReader(page), page, text, ""},
+		{"encoded", http.Header{"Content-Encoding": {"gzip"}, "Content-Type": {"text/html"}}, strings.NewReader("\x1f\x8b"), "\x1f\x8b", "text/html", "gzip"},
+		{"longest", nil, strings.NewReader(strings.Repeat("x", maxRefusalBody)), strings.Repeat("x", maxRefusalBody), text, ""},
+		{"too long", http.Header{"Content-Type": {"text/html"}}, strings.NewReader(strings.Repeat("x", maxRefusalBody+1)), reason, text, ""},
+		{"endless", nil, zeros{}, reason, text, ""},
+		{"empty", http.Header{"Content-Type": {"text/html"}, "Content-Encoding": {"gzip"}}, strings.NewReader(""), reason, text, ""},
+		{"broken", nil, iotest.ErrReader(errFault), reason, text, ""},
+		{"broken later", nil, io.MultiReader(strings.NewReader(page), iotest.ErrReader(errFault)), reason, text, ""},
+	} {
+		for place, serve := range refusalPolicies {
+			t.Run(c.name+"/"+place, func(t *testing.T) {
+				if s, ok := c.body.(io.Seeker); ok {
+					s.Seek(0, io.SeekStart)
+				}
+				var closed atomic.Int32
+				if c.header == nil {
+					c.header = http.Header{}
+				}
+				c.header.Set("X-Other", "kept")
+				refuse := func() error {
+					return fmt.Errorf("wrapped: %w", &HandshakeError{
+						Status: 403, Reason: "no", Response: &http.Response{Header: c.header, Body: refusalBody{c.body, &closed}},
+					})
+				}
+				r, _ := serve(t, refuse, request())
+				body, err := io.ReadAll(r.Body)
+				if err != nil || string(body) != c.want || r.StatusCode != 403 {
+					t.Errorf("got %d, %d bytes %.40q, %v", r.StatusCode, len(body), body, err)
+				}
+				got := []string{r.Header.Get("Content-Type"), r.Header.Get("X-Content-Type-Options"), r.Header.Get("Content-Encoding"),
+					r.Header.Get("X-Other"), r.Header.Get("X-Evil"), r.Header.Get("Content-Range"), r.Header.Get("Trailer")}
+				require.Equal(t, []string{c.kind, "nosniff", c.encoding, "kept", "", "", ""}, got)
+				require.EqualValues(t, 1, closed.Load(), "times that the Body was closed")
+			})
+		}
+	}
+}
+
+// zeros is a Reader without an end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestRefusalBodyIsMissed tells the program why its body was not sent.
+func TestRefusalBodyIsMissed(t *testing.T) {
+	covers(t, "V22")
+	for says, c := range map[string]struct {
+		body io.Reader
+		err  error
+	}{
+		"longer than 65536 bytes": {zeros{}, nil},
+		errFault.Error():          {iotest.ErrReader(errFault), nil},
+		"the cause":               {zeros{}, errors.New("the cause")},
+	} {
+		given := &HandshakeError{Status: 403, Reason: "no", Err: c.err, Response: &http.Response{Body: io.NopCloser(c.body)}}
+		_, err := newAcceptor(&AcceptOptions{Origin: func(*http.Request) error { return given }}).acceptRequest(parsed(t, request()))
+		require.ErrorContains(t, err, says)
+		require.Equal(t, c.err, given.Err, "the application's error is changed")
+	}
+}
+
+// TestRefusalWithErrorOfDial lets a server refuse because another has refused it.
+// Status and fields are passed on; the body, of which a client has only the
+// beginning, is not.
+func TestRefusalWithErrorOfDial(t *testing.T) {
+	backend := newQuietServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("X-Backend", "b")
+		w.WriteHeader(418)
+		io.WriteString(w, strings.Repeat("secrets ", 1000))
+	}))
+	backend.Start()
+	defer backend.Close()
+	for place, serve := range refusalPolicies {
+		t.Run(place, func(t *testing.T) {
+			r, _ := serve(t, func() error {
+				_, _, err := Dial(context.Background(), backend.URL, nil)
+				return fmt.Errorf("backend: %w", err)
+			}, request())
+			body, _ := io.ReadAll(r.Body)
+			require.Equal(t, 418, r.StatusCode)
+			require.Equal(t, "b", r.Header.Get("X-Backend"))
+			require.Equal(t, "server refused\n", string(body))
+			require.Equal(t, "text/plain; charset=utf-8", r.Header.Get("Content-Type"))
+		})
 	}
 }
