@@ -58,8 +58,8 @@
 // Calls go down only: a file uses what its own floor and those below declare,
 // and layers_test.go keeps it so. From the top:
 //
-//	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, and for which pages
-//	receiver.go · origin.go
+//	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, behind which middleware,
+//	middleware.go · receiver.go · origin.go                 and for which pages
 //	new_conn.go                                             a connection whose handshake others have done
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
 //	redirect.go · redial.go

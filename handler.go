@@ -109,13 +109,14 @@ func (h *handler) ask(r *http.Request) (service, error) {
 	}
 }
 
-// refusalLevel returns the level at which a refusal is logged: that of an error
-// if the server is at fault, that of information if not.
+// refusalLevel returns the level at which a handshake without a connection is
+// logged: that of an error if the server is at fault, that of information if
+// not.
 func refusalLevel(err error) slog.Level {
-	switch e := refusalIn(err); {
-	case e == nil:
-		return slog.LevelInfo
-	case e.Status == http.StatusInternalServerError, e.Status == http.StatusNotImplemented:
+	var e *HandshakeError
+	switch errors.As(err, &e); {
+	case e.Status == http.StatusInternalServerError, e.Status == http.StatusNotImplemented,
+		e.Status == http.StatusSwitchingProtocols, e.Err == errBegun:
 		return slog.LevelError
 	default:
 		return slog.LevelInfo

@@ -49,13 +49,20 @@ func (s *sink) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, ni
 // returns the response and the connection.
 func rawTo(t *testing.T, h http.Handler, errors io.Writer, wire string) (*http.Response, net.Conn) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = log.New(errors, "", 0)
+	s := newServerLoggingTo(h, errors)
 	s.Start()
 	t.Cleanup(s.Close)
 	nc, err := net.Dial("tcp", s.Listener.Addr().String())
 	require.NoError(t, err)
 	return roundTrip(t, nc, wire)
+}
+
+// newServerLoggingTo returns a server for h that logs to errors and is to be
+// started.
+func newServerLoggingTo(h http.Handler, errors io.Writer) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(errors, "", 0)
+	return s
 }
 
 // mustShutDown shuts r down, which nothing may delay.

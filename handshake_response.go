@@ -36,6 +36,20 @@ func appendSwitchingProtocols(b []byte, key string, agreed agreement, answer []e
 	return b
 }
 
+// setSwitchingProtocols sets the fields of the 101 response in h, with the names
+// that they have on the wire.
+func setSwitchingProtocols(h http.Header, key string, agreed agreement, answer []extension) {
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
+	h["Sec-WebSocket-Accept"] = []string{string(appendAcceptKey(nil, key))}
+	if agreed.subprotocol != "" {
+		h["Sec-WebSocket-Protocol"] = []string{agreed.subprotocol}
+	}
+	if len(answer) > 0 {
+		h["Sec-WebSocket-Extensions"] = []string{string(appendExtensions(nil, answer))}
+	}
+}
+
 // appendRefusal appends the whole response to a refused request, for a server
 // that closes the connection after it.
 func appendRefusal(b []byte, e *HandshakeError) []byte {

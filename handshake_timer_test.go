@@ -148,12 +148,15 @@ func TestRefusalWithoutDeadlines(t *testing.T) {
 // An undatedWriter is a middleware's ResponseWriter that wraps the net.Conn in
 // one without deadlines. net/http's server itself cannot do without.
 type undatedWriter struct {
-	http.ResponseWriter
+	hidden
 	err error
 }
 
+// hidden is what a wrapper embeds that does not say what it wraps.
+type hidden = http.ResponseWriter
+
 func (w undatedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, err := w.ResponseWriter.(http.Hijacker).Hijack()
+	nc, rw, err := w.hidden.(http.Hijacker).Hijack()
 	return undated{nc, w.err}, rw, err
 }
 

@@ -13,7 +13,7 @@ import (
 // bytes that were read behind the request. It empties both bufio structures of
 // net/http where they are: a handler that does not return would keep their
 // 8 KiB for the life of the connection.
-func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
+func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, refused *HandshakeError) {
 	nc, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, nil, hijackError(w, err)
@@ -30,7 +30,7 @@ func hijack(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 // hijackError returns the refusal of a request whose connection w did not hand
 // over because of err. If the connection has been taken over before, as by
 // another call of Accept, nothing is sent.
-func hijackError(w http.ResponseWriter, err error) error {
+func hijackError(w http.ResponseWriter, err error) *HandshakeError {
 	switch {
 	case errors.Is(err, http.ErrHijacked):
 		return &HandshakeError{Reason: "connection was taken over before", Err: err}

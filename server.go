@@ -50,11 +50,19 @@ type AcceptOptions struct {
 // http.ResponseWriter (see [http.ResponseController]), or Hijack. If the
 // connection has been taken over before, for example in another call of Accept,
 // the error wraps [http.ErrHijacked], and nothing is written. If the 101
-// response cannot be written, the connection is closed.
+// response cannot be written, or a middleware does not hand the connection over
+// behind it, the connection is closed.
 //
 // Header fields that w has already, such as Set-Cookie, are sent with the
-// response. The connection outlives the handler and keeps nothing of r or its
-// context. The caller of Accept closes the connection: defer c.CloseNow().
+// response. If w is a middleware's and wraps that of net/http's server, it is
+// told of the response by w.WriteHeader(101), once and with all fields in
+// w.Header(), so that it can record the status and add fields of its own. What
+// wraps is looked through as [http.ResponseController] does, or by a field
+// ResponseWriter; where that leads nowhere, nothing is told. If something was
+// written to w before, Accept returns an error and leaves that response alone.
+//
+// The connection outlives the handler and keeps nothing of r or its context. The
+// caller of Accept closes the connection: defer c.CloseNow().
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
 	defer func() { ans.reservation.release() }()
@@ -68,7 +76,8 @@ type acceptor struct {
 	origin            OriginPolicy
 	selectSubprotocol func(r *http.Request, offered []string) (string, error)
 	refuseCompression func(r *http.Request) bool
-	fields            []byte // the lines of AcceptOptions.Header
+	header            http.Header // AcceptOptions.Header, and its lines
+	fields            []byte
 	registry          *Registry
 	optionsErr        error // what is wrong with the options, nil if nothing is
 }
@@ -98,7 +107,8 @@ func newAcceptor(opts *AcceptOptions) *acceptor {
 		a.origin = checkSameOrigin
 	}
 	if a.optionsErr = checkAcceptOptions(opts); a.optionsErr == nil {
-		a.fields = http1.AppendFields(nil, opts.Header, isReservedField)
+		a.header = opts.Header.Clone()
+		a.fields = http1.AppendFields(nil, a.header, isReservedField)
 	}
 	return a
 }
@@ -149,20 +159,44 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 // the connection, which it adds to the Registry. If the response cannot be
 // sent, it closes the net.Conn.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
-	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
-	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
-	nc, early, err := hijack(w)
+	nc, early, err := a.switchProtocols(w, r, ans)
 	if err != nil {
-		return nil, err
-	}
-	timer := startTimer(nc, a.cfg.HandshakeTimeout)
-	if err = timer.finish(writeResponse(nc, response)); err != nil {
-		closeNow(nc)
 		return nil, err
 	}
 	c := newConn(nc, server, a.cfg, ans.agreed, early)
 	ans.reservation.add(c)
 	return c, nil
+}
+
+// switchProtocols sends the 101 response and takes the connection from net/http.
+// It returns the connection with a copy of the bytes that were read behind the
+// request.
+func (a *acceptor) switchProtocols(w http.ResponseWriter, r *http.Request, ans *answer) (nc net.Conn, early []byte, err error) {
+	s, ok := serverResponseIn(w)
+	switch {
+	case ok && s.isBegun() && !s.isHijacked():
+		return nil, nil, &HandshakeError{Reason: "response was begun before", Err: errBegun}
+	case ok && s.canSwitch(w):
+		return a.switchBehind(s, w, r, ans)
+	}
+	response := a.appendResponse(make([]byte, 0, 256), r, *ans)
+	response = http1.AppendFields(response, w.Header(), isContentOrReservedField)
+	nc, early, refused := hijack(w)
+	if refused != nil {
+		return nil, nil, refused
+	}
+	return nc, early, a.send(nc, response)
+}
+
+// send sends a response without its blank line, within HandshakeTimeout. If it
+// returns an error, it has closed nc.
+func (a *acceptor) send(nc net.Conn, response []byte) error {
+	timer := startTimer(nc, a.cfg.HandshakeTimeout)
+	if err := timer.finish(writeResponse(nc, response)); err != nil {
+		closeNow(nc)
+		return err
+	}
+	return nil
 }
 
 // serverOf returns the server that received r, or nil.
@@ -174,7 +208,7 @@ func serverOf(r *http.Request) *http.Server {
 // refusalIn returns err as a refusal to send to the client, or nil if there is
 // nothing to send.
 func refusalIn(err error) *HandshakeError {
-	if e, ok := err.(*HandshakeError); ok && e.Status != 0 {
+	if e, ok := err.(*HandshakeError); ok && e.Status != 0 && e.Status != http.StatusSwitchingProtocols {
 		return e
 	}
 	return nil
@@ -296,9 +330,12 @@ func (a *acceptor) compressionFor(r *http.Request) *Compression {
 
 // appendResponse appends the 101 response without the blank line.
 func (a *acceptor) appendResponse(b []byte, r *http.Request, ans answer) []byte {
-	b = appendSwitchingProtocols(b, http1.TrimSpace(r.Header[keyField][0]), ans.agreed, ans.extensions)
+	b = appendSwitchingProtocols(b, keyIn(r), ans.agreed, ans.extensions)
 	return append(b, a.fields...)
 }
+
+// keyIn returns the key in r, which has passed checkKey.
+func keyIn(r *http.Request) string { return http1.TrimSpace(r.Header[keyField][0]) }
 
 // isContentOrReservedField reports whether a field that a ResponseWriter has
 // already is left out of a 101 response: those that are reserved for the
