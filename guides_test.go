@@ -114,17 +114,30 @@ func addFields(typ *doc.Type, add func(name string)) {
 	}
 }
 
-// TestGuideCode checks that every piece of Go in docs/testing.md is a piece of
-// tests that are compiled and run.
+// guideCode are the guides with pieces of Go, and the tests that have them.
+var guideCode = map[string]string{
+	"docs/testing.md": "wstest/example_test.go",
+	"docs/servers.md": "internal/servers/fasthttp_test.go",
+}
+
+// TestGuideCode checks that every piece of Go in a guide is a piece of tests that
+// are compiled and run, and that no other guide has any.
 func TestGuideCode(t *testing.T) {
-	code := readGuide(t, "wstest/example_test.go")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readGuide(t, "docs/testing.md"), -1)
-	if len(blocks) < 5 {
-		t.Errorf("docs/testing.md has %d pieces of Go only", len(blocks))
+	guides, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, block := range blocks {
-		if !strings.Contains(code, block[1]) {
-			t.Errorf("not in wstest/example_test.go:\n%s", block[1])
+	for _, guide := range guides {
+		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readGuide(t, guide), -1)
+		source, ok := guideCode[guide]
+		if ok != (len(blocks) > 0) {
+			t.Errorf("%s has %d pieces of Go, from %q", guide, len(blocks), source)
+			continue
+		}
+		for _, block := range blocks {
+			if !strings.Contains(readGuide(t, source), block[1]) {
+				t.Errorf("%s: not in %s:\n%s", guide, source, block[1])
+			}
 		}
 	}
 }
