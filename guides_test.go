@@ -116,8 +116,9 @@ func addFields(typ *doc.Type, add func(name string)) {
 
 // guideCode are the guides with pieces of Go, and the tests that have them.
 var guideCode = map[string]string{
-	"docs/testing.md": "wstest/example_test.go",
-	"docs/servers.md": "internal/servers/fasthttp_test.go",
+	"docs/authentication.md": "example_auth_test.go",
+	"docs/servers.md":        "internal/servers/fasthttp_test.go",
+	"docs/testing.md":        "wstest/example_test.go",
 }
 
 // TestGuideCode checks that every piece of Go in a guide is a piece of tests that
