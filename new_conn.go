@@ -95,11 +95,11 @@ func (o *ConnOptions) agreement() (agreed agreement, err error) {
 		return agreed, err
 	}
 	if o.Subprotocol != "" && !http1.IsToken(o.Subprotocol) {
-		return agreed, fmt.Errorf("Subprotocol is %.100q: it is a token, or empty", o.Subprotocol)
+		return agreed, fmt.Errorf("ConnOptions.Subprotocol is %.100q: it is a token, or empty", o.Subprotocol)
 	}
 	agreed.subprotocol = o.Subprotocol
 	if agreed.deflate, err = parseAgreement(o.Extensions, o.role(), o.Compression); err != nil {
-		return agreed, fmt.Errorf("Extensions is %.100q: %w", o.Extensions, err)
+		return agreed, fmt.Errorf("ConnOptions.Extensions is %.100q: %w", o.Extensions, err)
 	}
 	return agreed, nil
 }
