@@ -218,8 +218,8 @@ func (g *guest) Receive(c *websocket.Conn, m websocket.Message) error {
 // Closed stops the timer.
 func (g *guest) Closed(*websocket.Conn, *websocket.CloseError) { g.expiry.Stop() }
 
-// visit prints the first message from url, or why there is none.
-func visit(url string, opts *websocket.DialOptions) {
+// printFirst prints the first message from url, or why there is none.
+func printFirst(url string, opts *websocket.DialOptions) {
 	ctx := context.Background()
 	c, _, err := websocket.Dial(ctx, url, opts)
 	if err != nil {
@@ -244,8 +244,8 @@ func bearer(token string) *websocket.DialOptions {
 func ExampleHandler_header() {
 	server := httptest.NewServer(websocket.Handler(nil, enterByHeader))
 	defer server.Close()
-	visit(server.URL, bearer("open-sesame"))
-	visit(server.URL, bearer("open-barley"))
+	printFirst(server.URL, bearer("open-sesame"))
+	printFirst(server.URL, bearer("open-barley"))
 	// Output:
 	// hello, Ali
 	// websocket: opening handshake: server refused (HTTP status 401, body "a valid token is needed")
@@ -256,7 +256,7 @@ func ExampleHandler_cookie() {
 	server := httptest.NewServer(websocket.Handler(nil, enterByCookie))
 	defer server.Close()
 	for _, origin := range []string{server.URL, "https://evil.example"} {
-		visit(server.URL, &websocket.DialOptions{
+		printFirst(server.URL, &websocket.DialOptions{
 			Header: http.Header{"Cookie": {"session=open-sesame"}, "Origin": {origin}},
 		})
 	}
@@ -288,8 +288,8 @@ func ExampleHandler_ticket() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	visit(server.URL+"/news?ticket="+string(name), nil)
-	visit(server.URL+"/news?ticket="+string(name), nil)
+	printFirst(server.URL+"/news?ticket="+string(name), nil)
+	printFirst(server.URL+"/news?ticket="+string(name), nil)
 	// Output:
 	// hello, Ali
 	// websocket: opening handshake: server refused (HTTP status 401, body "a valid token is needed")
@@ -313,7 +313,7 @@ func ExampleHandler_subprotocol() {
 func ExampleHandler_context() {
 	server := httptest.NewServer(authenticated(websocket.Handler(nil, enterFromContext)))
 	defer server.Close()
-	visit(server.URL, bearer("open-sesame"))
+	printFirst(server.URL, bearer("open-sesame"))
 	// Output: hello, Ali
 }
 

@@ -302,7 +302,7 @@ func TestMiddlewareRefusesAfterwards(t *testing.T) {
 			var registry Registry
 			seen := make(chan HandshakeTrace, 1)
 			opts := &AcceptOptions{
-				Config:   Config{Logger: logged.logger(), Trace: &Trace{Handshake: func(h HandshakeTrace) { seen <- h }}},
+				Config:   Config{Logger: logged.logger(), Trace: &Trace{Handshake: func(_ *Conn, h HandshakeTrace) { seen <- h }}},
 				Registry: &registry,
 			}
 			h := HandlerFunc(opts, echo)

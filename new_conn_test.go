@@ -203,8 +203,8 @@ func TestNewConnTellsNoHandshake(t *testing.T) {
 		defer far.Close()
 		closed := make(chan *CloseError, 1)
 		trace := &Trace{
-			Handshake: func(HandshakeTrace) { t.Error("told of a handshake") },
-			Closed:    func(end *CloseError) { closed <- end },
+			Handshake: func(*Conn, HandshakeTrace) { t.Error("told of a handshake") },
+			Closed:    func(_ *Conn, end *CloseError) { closed <- end },
 		}
 		c, err := NewConn(near, &ConnOptions{Config: Config{Trace: trace}})
 		require.NoError(t, err)
