@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +24,8 @@ import (
 type DialOptions struct {
 	Config
 
-	// Header is added to the request. Fields of the handshake itself,
-	// including Host, are errors.
+	// Header is added to the request, with names spelled as its keys are.
+	// Fields of the handshake itself, including Host, are errors.
 	Header http.Header
 
 	// Host is the value of the Host field. "": the host of the URL.
@@ -47,7 +48,8 @@ type DialOptions struct {
 	// Unix sockets use no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// ProxyHeader is added to the CONNECT request.
+	// ProxyHeader is added to the CONNECT request, with names spelled as its
+	// keys are.
 	ProxyHeader http.Header
 
 	// NetDial connects to addr on network, "tcp" or "unix"; addr is the
@@ -219,20 +221,35 @@ func (d *dialer) setRequest() {
 		r.Host = d.opts.Host
 	}
 	for name, values := range d.opts.Header {
-		key := http1.CanonicalName(name)
-		r.Header[key] = append(r.Header[key], values...)
+		r.Header[name] = slices.Clone(values)
 	}
-	if u := d.uri.user; u != nil && r.Header["Authorization"] == nil {
+	if u := d.uri.user; u != nil && r.Header[http1.KeyOf(r.Header, "Authorization")] == nil {
 		password, _ := u.Password()
 		r.SetBasicAuth(u.Username(), password)
 	}
 	if d.opts.Jar != nil {
-		for _, cookie := range d.opts.Jar.Cookies(r.URL) {
-			r.AddCookie(cookie)
-		}
+		addCookies(r.Header, d.opts.Jar.Cookies(r.URL))
 	}
 	setRequestFields(r.Header, d.offer.key, d.offer.subprotocols, offerExtensions(d.offer.compression))
 	d.request = r
+}
+
+// addCookies adds cookies to those in h, however that spells the field: "the
+// user agent MUST NOT attach more than one Cookie header field" (RFC 6265,
+// Section 5.4).
+func addCookies(h http.Header, cookies []*http.Cookie) {
+	if len(cookies) == 0 {
+		return
+	}
+	key := http1.KeyOf(h, "Cookie")
+	r := http.Request{Header: make(http.Header)}
+	if own := h[key]; len(own) > 0 {
+		r.Header.Set("Cookie", strings.Join(own, "; "))
+	}
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	h[key] = r.Header["Cookie"]
 }
 
 // dial opens a WebSocket connection over the net.Conn that connect returns, and

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -169,11 +170,76 @@ func TestRequestOfClient(t *testing.T) {
 	}
 }
 
+// headSent returns the head of the request that a client with these options
+// sends.
+func headSent(t *testing.T, url string, opts *DialOptions) string {
+	t.Helper()
+	near, far := net.Pipe()
+	defer far.Close()
+	go DialConn(t.Context(), near, url, opts)
+	reader := http1.NewRequestReader(far)
+	defer reader.Release()
+	head, err := reader.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head
+}
+
+// TestNamesAsWritten has names of fields in any spelling, which is how they
+// leave, because there are servers to which it matters.
+func TestNamesAsWritten(t *testing.T) {
+	covers(t, "C17")
+	header := http.Header{"x-api_KEY": {"1"}, "X-Twice": {"a", "b"}, "x-twice": {"c"}, "origin": {"http://o"}}
+	got := headSent(t, "ws://h/", &DialOptions{Header: header})
+	const want = "X-Twice: a\r\nX-Twice: b\r\norigin: http://o\r\nx-api_KEY: 1\r\nx-twice: c\r\n\r\n"
+	if !strings.HasSuffix(got, "\r\nSec-WebSocket-Version: 13\r\n"+want) {
+		t.Errorf("got %q, want it to end with %q", got, want)
+	}
+	d, err := newDialer("ws://h/", &DialOptions{Header: header})
+	if err != nil || d.request.Header["x-api_KEY"] == nil || d.request.Header.Get("x-api_KEY") != "" {
+		t.Errorf("hooks see %v, not the map as net/http would have it", d.request.Header)
+	}
+}
+
+// TestReservedNames refuses the fields of the handshake in any spelling.
+func TestReservedNames(t *testing.T) {
+	covers(t, "C17")
+	for _, name := range []string{"sec-websocket-key", "SEC-WEBSOCKET-KEY", "host", "CONNECTION", "upgrade", "content-length", "Sec-WebSocket-Anything"} {
+		if _, err := newDialer("ws://h/", &DialOptions{Header: http.Header{name: {"x"}}}); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
 func TestAuthorizationOfCaller(t *testing.T) {
 	covers(t, "U07")
-	d, err := newDialer("ws://u:p@h", &DialOptions{Header: http.Header{"authorization": {"Bearer x"}}})
-	if err != nil || d.request.Header.Get("Authorization") != "Bearer x" {
-		t.Errorf("%v, %v", d.request.Header, err)
+	head := headSent(t, "ws://u:p@h", &DialOptions{Header: http.Header{"authorization": {"Bearer x"}}})
+	if !strings.Contains(head, "\r\nauthorization: Bearer x\r\n") || strings.Contains(head, "Basic") {
+		t.Errorf("got %q", head)
+	}
+}
+
+// TestCookiesJoin has the cookies of the jar and of the header leave in one
+// field, however that is spelled: "the user agent MUST NOT attach more than one
+// Cookie header field" (RFC 6265, Section 5.4).
+func TestCookiesJoin(t *testing.T) {
+	covers(t, "C20")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &url.URL{Scheme: "http", Host: "h"}
+	jar.SetCookies(u, []*http.Cookie{{Name: "jar", Value: "1"}})
+	for _, name := range []string{"Cookie", "cookie", "COOKIE"} {
+		opts := &DialOptions{Jar: jar, Header: http.Header{name: {"own=1", "too=2"}}}
+		head := headSent(t, "ws://h/", opts)
+		if !strings.Contains(head, "\r\n"+name+": own=1; too=2; jar=1\r\n") || strings.Count(strings.ToLower(head), "cookie") != 1 {
+			t.Errorf("got %q", head)
+		}
+		if opts.Header[name][0] != "own=1" {
+			t.Errorf("the caller's header was changed: %v", opts.Header)
+		}
 	}
 }
 

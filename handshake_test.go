@@ -296,7 +296,7 @@ func TestAppendRequest(t *testing.T) {
 	d.request.Header.Set(keyField, sampleKey)
 	want := "GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + sampleKey + "\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, superchat\r\n" +
-		"Cookie: a=b\r\nX-B: 2\r\nX-B: 3\r\n\r\n"
+		"X-B: 2\r\nX-B: 3\r\ncookie: a=b\r\n\r\n"
 	if got := appendRequest(nil, d.request, d.uri.resourceName); !bytes.Equal(got, []byte(want)) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -3,7 +3,9 @@ package websocket
 import (
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
 )
@@ -80,14 +82,10 @@ func (u *wsURI) sharesOrigin(v *wsURI) bool {
 func withoutCredentials(o *DialOptions) *DialOptions {
 	other := *o
 	other.Host = ""
-	other.Header = make(http.Header, len(o.Header))
-	for name, values := range o.Header {
-		key := http1.CanonicalName(name)
-		other.Header[key] = append(other.Header[key], values...)
-	}
-	for _, name := range credentialFields {
-		delete(other.Header, name)
-	}
+	other.Header = maps.Clone(o.Header)
+	maps.DeleteFunc(other.Header, func(name string, _ []string) bool {
+		return slices.Contains(credentialFields, http1.CanonicalName(name))
+	})
 	if o.TLS != nil {
 		other.TLS = o.TLS.Clone()
 		other.TLS.ServerName = ""

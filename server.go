@@ -30,8 +30,9 @@ type AcceptOptions struct {
 	// client that sent r, such as one known to get it wrong. Nil: for none.
 	RefuseCompression func(r *http.Request) bool
 
-	// Header is added to the response. If it has fields of the handshake
-	// itself, or control characters, every request is refused with 500.
+	// Header is added to the response, with names spelled as its keys are. If
+	// it has fields of the handshake itself, or control characters, every
+	// request is refused with 500.
 	Header http.Header
 
 	// Registry keeps the connections until they end, and closes them when

@@ -225,12 +225,12 @@ func TestGoldenResponse(t *testing.T) {
 			defer near.Close()
 			go acceptAs(d.name, far, &AcceptOptions{
 				Config: Config{Subprotocols: []string{"superchat", "chat"}},
-				Header: http.Header{"X-B": {"2"}, "set-cookie": {"a=b", "c=d"}},
+				Header: http.Header{"X-B": {"2"}, "x-b": {"3"}, "x-api_KEY": {"4"}, "set-cookie": {"a=b", "c=d"}},
 			})
 			go io.WriteString(near, request("Sec-WebSocket-Protocol: chat, superchat"))
 			want := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 				"Sec-WebSocket-Accept: " + sampleAccept + "\r\nSec-WebSocket-Protocol: superchat\r\n" +
-				"X-B: 2\r\nset-cookie: a=b\r\nset-cookie: c=d\r\n\r\n"
+				"X-B: 2\r\nset-cookie: a=b\r\nset-cookie: c=d\r\nx-api_KEY: 4\r\nx-b: 3\r\n\r\n"
 			got := make([]byte, len(want)+1)
 			n, err := near.Read(got) // one write
 			if string(got[:n]) != want || err != nil {

@@ -112,6 +112,20 @@ func CanonicalName(name string) string {
 	}
 }
 
+// KeyOf returns the key under which h has the field with the canonical name: that
+// itself, or the first of the other spellings. If h has none, it is name.
+func KeyOf(h http.Header, name string) string {
+	if _, ok := h[name]; ok {
+		return name
+	}
+	for _, key := range sortedNames(h) {
+		if CanonicalName(key) == name {
+			return key
+		}
+	}
+	return name
+}
+
 // IsFraming reports whether the field name frames a message, names its host or
 // governs the connection, so that only the writer of the head may set it.
 func IsFraming(name string) bool {

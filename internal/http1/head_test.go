@@ -63,3 +63,18 @@ func TestHeadLength(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyOf(t *testing.T) {
+	for want, h := range map[string]http.Header{
+		"Cookie": {"cookie": {"a"}, "Cookie": {"b"}},
+		"COOKIE": {"cookie": {"a"}, "COOKIE": {"b"}, "X": {"c"}},
+		"cookie": {"cookie": {"a"}},
+	} {
+		if got := KeyOf(h, "Cookie"); got != want {
+			t.Errorf("%v: got %s, want %s", h, got, want)
+		}
+	}
+	if got := KeyOf(nil, "Cookie"); got != "Cookie" {
+		t.Errorf("got %s of nothing", got)
+	}
+}

@@ -34,7 +34,7 @@ func (p *Proxy) connectHTTP(nc net.Conn, target string, header http.Header) (net
 // appendRequest appends the CONNECT request.
 func (p *Proxy) appendRequest(b []byte, target string, header http.Header) []byte {
 	b = fmt.Appendf(b, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n", target)
-	if p.user != nil && !hasField(header, "Proxy-Authorization") {
+	if p.user != nil && header[http1.KeyOf(header, "Proxy-Authorization")] == nil {
 		password, _ := p.user.Password()
 		b = append(b, "Proxy-Authorization: Basic "...)
 		b = base64.StdEncoding.AppendEncode(b, []byte(p.user.Username()+":"+password))
@@ -42,17 +42,6 @@ func (p *Proxy) appendRequest(b []byte, target string, header http.Header) []byt
 	}
 	b = http1.AppendFields(b, header, http1.IsFraming)
 	return append(b, "\r\n"...)
-}
-
-// hasField reports whether h has the field with the canonical name, in any
-// spelling.
-func hasField(h http.Header, name string) bool {
-	for key := range h {
-		if http1.CanonicalName(key) == name {
-			return true
-		}
-	}
-	return false
 }
 
 // A PrefixedConn is a net.Conn of which some bytes were read already: Read
