@@ -81,7 +81,8 @@ type DialOptions struct {
 // localhost. Userinfo in url is sent as Basic authentication unless Header has
 // an Authorization. A host that is not ASCII is an error: give its ASCII form.
 //
-// ctx and HandshakeTimeout bound the handshake, and nothing after it.
+// ctx and HandshakeTimeout bound the handshake, and nothing after it. The hooks
+// of net/http/httptrace that ctx has are called as net/http's client calls them.
 //
 // On js/wasm the browser connects, and its limits apply: see the package
 // documentation.
@@ -294,7 +295,7 @@ func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.R
 	reader := http1.NewResponseReader(nc)
 	defer reader.Release()
 	stop := closeWhenDone(ctx, nc)
-	r, agreed, err = d.exchange(nc, &reader)
+	r, agreed, err = d.exchange(clientTraceOf(ctx), nc, &reader)
 	if late := stop(); late != nil && err == nil {
 		err = late
 	}
@@ -305,11 +306,14 @@ func (d *dialer) handshake(ctx context.Context, nc net.Conn) (c *Conn, r *http.R
 }
 
 // exchange sends the request, reads the response and checks it.
-func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, agreed agreement, err error) {
-	if _, err := nc.Write(appendRequest(nil, d.request, d.uri.resourceName)); err != nil {
+func (d *dialer) exchange(trace clientTrace, nc net.Conn, reader *http1.Reader) (r *http.Response, agreed agreement, err error) {
+	trace.gotConn(nc)
+	request := appendRequest(nil, d.request, d.uri.resourceName)
+	_, err = nc.Write(request)
+	if trace.wroteRequest(request, err); err != nil {
 		return nil, agreed, &HandshakeError{Reason: "request was not sent", Err: err}
 	}
-	r, head, err := reader.ReadFinalResponse()
+	r, head, err := readResponse(trace, reader)
 	if err != nil {
 		return nil, agreed, &HandshakeError{Reason: "response was not received", Err: err}
 	}
@@ -320,6 +324,15 @@ func (d *dialer) exchange(nc net.Conn, reader *http1.Reader) (r *http.Response, 
 	}
 	agreed, err = checkResponse(r, &d.offer)
 	return r, agreed, err
+}
+
+// readResponse reads the final response, and returns its head too.
+func readResponse(trace clientTrace, reader *http1.Reader) (r *http.Response, head string, err error) {
+	if err := reader.Await(); err != nil {
+		return nil, "", err
+	}
+	trace.gotFirstByte()
+	return reader.ReadFinalResponse(trace.gotInterim)
 }
 
 // keepCookies puts the cookies of r into the jar, if there is one.

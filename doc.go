@@ -62,7 +62,7 @@
 //	middleware.go · receiver.go · origin.go                 and for which pages
 //	new_conn.go                                             a connection whose handshake others have done
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
-//	redirect.go · redial.go
+//	redirect.go · redial.go · client_trace.go
 //	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides
 //	registry.go · group.go · netconn.go                     many connections; one as a net.Conn
 //

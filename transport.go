@@ -20,8 +20,10 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	}
 	var nc net.Conn
 	if p == nil {
+		clientTraceOf(ctx).getConn(d.uri.addr)
 		nc, err = d.netDial(ctx, d.uri.network, d.uri.addr)
 	} else {
+		clientTraceOf(ctx).getConn(p.Addr())
 		nc, err = d.dialThrough(ctx, p)
 	}
 	if err != nil {
@@ -102,7 +104,10 @@ func startTLS(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn, e
 // error: it would not understand an upgrade.
 func handshakeTLS(ctx context.Context, t *tls.Conn) error {
 	stop := closeWhenDone(ctx, t)
+	trace := clientTraceOf(ctx)
+	trace.startTLS()
 	err := t.HandshakeContext(ctx)
+	trace.doneTLS(t, err)
 	if late := stop(); late != nil && err == nil {
 		err = late
 	}

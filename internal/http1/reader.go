@@ -79,6 +79,15 @@ func (r *Reader) Next() (string, error) {
 	}
 }
 
+// Await returns when a byte of the next head has arrived. The error is one that
+// Next would return.
+func (r *Reader) Await() error {
+	if len(r.Rest()) > 0 {
+		return nil
+	}
+	return r.fill()
+}
+
 // Rest returns what arrived behind the heads returned. It is valid until the
 // next call of a method that reads, or of Release.
 func (r *Reader) Rest() []byte { return r.buf[r.used:] }

@@ -100,6 +100,24 @@ func TestReaderBudget(t *testing.T) {
 	}
 }
 
+// TestAwait waits for the first byte of a head, and reads no more once it is
+// there.
+func TestAwait(t *testing.T) {
+	r := NewRequestReader(readOnly{r: iotest.OneByteReader(strings.NewReader(sampleRequest))})
+	defer r.Release()
+	for range 2 {
+		if err := r.Await(); err != nil || len(r.Rest()) != 1 {
+			t.Fatalf("got %v with %d bytes", err, len(r.Rest()))
+		}
+	}
+	if head, err := r.Next(); head != sampleRequest || err != nil {
+		t.Fatalf("got %q, %v", head, err)
+	}
+	if err := r.Await(); err != io.EOF {
+		t.Errorf("got %v at the end", err)
+	}
+}
+
 // TestReaderAllocates has a reader allocate a head and nothing else.
 func TestReaderAllocates(t *testing.T) {
 	from := strings.NewReader("")

@@ -20,9 +20,10 @@ const (
 var errInterim = errors.New("too many interim responses")
 
 // ReadFinalResponse reads a response and skips up to MaxInterim interim ones
-// before it (RFC 9110, Section 15.2); 101 is final. It also returns the head
-// of the response as it arrived.
-func (r *Reader) ReadFinalResponse() (response *http.Response, head string, err error) {
+// before it (RFC 9110, Section 15.2), of which it tells interim unless that is
+// nil; 101 is final. It also returns the head of the response as it arrived. An
+// error of interim ends the reading.
+func (r *Reader) ReadFinalResponse(interim func(*http.Response) error) (response *http.Response, head string, err error) {
 	for range MaxInterim + 1 {
 		if head, err = r.Next(); err != nil {
 			return nil, "", err
@@ -32,6 +33,12 @@ func (r *Reader) ReadFinalResponse() (response *http.Response, head string, err 
 		}
 		if response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
 			return response, head, nil
+		}
+		if interim == nil {
+			continue
+		}
+		if err := interim(response); err != nil {
+			return nil, "", err
 		}
 	}
 	return nil, "", errInterim

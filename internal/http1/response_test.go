@@ -34,11 +34,27 @@ func TestReadFinalResponse(t *testing.T) {
 	const interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	for n, want := range map[int]error{0: nil, 1: nil, MaxInterim: nil, MaxInterim + 1: errInterim} {
 		r := NewResponseReader(readOnly{r: strings.NewReader(strings.Repeat(interim, n) + sampleResponse)})
-		response, head, err := r.ReadFinalResponse()
-		if !errors.Is(err, want) || err == nil && (response.StatusCode != 101 || head != sampleResponse) {
+		told := 0
+		response, head, err := r.ReadFinalResponse(func(r *http.Response) error {
+			if r.StatusCode == 103 && r.Header.Get("Link") != "" {
+				told++
+			}
+			return nil
+		})
+		if !errors.Is(err, want) || told != n || err == nil && (response.StatusCode != 101 || head != sampleResponse) {
 			t.Errorf("%d interim responses: got %v, %q, %v", n, response, head, err)
 		}
 		r.Release()
+	}
+}
+
+// TestInterimIsRefused has the caller give up at an interim response.
+func TestInterimIsRefused(t *testing.T) {
+	stop := errors.New("stop")
+	r := NewResponseReader(readOnly{r: strings.NewReader("HTTP/1.1 100 Continue\r\n\r\n" + sampleResponse)})
+	defer r.Release()
+	if _, _, err := r.ReadFinalResponse(func(*http.Response) error { return stop }); err != stop {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -53,7 +69,7 @@ func TestReadErrorBody(t *testing.T) {
 		"HTTP/1.1 403 Forbidden\r\nContent-Length: many\r\n\r\nno":                         "",
 	} {
 		r := NewResponseReader(readOnly{r: strings.NewReader(wire)})
-		response, head, err := r.ReadFinalResponse()
+		response, head, err := r.ReadFinalResponse(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ func (p *Proxy) connectHTTP(nc net.Conn, target string, header http.Header) (net
 	}
 	reader := http1.NewResponseReader(nc)
 	defer reader.Release()
-	r, head, err := reader.ReadFinalResponse()
+	r, head, err := reader.ReadFinalResponse(nil)
 	if err != nil {
 		return nil, &Error{Reason: "response of the proxy was not received", Err: err}
 	}
