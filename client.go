@@ -58,6 +58,16 @@ type DialOptions struct {
 	// returns first, and closes the connection that NetDial returns later.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// NetDialTLS is called in place of NetDial for wss, and returns a
+	// connection on which TLS has been done: with another implementation, or
+	// with keys that crypto/tls cannot use. TLS is then not used. If the
+	// connection has a method HandshakeContext, as those of crypto/tls and its
+	// forks do, that is called. The protocol agreed on by ALPN must be
+	// http/1.1, or none. NetDialTLS is not used through a proxy, which is an
+	// error if Proxy returns one. It is called for the targets of redirects
+	// too, and decides itself what credentials to show them.
+	NetDialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// Redirects is how many redirects Dial follows, one after another. 0:
 	// none. It never follows from wss to ws. Credentials, cookies of Header
 	// and client certificates do not cross to another origin.
@@ -112,8 +122,10 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, error)
 
 // DialConn opens a WebSocket connection to url over nc, which the caller has
-// connected. For wss and https, TLS is done first unless nc is a *[tls.Conn].
-// DialConn takes nc over: if it returns an error, nc is closed.
+// connected. For wss and https, TLS is done first, unless nc does that itself: a
+// *[tls.Conn], any other net.Conn that has the method HandshakeContext of one,
+// and, if DialOptions.NetDialTLS is set, whatever nc is. DialConn takes nc over:
+// if it returns an error, nc is closed.
 func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
 	if err != nil {
@@ -123,8 +135,8 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
 	defer cancel()
 	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
-		if t, ok := nc.(*tls.Conn); ok {
-			return t, handshakeTLS(ctx, t)
+		if _, ok := nc.(handshaker); ok || d.opts.NetDialTLS != nil {
+			return nc, finishTLS(ctx, nc)
 		}
 		return d.secureConn(ctx, nc)
 	})

@@ -515,6 +515,10 @@ func TestContextEndsAtEveryStage(t *testing.T) {
 			time.Sleep(time.Hour)
 			return near, nil
 		}},
+		{"dial of TLS", "wss://h", func(_ context.Context, near, _ net.Conn) (net.Conn, error) {
+			time.Sleep(time.Hour)
+			return near, nil
+		}},
 		{"TLS", "wss://h", func(_ context.Context, near, far net.Conn) (net.Conn, error) {
 			go io.Copy(io.Discard, far)
 			return near, nil
@@ -548,6 +552,9 @@ func TestContextEndsAtEveryStage(t *testing.T) {
 					opts := &DialOptions{NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 						return c.dial(ctx, near, far)
 					}}
+					if c.name == "dial of TLS" {
+						opts.NetDial, opts.NetDialTLS = nil, opts.NetDial
+					}
 					switch how {
 					case "canceled":
 						want = context.Canceled

@@ -40,21 +40,23 @@ func (t clientTrace) gotConn(nc net.Conn) {
 	}
 }
 
-// startTLS is called before a TLS handshake.
-func (t clientTrace) startTLS() {
-	if t.hooks.TLSHandshakeStart != nil {
+// startTLS is called before the TLS handshake of nc. The hooks are for those of
+// crypto/tls.
+func (t clientTrace) startTLS(nc handshaker) {
+	if _, ok := nc.(*tls.Conn); ok && t.hooks.TLSHandshakeStart != nil {
 		t.hooks.TLSHandshakeStart()
 	}
 }
 
 // doneTLS is called after the TLS handshake of nc, which ended with err.
-func (t clientTrace) doneTLS(nc *tls.Conn, err error) {
-	if t.hooks.TLSHandshakeDone == nil {
+func (t clientTrace) doneTLS(nc handshaker, err error) {
+	c, ok := nc.(*tls.Conn)
+	if !ok || t.hooks.TLSHandshakeDone == nil {
 		return
 	}
 	var state tls.ConnectionState
 	if err == nil {
-		state = nc.ConnectionState()
+		state = c.ConnectionState()
 	}
 	t.hooks.TLSHandshakeDone(state, err)
 }

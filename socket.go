@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"syscall"
@@ -45,8 +46,16 @@ func (s *socket) rawConn() syscall.RawConn {
 	return s.own.raw
 }
 
-// closeNow closes nc without waiting. It closes what lies below a *tls.Conn,
-// whose own Close would wait to send an alert.
+// A handshaker is a net.Conn that does TLS: that of crypto/tls, of a fork of it,
+// or one that embeds such a net.Conn. Calls of HandshakeContext after the first
+// do nothing.
+type handshaker interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+}
+
+// closeNow closes nc without waiting. It first closes what lies below TLS, whose
+// own Close would wait to send an alert.
 func closeNow(nc net.Conn) {
 	for {
 		switch c := nc.(type) {
@@ -54,6 +63,13 @@ func closeNow(nc net.Conn) {
 			nc = c.NetConn()
 		case *proxy.PrefixedConn:
 			nc = c.NetConn()
+		case interface {
+			handshaker
+			NetConn() net.Conn
+		}:
+			closeNow(c.NetConn())
+			c.Close()
+			return
 		default:
 			nc.Close()
 			return

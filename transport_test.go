@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -224,6 +225,217 @@ func TestNetDialArguments(t *testing.T) {
 			t.Errorf("%s: dialed %q, %v", rawURL, got, err)
 		}
 	}
+}
+
+// An otherTLS is the net.Conn of another implementation of TLS: it has the
+// methods of that of crypto/tls, and is none. It counts what it is asked for.
+type otherTLS struct {
+	net.Conn
+	t          *tls.Conn
+	handshakes atomic.Int32
+	closed     atomic.Int32
+}
+
+func newOtherTLS(nc net.Conn, config *tls.Config) *otherTLS {
+	t := tls.Client(nc, config)
+	return &otherTLS{Conn: t, t: t}
+}
+
+// HandshakeContext does the TLS handshake.
+func (c *otherTLS) HandshakeContext(ctx context.Context) error {
+	c.handshakes.Add(1)
+	return c.t.HandshakeContext(ctx)
+}
+
+// NetConn returns the net.Conn below.
+func (c *otherTLS) NetConn() net.Conn { return c.t.NetConn() }
+
+// Close closes.
+func (c *otherTLS) Close() error {
+	c.closed.Add(1)
+	return c.Conn.Close()
+}
+
+// named returns config for a server by the name in the certificate of httptest.
+func named(config *tls.Config) *tls.Config {
+	config.ServerName = "example.com"
+	return config
+}
+
+// TestNetDialTLS has an application do TLS, in each way that there is.
+func TestNetDialTLS(t *testing.T) {
+	covers(t, "C05")
+	plain, secure := echoServer(t)
+	for name, wrap := range map[string]func(nc net.Conn) (net.Conn, error){
+		"TLS, not begun": func(nc net.Conn) (net.Conn, error) { return tls.Client(nc, named(trust(secure))), nil },
+		"TLS, done": func(nc net.Conn) (net.Conn, error) {
+			c := tls.Client(nc, named(trust(secure)))
+			return c, c.Handshake()
+		},
+		"other TLS": func(nc net.Conn) (net.Conn, error) { return newOtherTLS(nc, named(trust(secure))), nil },
+		"hidden TLS": func(nc net.Conn) (net.Conn, error) {
+			return struct{ net.Conn }{tls.Client(nc, named(trust(secure)))}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var dialed []string
+			opts := &DialOptions{
+				NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dialed = append(dialed, "NetDial")
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				},
+				NetDialTLS: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dialed = append(dialed, "NetDialTLS "+network+" "+addr)
+					nc, err := new(net.Dialer).DialContext(ctx, network, secure.Listener.Addr().String())
+					if err != nil {
+						return nil, err
+					}
+					return wrap(nc)
+				},
+			}
+			for _, url := range []string{"wss://name.test", plain.URL} {
+				c, _, err := Dial(t.Context(), url, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustEcho(t, c)
+				c.CloseNow()
+			}
+			if fmt.Sprint(dialed) != "[NetDialTLS tcp name.test:443 NetDial]" {
+				t.Errorf("dialed %v", dialed)
+			}
+			nc, err := net.Dial("tcp", secure.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if nc, err = wrap(nc); err != nil {
+				t.Fatal(err)
+			}
+			c, _, err := DialConn(t.Context(), nc, "wss://name.test", opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEcho(t, c)
+			c.CloseNow()
+		})
+	}
+}
+
+// TestOtherTLSHandshake has the handshake of another TLS done once, and its
+// errors reported.
+func TestOtherTLSHandshake(t *testing.T) {
+	covers(t, "C05", "Q.B08")
+	_, secure := echoServer(t)
+	for name, want := range map[string]string{"example.com": "", "wrong.example": "TLS handshake failed"} {
+		nc, err := net.Dial("tcp", secure.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := trust(secure)
+		config.ServerName = name
+		other := newOtherTLS(nc, config)
+		c, _, err := DialConn(t.Context(), other, "wss://h", nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if c != nil {
+			mustEcho(t, c)
+			c.CloseNow()
+		}
+		if got := other.handshakes.Load(); got != 1 {
+			t.Errorf("%s: %d handshakes", name, got)
+		}
+		if _, err := nc.Write([]byte("x")); !errors.Is(err, net.ErrClosed) || other.closed.Load() == 0 {
+			t.Errorf("%s: not closed: %v", name, err)
+		}
+	}
+}
+
+// TestNetDialTLSAgreesOnHTTP2 finds that HTTP/2 was agreed on.
+func TestNetDialTLSAgreesOnHTTP2(t *testing.T) {
+	covers(t, "C07", "Q.B08")
+	s := newQuietServer(nil)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	_, _, err := Dial(t.Context(), s.URL, &DialOptions{NetDialTLS: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		config := trust(s)
+		config.NextProtos = []string{"h2"}
+		return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
+	}})
+	if err == nil || !strings.Contains(err.Error(), `"h2"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNetDialTLSAndProxy refuses to go through a proxy with NetDialTLS, for good,
+// and says what to do. For ws it does not matter.
+func TestNetDialTLSAndProxy(t *testing.T) {
+	covers(t, "C03")
+	stop := errors.New("stop")
+	opts := &DialOptions{
+		Proxy:   func(*http.Request) (*url.URL, error) { return url.Parse("http://proxy") },
+		NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, stop },
+		NetDialTLS: func(context.Context, string, string) (net.Conn, error) {
+			t.Error("dialed")
+			return nil, stop
+		},
+	}
+	_, _, err := Dial(t.Context(), "wss://h", opts)
+	var e *HandshakeError
+	if !errors.As(err, &e) || !e.invalid || !strings.Contains(err.Error(), "let it dial the proxy itself") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := Dial(t.Context(), "ws://h", opts); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNetDialTLSFails passes its error on, and finds that it has no result.
+func TestNetDialTLSFails(t *testing.T) {
+	covers(t, "C04")
+	stop := errors.New("stop")
+	for _, want := range []error{stop, nil} {
+		_, _, err := Dial(t.Context(), "wss://h", &DialOptions{NetDialTLS: func(context.Context, string, string) (net.Conn, error) {
+			return nil, want
+		}})
+		if err == nil || !errors.Is(err, want) && !strings.Contains(err.Error(), "NetDialTLS returned neither") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// TestRedirectWithNetDialTLS calls NetDialTLS for the target of a redirect.
+func TestRedirectWithNetDialTLS(t *testing.T) {
+	covers(t, "C20")
+	plain := newSite(t, (*httptest.Server).Start)
+	secure := newSite(t, (*httptest.Server).StartTLS)
+	dialed := ""
+	opts := &DialOptions{Redirects: 1, NetDialTLS: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialed = addr
+		return (&tls.Dialer{Config: trust(secure.Server)}).DialContext(ctx, network, addr)
+	}}
+	c, _, err := Dial(t.Context(), plain.to(secure.ws("/")), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEcho(t, c)
+	c.CloseNow()
+	if dialed != secure.Listener.Addr().String() {
+		t.Errorf("dialed %q", dialed)
+	}
+}
+
+// TestNetDialPanics has the panic reach the caller, who can recover, as if
+// NetDial had been called by it.
+func TestNetDialPanics(t *testing.T) {
+	covers(t, "Q.H12")
+	defer func() {
+		if got := recover(); got != "the trap" {
+			t.Errorf("recovered %v", got)
+		}
+	}()
+	Dial(t.Context(), "ws://h/", &DialOptions{NetDial: func(context.Context, string, string) (net.Conn, error) { panic("the trap") }})
 }
 
 // TestNetDialExits lets NetDial end its goroutine, as t.FailNow does: Dial does

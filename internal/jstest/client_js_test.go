@@ -310,6 +310,7 @@ func TestOptionsOfABrowser(t *testing.T) {
 		"Host":          {Host: "other.test"},
 		"TLS":           {TLS: &tls.Config{}},
 		"NetDial":       {NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialed") }},
+		"NetDialTLS":    {NetDialTLS: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialed") }},
 		"Jar":           {Jar: jar},
 		"Proxy":         {Proxy: http.ProxyFromEnvironment},
 		"ProxyHeader":   {ProxyHeader: http.Header{"A": {"b"}}},
