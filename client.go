@@ -68,6 +68,19 @@ type DialOptions struct {
 	// too, and decides itself what credentials to show them.
 	NetDialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// HTTPClient sends the handshake, if it is not nil: to go through its
+	// RoundTrippers, which authenticate, observe or play the server, or to
+	// share its settings. Then its Transport connects, also by proxies, its
+	// CheckRedirect decides on redirects, to which ws and wss are http and
+	// https, its Jar keeps cookies, and its Timeout bounds the handshake too.
+	// TLS, Proxy, ProxyHeader, NetDial, NetDialTLS, Jar and Redirects must not
+	// be set. The connection is the Body of the 101 response, which must be an
+	// [io.ReadWriteCloser], as those of net/http are, and speaks HTTP/1.1. The
+	// context of the request ends when the connection is closed, or the
+	// handshake fails. For ws, net/http does not ask an HTTP proxy for a tunnel,
+	// but to pass the request on; for wss it asks for a tunnel.
+	HTTPClient *http.Client
+
 	// Redirects is how many redirects Dial follows, one after another. 0:
 	// none. It never follows from wss to ws. Credentials, cookies of Header
 	// and client certificates do not cross to another origin.
@@ -104,8 +117,11 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 	if dialBrowser != nil {
 		return dialBrowser(d, ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
+	if d.opts.HTTPClient != nil {
+		return d.open(ctx, d.handshakeByClient)
+	}
 	for left := d.opts.Redirects; ; left-- {
 		c, r, err := d.dial(ctx, d.connect)
 		if err == nil || left <= 0 || !isRedirect(r) {
@@ -128,6 +144,9 @@ var dialBrowser func(d *dialer, ctx context.Context) (*Conn, *http.Response, err
 // if it returns an error, nc is closed.
 func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (*Conn, *http.Response, error) {
 	d, err := newDialer(url, opts)
+	if err == nil && d.opts.HTTPClient != nil {
+		err = invalidRequestError(errors.New("HTTPClient connects by itself, and not over the connection that DialConn is given"))
+	}
 	if err != nil {
 		nc.Close()
 		return nil, nil, err
@@ -168,6 +187,9 @@ func newDialer(url string, opts *DialOptions) (*dialer, error) {
 func newDialerTo(u *wsURI, opts *DialOptions) (*dialer, error) {
 	d := &dialer{opts: opts, cfg: opts.Config.withDefaults(), uri: u}
 	if err := checkDialOptions(opts); err != nil {
+		return nil, invalidRequestError(err)
+	}
+	if err := checkHTTPClient(opts, u); err != nil {
 		return nil, invalidRequestError(err)
 	}
 	if err := d.setOffer(); err != nil {
@@ -265,23 +287,46 @@ func addCookies(h http.Header, cookies []*http.Cookie) {
 	h[key] = r.Header["Cookie"]
 }
 
-// dial opens a WebSocket connection over the net.Conn that connect returns, and
-// traces the outcome. With an error, connect may return a net.Conn to close.
-func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (c *Conn, r *http.Response, err error) {
-	began := time.Now()
-	var agreed agreement
-	nc, err := connect(ctx)
-	if err == nil {
-		c, r, agreed, err = d.handshake(ctx, nc)
+// timeout returns how long the handshake may take.
+func (d *dialer) timeout() time.Duration {
+	if c := d.opts.HTTPClient; c != nil && c.Timeout > 0 {
+		return min(c.Timeout, d.cfg.HandshakeTimeout)
 	}
+	return d.cfg.HandshakeTimeout
+}
+
+// A handshaking does an opening handshake. With an error, the response is what
+// there is of one, or nil, and nothing is left open.
+type handshaking func(ctx context.Context) (*Conn, *http.Response, agreement, error)
+
+// open opens a WebSocket connection by shake, and traces the outcome.
+func (d *dialer) open(ctx context.Context, shake handshaking) (*Conn, *http.Response, error) {
+	began := time.Now()
+	c, r, agreed, err := shake(ctx)
 	if err != nil {
-		if nc != nil {
-			closeNow(nc)
-		}
 		err = asHandshakeError(ctx, err, r)
 	}
-	d.cfg.traceHandshake(c, d.request, agreed, began, err)
+	request := d.request
+	if r != nil {
+		request = r.Request
+	}
+	d.cfg.traceHandshake(c, request, agreed, began, err)
 	return c, r, err
+}
+
+// dial opens a WebSocket connection over the net.Conn that connect returns. With
+// an error, connect may return a net.Conn to close.
+func (d *dialer) dial(ctx context.Context, connect func(context.Context) (net.Conn, error)) (*Conn, *http.Response, error) {
+	return d.open(ctx, func(ctx context.Context) (c *Conn, r *http.Response, agreed agreement, err error) {
+		nc, err := connect(ctx)
+		if err == nil {
+			c, r, agreed, err = d.handshake(ctx, nc)
+		}
+		if err != nil && nc != nil {
+			closeNow(nc)
+		}
+		return c, r, agreed, err
+	})
 }
 
 // asHandshakeError returns err as the HandshakeError of a handshake that ctx
@@ -363,7 +408,7 @@ func notSwitchedError(r *http.Response, body []byte) error {
 	case len(versions) > 0:
 		e.Reason = fmt.Sprintf("server refused and speaks WebSocket version %s", excerpt(strings.Join(versions, ", ")))
 	case isRedirect(r):
-		e.Reason = "server redirects, and Dial follows as many redirects as DialOptions.Redirects says"
+		e.Reason = "server redirects, and Dial follows as many redirects as DialOptions.Redirects, or HTTPClient, says"
 	case r.StatusCode < 300:
 		e.Reason = "URL is no WebSocket endpoint, or a proxy on the way removed Upgrade from the request"
 	}

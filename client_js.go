@@ -29,7 +29,7 @@ func init() { dialBrowser = (*dialer).dialBrowser }
 // refusedOptions are the fields of DialOptions that a browser does not let a
 // page set.
 var refusedOptions = []string{
-	"Compression", "Header", "Host", "Jar", "NetDial", "NetDialTLS", "OnClose", "OnPing", "OnPong", "Proxy", "ProxyHeader", "Redirects", "SkipUTF8Check", "TLS",
+	"Compression", "HTTPClient", "Header", "Host", "Jar", "NetDial", "NetDialTLS", "OnClose", "OnPing", "OnPong", "Proxy", "ProxyHeader", "Redirects", "SkipUTF8Check", "TLS",
 }
 
 // checkBrowserOptions returns an error if o sets what a page cannot set.

@@ -221,5 +221,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.socket().RemoteAddr() }
 
 // NetConn returns the underlying connection, to set its options. Reading,
 // writing, closing it, or setting its deadlines breaks the Conn. [Conn.Deliver]
-// may replace it.
+// may replace it. With DialOptions.HTTPClient it reads and writes the Body of the
+// response, and has a method NetConn that returns the one of net/http, or nil if
+// a RoundTripper keeps that to itself.
 func (c *Conn) NetConn() net.Conn { return c.socket().Conn }

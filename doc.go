@@ -39,15 +39,15 @@
 //
 // On js/wasm [Dial] connects with the browser's own WebSocket, and the Conn has
 // all its methods, with the same errors. What a browser decides by itself cannot
-// be set: Dial refuses Header, Host, Jar, TLS, NetDial, NetDialTLS, Proxy,
-// ProxyHeader, Redirects, Compression, SkipUTF8Check, PingInterval, OnPing, OnPong
-// and OnClose. Ping, SendPing and SendPong are errors, and so is Close with a code
-// other than 0, CloseNormal and 3000 to 4999. When this side fails the connection,
-// the server is sent no code. A browser does not say why a handshake failed. It
-// also has no backpressure: messages that nobody reads accumulate in memory. A
-// browser offers compression and, if the server accepts, compresses as it likes,
-// also what WritePlain and its relatives send: Conn.CompressionAgreed tells. Trace
-// and Stats count frames as if the browser had shown them.
+// be set: Dial refuses Header, Host, Jar, TLS, NetDial, NetDialTLS, HTTPClient,
+// Proxy, ProxyHeader, Redirects, Compression, SkipUTF8Check, PingInterval, OnPing,
+// OnPong and OnClose. Ping, SendPing and SendPong are errors, and so is Close with
+// a code other than 0, CloseNormal and 3000 to 4999. When this side fails the
+// connection, the server is sent no code. A browser does not say why a handshake
+// failed. It also has no backpressure: messages that nobody reads accumulate in
+// memory. A browser offers compression and, if the server accepts, compresses as
+// it likes, also what WritePlain and its relatives send: Conn.CompressionAgreed
+// tells. Trace and Stats count frames as if the browser had shown them.
 //
 // DialConn, AcceptConn and NewConn work on any net.Conn that the program supplies,
 // also in a browser, and there Ping and all close codes work too.
@@ -61,7 +61,8 @@
 //	middleware.go · receiver.go · origin.go                 and for which pages
 //	new_conn.go                                             a connection whose handshake others have done
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
-//	redirect.go · redial.go · client_trace.go
+//	redirect.go · http_client.go · body_conn.go
+//	client_trace.go · redial.go
 //	handshake_timer.go · handshake_trace.go                 a handshake's time and outcome, on both sides
 //	registry.go · group.go · netconn.go                     many connections; one as a net.Conn
 //

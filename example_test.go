@@ -61,6 +61,38 @@ func ExampleHandler() {
 	// websocket: opening handshake: server refused (HTTP status 403, body "request is not allowed")
 }
 
+// A bearer is an http.RoundTripper that adds a token, as those of OAuth clients
+// do.
+type bearer struct{ token string }
+
+// RoundTrip sends the request with the token.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// The handshake goes through an http.Client, with all that its RoundTrippers do
+// for other requests.
+func ExampleDialOptions_hTTPClient() {
+	server := httptest.NewServer(websocket.Handler(nil, func(r *http.Request) (func(c *websocket.Conn) error, error) {
+		user := users[r.Header.Get("Authorization")]
+		return func(c *websocket.Conn) error { return c.WriteString(c.Context(), "hello "+user) }, nil
+	}))
+	defer server.Close()
+
+	ctx := context.Background()
+	client := &http.Client{Transport: bearer{"open sesame"}}
+	c, _, err := websocket.Dial(ctx, server.URL, &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m := range c.Messages(ctx) {
+		fmt.Printf("%s\n", m.Data)
+	}
+	// Output: hello Ali
+}
+
 // The function given to Handler, like a policy, can say how a request is
 // refused.
 func ExampleHandshakeError() {

@@ -342,6 +342,12 @@ var rawEntryPoints = []rawEntryPoint{
 		c, _, err := Dial(context.Background(), "ws://server.example.com/chat", &DialOptions{Config: cfg, NetDial: netDial})
 		app(c, err)
 	}},
+	{"Dial by HTTPClient", client, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		netDial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+		opts := &DialOptions{Config: cfg, HTTPClient: &http.Client{Transport: &http.Transport{DialContext: netDial}}}
+		c, _, err := Dial(context.Background(), "ws://server.example.com/chat", opts)
+		app(c, err)
+	}},
 	{"DialConn", client, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
 		url := "ws://server.example.com/chat"
 		if _, ok := nc.(*tls.Conn); ok {

@@ -63,6 +63,9 @@ func closeNow(nc net.Conn) {
 			nc = c.NetConn()
 		case *proxy.PrefixedConn:
 			nc = c.NetConn()
+		case interface{ closeNow() }:
+			c.closeNow()
+			return
 		case interface {
 			handshaker
 			NetConn() net.Conn

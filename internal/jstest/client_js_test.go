@@ -311,6 +311,7 @@ func TestOptionsOfABrowser(t *testing.T) {
 		"TLS":           {TLS: &tls.Config{}},
 		"NetDial":       {NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialed") }},
 		"NetDialTLS":    {NetDialTLS: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialed") }},
+		"HTTPClient":    {HTTPClient: http.DefaultClient},
 		"Jar":           {Jar: jar},
 		"Proxy":         {Proxy: http.ProxyFromEnvironment},
 		"ProxyHeader":   {ProxyHeader: http.Header{"A": {"b"}}},
