@@ -59,26 +59,29 @@ type DialOptions struct {
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// NetDialTLS is called in place of NetDial for wss, and returns a
-	// connection on which TLS has been done: with another implementation, or
-	// with keys that crypto/tls cannot use. TLS is then not used. If the
-	// connection has a method HandshakeContext, as those of crypto/tls and its
-	// forks do, that is called. The protocol agreed on by ALPN must be
-	// http/1.1, or none. NetDialTLS is not used through a proxy, which is an
-	// error if Proxy returns one. It is called for the targets of redirects
-	// too, and decides itself what credentials to show them.
+	// connection on which TLS has been done: by another implementation, or
+	// with keys that crypto/tls cannot use. The option TLS is then ignored. If
+	// the connection has a method HandshakeContext, as those of crypto/tls and
+	// its forks do, that is called. ALPN must have agreed on http/1.1 or on
+	// nothing. NetDialTLS is not used through a proxy: it is an error if Proxy
+	// returns one. It is called for the targets of redirects too, and decides
+	// itself what credentials to show them.
 	NetDialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// HTTPClient sends the handshake, if it is not nil: to go through its
 	// RoundTrippers, which authenticate, observe or play the server, or to
-	// share its settings. Then its Transport connects, also by proxies, its
+	// share its settings. Its Transport connects, also by proxies, its
 	// CheckRedirect decides on redirects, to which ws and wss are http and
-	// https, its Jar keeps cookies, and its Timeout bounds the handshake too.
-	// TLS, Proxy, ProxyHeader, NetDial, NetDialTLS, Jar and Redirects must not
-	// be set. The connection is the Body of the 101 response, which must be an
-	// [io.ReadWriteCloser], as those of net/http are, and speaks HTTP/1.1. The
-	// context of the request ends when the connection is closed, or the
-	// handshake fails. For ws, net/http does not ask an HTTP proxy for a tunnel,
-	// but to pass the request on; for wss it asks for a tunnel.
+	// https and which never go back to ws, its Jar keeps cookies, and its
+	// Timeout bounds the handshake too. TLS, Proxy, ProxyHeader, NetDial,
+	// NetDialTLS, Jar and Redirects must not be set. For ws, net/http asks an
+	// HTTP proxy to pass the request on, and not for a tunnel as it does for
+	// wss.
+	//
+	// The connection is the Body of the 101 response of HTTP/1.1, which must
+	// be an [io.ReadWriteCloser], as those of net/http are. A RoundTripper
+	// that wraps it sees calls that deadlines interrupt fail. The context of
+	// the request ends when the connection is closed or the handshake fails.
 	HTTPClient *http.Client
 
 	// Redirects is how many redirects Dial follows, one after another. 0:

@@ -47,7 +47,7 @@ func (d *dialer) dialTLS(ctx context.Context, p *proxy.Proxy) (net.Conn, error) 
 	clientTraceOf(ctx).getConn(d.uri.addr)
 	nc, err := callDial(ctx, "NetDialTLS", d.opts.NetDialTLS, d.uri.network, d.uri.addr)
 	if err != nil {
-		return nil, err
+		return nc, err
 	}
 	return nc, finishTLS(ctx, nc)
 }

@@ -119,6 +119,12 @@ var clientEntryPoints = map[string]clientEntryPoint{
 		c, _, err := websocket.Dial(ctx, address, opts)
 		return c, err
 	},
+	"Dial by HTTPClient": func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
+		own := *opts
+		own.HTTPClient = new(http.Client)
+		c, _, err := websocket.Dial(ctx, address, &own)
+		return c, err
+	},
 	"DialConn": func(ctx context.Context, address string, opts *websocket.DialOptions) (*websocket.Conn, error) {
 		u, err := url.Parse(address)
 		if err != nil {
@@ -376,7 +382,7 @@ func TestServerEntryPoints(t *testing.T) {
 // TestClientEntryPoints judges the library's client with each function that dials.
 func TestClientEntryPoints(t *testing.T) {
 	t.Parallel()
-	playWays(t, waysAt("Dial", "DialConn", "NewConn"), func(w way, t *testing.T) player {
+	playWays(t, waysAt("Dial", "DialConn", "NewConn", "Dial by HTTPClient"), func(w way, t *testing.T) player {
 		l := listen(t)
 		server := judge.NewServer(conversation.All(), reduced.options())
 		go server.Serve(l)
