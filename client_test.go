@@ -197,9 +197,15 @@ func TestNamesAsWritten(t *testing.T) {
 		t.Errorf("got %q, want it to end with %q", got, want)
 	}
 	d, err := newDialer("ws://h/", &DialOptions{Header: header})
-	if err != nil || d.request.Header["x-api_KEY"] == nil || d.request.Header.Get("x-api_KEY") != "" {
+	if err != nil || !hasKey(d.request.Header, "x-api_KEY") || d.request.Header.Get("x-api_KEY") != "" {
 		t.Errorf("hooks see %v, not the map as net/http would have it", d.request.Header)
 	}
+}
+
+// hasKey reports whether h has this very key.
+func hasKey(h http.Header, key string) bool {
+	_, ok := h[key]
+	return ok
 }
 
 // TestReservedNames refuses the fields of the handshake in any spelling.

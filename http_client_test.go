@@ -175,7 +175,7 @@ func TestHTTPClientRequest(t *testing.T) {
 			t.Errorf("%s is %q", name, v)
 		}
 	}
-	if got.Header["x-api_KEY"] == nil || got.Header["user-agent"] == nil || !isKey(got.Header.Get("Sec-WebSocket-Key")) {
+	if !hasKey(got.Header, "x-api_KEY") || !hasKey(got.Header, "user-agent") || !isKey(got.Header.Get("Sec-WebSocket-Key")) {
 		t.Errorf("header %v", got.Header)
 	}
 	if _, ok := opts.Header["User-Agent"]; ok || len(opts.Header) != 2 {
