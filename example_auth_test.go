@@ -235,8 +235,8 @@ func printFirst(url string, opts *websocket.DialOptions) {
 	fmt.Println(string(p))
 }
 
-// bearer returns options with a token in the header.
-func bearer(token string) *websocket.DialOptions {
+// withBearer returns options with a token in the header.
+func withBearer(token string) *websocket.DialOptions {
 	return &websocket.DialOptions{Header: http.Header{"Authorization": {"Bearer " + token}}}
 }
 
@@ -244,8 +244,8 @@ func bearer(token string) *websocket.DialOptions {
 func ExampleHandler_header() {
 	server := httptest.NewServer(websocket.Handler(nil, enterByHeader))
 	defer server.Close()
-	printFirst(server.URL, bearer("open-sesame"))
-	printFirst(server.URL, bearer("open-barley"))
+	printFirst(server.URL, withBearer("open-sesame"))
+	printFirst(server.URL, withBearer("open-barley"))
 	// Output:
 	// hello, Ali
 	// websocket: opening handshake: server refused (HTTP status 401, body "a valid token is needed")
@@ -313,7 +313,7 @@ func ExampleHandler_subprotocol() {
 func ExampleHandler_context() {
 	server := httptest.NewServer(authenticated(websocket.Handler(nil, enterFromContext)))
 	defer server.Close()
-	printFirst(server.URL, bearer("open-sesame"))
+	printFirst(server.URL, withBearer("open-sesame"))
 	// Output: hello, Ali
 }
 

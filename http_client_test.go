@@ -691,7 +691,7 @@ func TestHTTPClientTraces(t *testing.T) {
 	s := newSite(t, (*httptest.Server).Start)
 	var traced []HandshakeTrace
 	opts := &DialOptions{HTTPClient: s.Client()}
-	opts.Trace = &Trace{Handshake: func(h HandshakeTrace) { traced = append(traced, h) }}
+	opts.Trace = &Trace{Handshake: func(_ *Conn, h HandshakeTrace) { traced = append(traced, h) }}
 	got := 0
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got++ }})
 	c, _, err := Dial(ctx, s.ws("/1"), opts)
@@ -928,7 +928,7 @@ func TestHTTPClientCompresses(t *testing.T) {
 	defer s.Close()
 	compressed := false
 	opts := &DialOptions{Config: cfg, HTTPClient: s.Client()}
-	opts.Trace = &Trace{FrameIn: func(f FrameTrace) { compressed = compressed || f.Compressed }}
+	opts.Trace = &Trace{FrameIn: func(_ *Conn, f FrameTrace) { compressed = compressed || f.Compressed }}
 	c, _, err := Dial(t.Context(), s.URL, opts)
 	if err != nil {
 		t.Fatal(err)
