@@ -1,35 +1,59 @@
 package websocket
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 )
 
-// A bodyConn is the net.Conn of a connection that net/http's client opened: the
-// Body of the response. RoundTrippers may have wrapped that, so reading, writing
-// and closing go through it. It does the rest with the net.Conn below, if that
+// A bodyConn is the net.Conn of a connection that net/http's client opened, if
+// RoundTrippers have wrapped the Body of the response, or made it up: reading,
+// writing and closing go through it. It does the rest with the net.Conn below, if that
 // is known; otherwise it has no deadlines.
 type bodyConn struct {
 	body  io.ReadWriteCloser
-	conn  net.Conn // below body; nil if it is not known
-	addr  string   // host and port of the server
-	ended context.CancelCauseFunc
+	conn  net.Conn     // below body; nil if it is not known
+	addr  string       // host and port of the server
 	close func() error // closes body, once
 }
 
 // newBodyConn returns the net.Conn of body. conn is the net.Conn below, or nil,
-// and addr the server's host and port. When the net.Conn is closed, it ends a
-// context by calling ended.
-func newBodyConn(body io.ReadWriteCloser, conn net.Conn, addr string, ended context.CancelCauseFunc) *bodyConn {
+// and addr the server's host and port.
+func newBodyConn(body io.ReadWriteCloser, conn net.Conn, addr string) *bodyConn {
 	if own, ok := body.(net.Conn); ok {
 		conn = own
 	}
-	return &bodyConn{body: body, conn: conn, addr: addr, ended: ended, close: sync.OnceValue(body.Close)}
+	return &bodyConn{body: body, conn: conn, addr: addr, close: sync.OnceValue(body.Close)}
+}
+
+// connIn returns the net.Conn in a Body that net/http made and nobody wrapped,
+// with a copy of the bytes that were received behind the response. Without the
+// Body between, a Conn can use a socket directly. ok is false if body is
+// something else.
+func connIn(body io.ReadWriteCloser) (nc net.Conn, early []byte, ok bool) {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Pointer || v.Elem().Type().PkgPath() != "net/http" {
+		return nil, nil, false
+	}
+	below, buffered := fieldOf(v.Elem(), "ReadWriteCloser"), fieldOf(v.Elem(), "br")
+	if below.Kind() != reflect.Interface || !below.CanInterface() || buffered.Kind() != reflect.Pointer {
+		return nil, nil, false
+	}
+	if nc, ok = below.Interface().(net.Conn); !ok {
+		return nil, nil, false
+	}
+	for p := [512]byte{}; !buffered.IsNil(); { // such a read does not wait
+		n, err := body.Read(p[:])
+		if err != nil {
+			return nil, nil, false
+		}
+		early = append(early, p[:n]...)
+	}
+	return nc, early, true
 }
 
 // Read reads.
@@ -38,11 +62,8 @@ func (c *bodyConn) Read(p []byte) (int, error) { return c.body.Read(p) }
 // Write writes.
 func (c *bodyConn) Write(p []byte) (int, error) { return c.body.Write(p) }
 
-// Close closes the Body, and ends the context of the request.
-func (c *bodyConn) Close() error {
-	defer c.ended(net.ErrClosed)
-	return c.close()
-}
+// Close closes the Body.
+func (c *bodyConn) Close() error { return c.close() }
 
 // closeNow closes what lies below first: the Close of a Body over TLS would wait
 // to send an alert.

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -27,8 +26,8 @@ func TestBodyConnBelow(t *testing.T) {
 	near, far := tcpPair(t)
 	hidden := struct{ io.ReadWriteCloser }{near}
 	for name, c := range map[string]*bodyConn{
-		"told of":  newBodyConn(hidden, near, "h:80", func(error) {}),
-		"the Body": newBodyConn(near, nil, "h:80", func(error) {}),
+		"told of":  newBodyConn(hidden, near, "h:80"),
+		"the Body": newBodyConn(near, nil, "h:80"),
 	} {
 		if c.NetConn() != near || c.LocalAddr() != near.LocalAddr() || c.RemoteAddr() != near.RemoteAddr() {
 			t.Errorf("%s: got %v, %v", name, c.LocalAddr(), c.RemoteAddr())
@@ -62,7 +61,7 @@ func TestBodyConnBelow(t *testing.T) {
 // TestBodyConnAlone has a Body of which nothing else is known.
 func TestBodyConnAlone(t *testing.T) {
 	near, _ := faultnet.Pipe()
-	c := newBodyConn(struct{ io.ReadWriteCloser }{near}, nil, "h:80", func(error) {})
+	c := newBodyConn(struct{ io.ReadWriteCloser }{near}, nil, "h:80")
 	if c.NetConn() != nil || c.RemoteAddr().String() != "h:80" || c.LocalAddr().String() != "unknown" || c.LocalAddr().Network() != "http" {
 		t.Errorf("addresses %v, %v", c.LocalAddr(), c.RemoteAddr())
 	}
@@ -75,26 +74,24 @@ func TestBodyConnAlone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, want := range []error{nil, errFault} {
-		if err := newBodyConn(halfBody{near, want}, near, "", nil).CloseWrite(); err != want {
+		if err := newBodyConn(halfBody{near, want}, near, "").CloseWrite(); err != want {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
 }
 
-// TestBodyConnCloses closes the Body once, ends the context, and returns the same
-// error each time.
+// TestBodyConnCloses closes the Body once, and returns the same error each time.
 func TestBodyConnCloses(t *testing.T) {
 	near, far := net.Pipe()
-	ctx, ended := context.WithCancelCause(t.Context())
 	closed := 0
 	body := struct {
 		io.ReadWriter
 		io.Closer
 	}{near, closerFunc(func() error { closed++; return errFault })}
-	c := newBodyConn(body, near, "", ended)
+	c := newBodyConn(body, near, "")
 	for range 2 {
-		if err := c.Close(); err != errFault || closed != 1 || context.Cause(ctx) != net.ErrClosed {
-			t.Errorf("got %v, closed %d times, %v", err, closed, context.Cause(ctx))
+		if err := c.Close(); err != errFault || closed != 1 {
+			t.Errorf("got %v, closed %d times", err, closed)
 		}
 	}
 	closeNow(c)

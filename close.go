@@ -135,9 +135,11 @@ func (c *Conn) CloseContext(ctx context.Context, code CloseCode, reason string) 
 }
 
 // SendClose begins what Close does and does not wait: the Close frame leaves
-// behind what was written and queued, and the rest of the closing handshake is
-// done in the background, within Config.CloseTimeout. [Conn.CloseNow] does not
-// overtake the Close frame, unless messages of Send are queued before it.
+// behind what was written and queued. What comes before the peer's Close frame
+// stays the application's to read, for as long as Config.CloseTimeout, unless
+// Close is called too; if nobody reads, the peer's Close frame is seen in front of
+// its next message. [Conn.CloseNow] does not overtake the Close frame, unless
+// messages of Send are queued before it.
 //
 // It returns the error of Close for a code that must not be sent, and if the
 // connection is closing already, or has ended, the error that writers get.
@@ -154,8 +156,21 @@ func (c *Conn) SendClose(code CloseCode, reason string) error {
 		c.queueClose(code, reason, nil)
 		c.out.flushNow()
 	}
-	go c.close(code, reason, nil)
+	go c.finishClosing(code, reason)
 	return nil
+}
+
+// finishClosing does the rest of SendClose. It leaves reading to others.
+func (c *Conn) finishClosing(code CloseCode, reason string) {
+	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
+	defer cancel()
+	c.sendClose(ctx, code, reason, nil)
+	c.ensureReading(atOnce)
+	select {
+	case <-c.endedChan():
+	case <-ctx.Done():
+	}
+	c.close(code, reason, nil)
 }
 
 // ownClose returns code and reason of a call of the application as they are

@@ -174,7 +174,14 @@ var takeovers = []takeover{
 	}, after: func(_ *testing.T, peer *pingingPeer) { peer.say(peer.frame(0x00, "ed"), peer.frame(0x80, "!")) }},
 	{name: "a MessageReader has read all", before: func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x01, "taken"), peer.frame(0x80, "over"))
-		readerOf(t, c, 9)
+		_, r, err := c.Reader(t.Context())
+		require.NoError(t, err)
+		_, err = io.ReadFull(r, make([]byte, 9))
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			_, err := r.Read(make([]byte, 1))
+			assert.Equal(t, io.EOF, err)
+		})
 	}},
 	{name: "a loop was left", told: "two ", before: func(t *testing.T, c *Conn, peer *pingingPeer) {
 		peer.say(peer.frame(0x81, "one"), peer.frame(0x81, "two"))
@@ -221,7 +228,7 @@ func interrupt(t *testing.T, c *Conn, bytes int, read func(ctx context.Context) 
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// readerOf begins the next message, and reads some bytes of it.
+// readerOf begins the next message, and reads some bytes of it, but not all.
 func readerOf(t *testing.T, c *Conn, bytes int) {
 	t.Helper()
 	_, r, err := c.Reader(t.Context())

@@ -402,13 +402,20 @@ func (w *frameWriter) flushLast() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.active
-	if s == nil || s.nc.isRaw() || !s.busy || w.brokenLocked() || !s.corked.reported && !s.hasClose() {
+	if s == nil || s.nc.isRaw() || !s.busy || w.brokenLocked() || !s.corked.reported && !w.closesNextLocked() {
 		return nil
 	}
 	if s.awaited.idle == nil {
 		s.awaited.idle = make(chan struct{})
 	}
 	return s.awaited.idle
+}
+
+// closesNextLocked reports whether the Close frame was added and is the next to
+// leave. The caller holds w.mu, and there is a state.
+func (w *frameWriter) closesNextLocked() bool {
+	s := w.active
+	return (s.pending.closeFrame != nil || s.work.closeSize > 0) && w.sentToLocked() == s.offsets.appended
 }
 
 // closeSent reports whether the Close frame was handed to the network.

@@ -30,7 +30,7 @@ import (
 // While fill waits and nothing is unread there is no buffer. On a raw socket
 // fill waits for the descriptor to become readable and acquires a buffer only
 // to read into it; on any other net.Conn it waits with the few bytes of
-// ownIO.waitBuf.
+// ownIO.waitBuf, unless it is in the middle of a frame.
 //
 // A frameReader is used by one goroutine at a time, the one that holds
 // Conn.read.lock. It is part of a readState, which a connection has only while
@@ -299,7 +299,7 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	switch {
 	case target != nil:
 		return readSome(r.nc, target)
-	case r.buf == nil:
+	case r.buf == nil && r.frame.remaining == 0: // in the middle of a frame, more is about to come
 		n, err = readSome(r.nc, r.nc.own.waitBuf[:])
 		if n > 0 {
 			copy(r.room(), r.nc.own.waitBuf[:n])

@@ -60,7 +60,7 @@ func (d *dialer) handshakeByClient(ctx context.Context) (c *Conn, r *http.Respon
 		life.end(err)
 		return nil, r, agreed, err
 	}
-	nc, agreed, err := d.connOf(ctx, life, r)
+	nc, early, agreed, err := d.connOf(ctx, life, r)
 	if late := life.stop(); late != nil && err == nil {
 		closeNow(nc)
 		err = late
@@ -69,7 +69,11 @@ func (d *dialer) handshakeByClient(ctx context.Context) (c *Conn, r *http.Respon
 		life.end(err)
 		return nil, r, agreement{}, err
 	}
-	return newConn(nc, client, d.cfg, agreed, nil), r, agreed, nil
+	c = newConn(nc, client, d.cfg, agreed, early)
+	if !c.watch(life) {
+		life.gone(c)
+	}
+	return c, r, agreed, nil
 }
 
 // roundTrip has HTTPClient send the request and follow redirects. It returns at
@@ -126,23 +130,27 @@ func withoutURL(err error) error {
 	return err
 }
 
-// connOf returns the net.Conn that the Body of r is, and what was agreed on. With
-// an error, the Body is closed.
-func (d *dialer) connOf(ctx context.Context, life *requestLife, r *http.Response) (net.Conn, agreement, error) {
+// connOf returns the net.Conn that the Body of r is, with the bytes that were
+// received behind the response, and what was agreed on. With an error, the Body
+// is closed.
+func (d *dialer) connOf(ctx context.Context, life *requestLife, r *http.Response) (nc net.Conn, early []byte, agreed agreement, err error) {
 	body := r.Body
 	r.Body = http.NoBody
 	if r.Proto == "" && r.ProtoMajor == 0 { // from a RoundTripper that makes up its responses
 		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
 	}
 	if r.StatusCode != http.StatusSwitchingProtocols && r.ProtoMajor == 1 {
-		return nil, agreement{}, refusalOf(ctx, r, body)
+		return nil, nil, agreement{}, refusalOf(ctx, r, body)
 	}
-	agreed, err := d.checkClientResponse(r, body)
-	if err != nil {
+	if agreed, err = d.checkClientResponse(r, body); err != nil {
 		body.Close()
-		return nil, agreement{}, err
+		return nil, nil, agreement{}, err
 	}
-	return newBodyConn(body.(io.ReadWriteCloser), life.conn(), d.uri.addr, life.end), agreed, nil
+	stream := body.(io.ReadWriteCloser)
+	if nc, early, ok := connIn(stream); ok {
+		return nc, early, agreed, nil
+	}
+	return newBodyConn(stream, life.conn(), d.uri.addr), nil, agreed, nil
 }
 
 // checkClientResponse returns what was agreed on by r, the response that
@@ -203,6 +211,12 @@ func newRequestLife(ctx context.Context) *requestLife {
 	})
 	return l
 }
+
+// ended does nothing: the context goes on until gone is called.
+func (l *requestLife) ended(*Conn) {}
+
+// gone ends the context: the net.Conn is closed.
+func (l *requestLife) gone(*Conn) { l.end(net.ErrClosed) }
 
 // conn returns the net.Conn that net/http sent the request on, or nil if it is
 // not known: the last one of those that were taken and not put back, since a

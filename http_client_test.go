@@ -961,3 +961,39 @@ func TestHTTPClientEarlyFrames(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTPClientUsesTheSocket finds the net.Conn in the Body that net/http made,
+// and what was received behind the response.
+func TestHTTPClientUsesTheSocket(t *testing.T) {
+	plain, secure := echoServer(t)
+	c, _ := mustEchoBy(t, plain.URL, &DialOptions{HTTPClient: plain.Client()})
+	if _, ok := c.NetConn().(*net.TCPConn); !ok || !c.socket().isRaw() {
+		t.Errorf("NetConn is a %T", c.NetConn())
+	}
+	c, _ = mustEchoBy(t, secure.URL, &DialOptions{HTTPClient: secure.Client()})
+	if _, ok := c.NetConn().(*tls.Conn); !ok {
+		t.Errorf("NetConn is a %T", c.NetConn())
+	}
+	early := strings.Repeat("early ", 500)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		head := appendSwitchingProtocols(nil, keyIn(r), agreement{}, nil)
+		nc.Write(append(append(head, "\r\n"...), appendFrame(nil, header{byte0: 0x81, length: int64(len(early))}, []byte(early)).b...))
+	}))
+	defer s.Close()
+	c, _, err := Dial(t.Context(), s.URL, &DialOptions{HTTPClient: s.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if _, p, err := c.Read(t.Context()); string(p) != early {
+		t.Errorf("Read: %.20q, %v", p, err)
+	}
+	if _, ok := c.NetConn().(*net.TCPConn); !ok {
+		t.Errorf("NetConn is a %T", c.NetConn())
+	}
+}

@@ -220,6 +220,14 @@ func TestCloseContextIsClose(t *testing.T) {
 // overtaken by CloseNow, and that the closing handshake goes on without the
 // caller.
 func TestSendClose(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		peer.listen(t, false) // never answers
+		began := time.Now()
+		require.NoError(t, c.SendClose(4001, "bye"))
+		require.Zero(t, time.Since(began))
+		<-c.Context().Done()
+		require.Equal(t, c.cfg.CloseTimeout, time.Since(began))
+	})
 	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
 		got := make(chan string, 1)
 		go func() {
@@ -232,14 +240,26 @@ func TestSendClose(t *testing.T) {
 	})
 	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
 		var done sync.WaitGroup
-		done.Go(func() { answersLate(peer, "a last word") })
+		done.Go(func() { answersLate(peer, "one", "two") })
 		require.NoError(t, c.SendClose(4001, "bye"))
 		require.ErrorIs(t, c.WriteString(t.Context(), "too late"), CloseCode(4001))
 		require.Error(t, c.SendClose(4002, ""))
+		for _, want := range []string{"one", "two", "in pieces"} {
+			time.Sleep(500 * time.Millisecond) // it is not in a hurry
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, string(p))
+		}
 		done.Wait()
 		<-c.endedChan()
 		require.ErrorIs(t, c.terminal(), CloseCode(4001))
 		require.True(t, asCloseError(c.terminal()).clean())
+	})
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		go answersLate(peer) // nobody reads what is in pieces, until Close drops it
+		require.NoError(t, c.SendClose(4001, "bye"))
+		require.NoError(t, c.Close(CloseNormal, ""))
+		require.ErrorIs(t, c.terminal(), CloseCode(4001))
 	})
 	c, s := connPair(t, &silent)
 	require.ErrorContains(t, c.SendClose(CloseAbnormal, ""), "must not be sent")

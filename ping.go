@@ -2,9 +2,9 @@ package websocket
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,7 +23,11 @@ type pings struct {
 
 // pingMask is mixed into the payloads of our Pings, so that those of the
 // application's are not taken for them.
-var pingMask = rand.Uint64()
+var pingMask = func() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}()
 
 // A ping waits for its Pong.
 type ping struct {

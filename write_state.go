@@ -102,9 +102,6 @@ func newWriteState() *writeState {
 	return s
 }
 
-// hasClose reports whether the Close frame was added and has not left.
-func (s *writeState) hasClose() bool { return s.pending.closeFrame != nil || s.work.closeSize > 0 }
-
 // activateLocked returns the state, which it acquires if there is none. The
 // caller holds w.mu, and adds a frame.
 func (w *frameWriter) activateLocked() *writeState {
