@@ -458,6 +458,9 @@ func (c *Conn) awaitEnd(by caller) error {
 	} else {
 		err = c.readDeadlines().await(by.ctx, c.endedChan(), nil)
 	}
+	if ending := c.life.ending(); c.terminal() == nil && ending != nil && c.out.closeSent() {
+		c.settleEnd(ending, sendUnsent) // as whoever has sent the Close frame is about to
+	}
 	if end := c.terminal(); end != nil {
 		return end
 	}

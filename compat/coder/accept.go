@@ -50,12 +50,14 @@ type AcceptOptions struct {
 // unless opts say otherwise.
 //
 // The context of r ends when the handler returns, and with some servers
-// earlier; it says nothing about the connection.
+// earlier; it says nothing about the connection. If r comes from no server of
+// net/http, the response is written to w, and w.Hijack returns what the frames are
+// written to.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	if opts == nil {
 		opts = new(AcceptOptions)
 	}
-	ws, err := fullduplex.Accept(w, r, opts.options())
+	ws, err := fullduplex.Accept(writerFor(w, r), r, opts.options())
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 
 	fullduplex "github.com/fullduplex-go/websocket"
 )
@@ -44,8 +45,14 @@ func answers(end *fullduplex.CloseError, code StatusCode) bool {
 }
 
 // CloseNow ends the connection without a closing handshake and without waiting.
-// It always returns nil.
-func (c *Conn) CloseNow() error { return c.ws.CloseNow() }
+// On a connection that has ended it does nothing, and returns an error that is
+// [net.ErrClosed].
+func (c *Conn) CloseNow() error {
+	if end := c.ended(); end != nil {
+		return fmt.Errorf("websocket: close: %w", net.ErrClosed)
+	}
+	return c.ws.CloseNow()
+}
 
 // ended returns how the connection has ended, or nil if it has not.
 func (c *Conn) ended() *fullduplex.CloseError {

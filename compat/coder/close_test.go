@@ -95,7 +95,7 @@ func TestCloseTwice(t *testing.T) {
 		_, c := pipe(t)
 		require.NoError(t, c.Close(StatusNormalClosure, ""))
 		require.ErrorIs(t, c.Close(StatusGoingAway, ""), net.ErrClosed)
-		require.NoError(t, c.CloseNow())
+		require.ErrorIs(t, c.CloseNow(), net.ErrClosed)
 	})
 }
 
@@ -104,7 +104,7 @@ func TestCloseAfterCloseNow(t *testing.T) {
 		_, c := pipe(t)
 		require.NoError(t, c.CloseNow())
 		require.ErrorIs(t, c.Close(StatusNormalClosure, ""), net.ErrClosed)
-		require.NoError(t, c.CloseNow())
+		require.ErrorIs(t, c.CloseNow(), net.ErrClosed)
 	})
 }
 

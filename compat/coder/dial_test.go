@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -208,8 +209,12 @@ type pipeResponse struct {
 }
 
 func (p *pipeResponse) Header() http.Header         { return p.header }
-func (p *pipeResponse) WriteHeader(int)             {}
 func (p *pipeResponse) Write(b []byte) (int, error) { return len(b), nil }
+func (p *pipeResponse) WriteHeader(status int) {
+	fmt.Fprintf(p.nc, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	p.header.Write(p.nc)
+	io.WriteString(p.nc, "\r\n")
+}
 func (p *pipeResponse) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return p.nc, bufio.NewReadWriter(bufio.NewReader(p.nc), bufio.NewWriter(p.nc)), nil
 }

@@ -44,7 +44,8 @@ type netConn struct {
 	unfollow func() bool // lets ctx end without closing c
 	closed   atomic.Bool // Close was called
 
-	readLock  sync.Mutex // held across I/O; guards the next two
+	readLock  sync.Mutex // held across I/O; guards the next three
+	atEnd     bool       // Read has returned io.EOF
 	inMessage bool       // message has not been read to its end
 	message   fullduplex.MessageReader
 
@@ -58,12 +59,14 @@ func (n *netConn) Read(p []byte) (int, error) {
 	if err := n.beginCall("read", &n.readBy); err != nil {
 		return 0, err
 	}
-	if len(p) == 0 {
+	if len(p) == 0 && !n.atEnd {
 		return 0, nil
 	}
 	for {
 		if err := n.nextMessage(); err != nil {
-			return 0, n.readFailed(err)
+			err = n.readFailed(err)
+			n.atEnd = err == io.EOF
+			return 0, err
 		}
 		read, err := n.message.Read(p)
 		switch {

@@ -234,3 +234,19 @@ func TestNetConnAfterTheEnd(t *testing.T) {
 		require.Error(t, err)
 	})
 }
+
+// TestNetConnEndRepeats reads nothing from a stream that is at its end.
+func TestNetConnEndRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := pipe(t)
+		n := NetConn(t.Context(), c, MessageText)
+		go s.Close(StatusNormalClosure, "")
+		read, err := n.Read(nil)
+		require.NoError(t, err)
+		require.Zero(t, read)
+		_, err = n.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		_, err = n.Read(nil)
+		require.Equal(t, io.EOF, err)
+	})
+}
