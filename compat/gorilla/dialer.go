@@ -121,7 +121,7 @@ func (d *Dialer) open(urlStr string, h http.Header, dial func(*fullduplex.DialOp
 func (d *Dialer) options(h http.Header) (*fullduplex.DialOptions, error) {
 	opts := &fullduplex.DialOptions{
 		Config: settings{
-			handshakeTimeout: d.HandshakeTimeout,
+			handshakeTimeout: d.timeout(),
 			readBufferSize:   d.ReadBufferSize,
 			subprotocols:     d.Subprotocols,
 			compress:         d.EnableCompression,
@@ -136,6 +136,15 @@ func (d *Dialer) options(h http.Header) (*fullduplex.DialOptions, error) {
 		opts.Proxy = noProxy
 	}
 	return opts, setHeader(opts, h)
+}
+
+// timeout returns the bound of the opening handshake; 0 is none. One that is
+// negative has passed.
+func (d *Dialer) timeout() time.Duration {
+	if d.HandshakeTimeout < 0 {
+		return time.Nanosecond
+	}
+	return d.HandshakeTimeout
 }
 
 // setHeader adds the fields of h to the request. Those that are options are set

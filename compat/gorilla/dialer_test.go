@@ -192,6 +192,13 @@ func TestDialContextBoundsTheHandshake(t *testing.T) {
 	requireEcho(t, c, err)
 }
 
+// TestDialTimeoutThatHasPassed dials with a negative HandshakeTimeout.
+func TestDialTimeoutThatHasPassed(t *testing.T) {
+	d := Dialer{HandshakeTimeout: -1}
+	_, _, err := d.Dial("ws://localhost:1/", nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // TestDialProxy proves that the proxy is used that a function returns, and none
 // without a function, whatever the environment says.
 func TestDialProxy(t *testing.T) {
