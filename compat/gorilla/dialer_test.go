@@ -194,7 +194,7 @@ func TestDialContextBoundsTheHandshake(t *testing.T) {
 
 // TestDialTimeoutThatHasPassed dials with a negative HandshakeTimeout.
 func TestDialTimeoutThatHasPassed(t *testing.T) {
-	d := Dialer{HandshakeTimeout: -1}
+	d := websocket.Dialer{HandshakeTimeout: -1}
 	_, _, err := d.Dial("ws://localhost:1/", nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
