@@ -162,7 +162,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 func (c *Conn) SendPing(payload []byte) error {
 	err := c.sendControl(opPing, payload)
 	if err == nil {
-		c.ensureReading(atOnce)
+		c.ensurePongIsRead()
 	}
 	return err
 }
@@ -219,9 +219,14 @@ func (c *Conn) sendPing(number uint64) error {
 		return err
 	}
 	c.out.flushNow()
+	c.ensurePongIsRead()
+	return nil
+}
+
+// ensurePongIsRead makes sure that somebody reads the Pong of a Ping that was sent.
+func (c *Conn) ensurePongIsRead() {
 	if d := c.delivery.Load(); d != nil && d.marks.has(parked) && d.turn.Load() != turnFree {
 		c.readControls(d)
 	}
 	c.ensureReading(atOnce)
-	return nil
 }
