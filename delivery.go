@@ -174,6 +174,8 @@ func (c *Conn) whyNotRead() error {
 	if c.delivery.Load() == nil {
 		return nil
 	}
+	c.life.mu.Lock() // under which terminate ends the context first
+	defer c.life.mu.Unlock()
 	if err := c.terminal(); err != nil {
 		return err
 	}

@@ -340,6 +340,13 @@ const (
 	dropUnsent
 )
 
+// refuse makes err the answer to all later frames.
+func (w *frameWriter) refuse(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.endLocked().refusal = err
+}
+
 // refuseAll makes err the answer to all later frames. Those that were accepted
 // leave or are dropped, as rest says.
 func (w *frameWriter) refuseAll(err error, rest unsent) {

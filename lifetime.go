@@ -134,6 +134,7 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 		}
 		watchers = slices.Clone(a.watchers)
 	}
+	c.out.refuse(end) // nothing is written any more once the end is known
 	closing.terminal.Store(end)
 	if c.life.audience != nil {
 		c.life.audience.ended.set()

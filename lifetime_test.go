@@ -2,6 +2,8 @@ package websocket
 
 import (
 	"context"
+	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 )
@@ -60,5 +62,26 @@ func callsUnder(c *Conn, ctx context.Context) func(t *testing.T, c *Conn) {
 				t.Errorf("%s: %v, want %v", o.name, o.err, c.terminal())
 			}
 		}
+	}
+}
+
+// TestWriteOnceEnded proves that a write that begins when the end is known fails
+// with it, at any moment.
+func TestWriteOnceEnded(t *testing.T) {
+	for range 3000 {
+		near, far := net.Pipe()
+		c := newConn(near, server, silent.withDefaults(), agreement{}, nil)
+		go io.Copy(io.Discard, far)
+		wrote := make(chan error)
+		go func() {
+			for c.terminal() == nil {
+			}
+			wrote <- c.Write(context.Background(), Text, nil)
+		}()
+		c.CloseNow()
+		if err := <-wrote; err != c.terminal() {
+			t.Fatalf("Write: %v", err)
+		}
+		far.Close()
 	}
 }

@@ -224,6 +224,8 @@ func (c *Conn) judgeWriteError(ctx context.Context, err error) error {
 	case err == errEnding:
 		return c.awaitEnd(caller{ctx: ctx, internal: true})
 	case asCloseError(err) != nil:
+		c.life.mu.Lock() // under which terminate refuses first
+		defer c.life.mu.Unlock()
 		return c.refusalError()
 	case ctx.Err() != nil && err == ctx.Err():
 		return c.contextError(ctx)
