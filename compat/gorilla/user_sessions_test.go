@@ -137,18 +137,24 @@ func TestSessions(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		l.handle(w, r, map[string]string{"name": r.FormValue("name"), "room": r.FormValue("room")})
 	})
+	awaitCount := func(n int) {
+		require.Eventually(t, func() bool { return l.count() == n }, patience, time.Millisecond)
+	}
 	conns := make(map[string]*gorilla.Conn)
 	for i, name := range []string{"anna", "bert", "carl"} {
 		c, _, err := gorilla.DefaultDialer.Dial(url+"/?name="+name+"&room="+name[:1], nil)
+		require.NoError(t, err)
 		if name == "carl" {
+			awaitCount(i + 1)
 			c.Close()
+			awaitCount(i)
 			c, _, err = gorilla.DefaultDialer.Dial(url+"/?name=carl&room=a", nil)
 		}
 		require.NoError(t, err)
 		defer c.Close()
 		c.SetReadDeadline(soon())
 		conns[name] = c
-		require.Eventually(t, func() bool { return l.count() == i+1 }, patience, time.Millisecond)
+		awaitCount(i + 1)
 	}
 	require.NoError(t, conns["anna"].WriteMessage(gorilla.TextMessage, []byte("hello")))
 	for _, name := range []string{"anna", "carl"} {
@@ -165,5 +171,5 @@ func TestSessions(t *testing.T) {
 		_, _, err := conns[name].ReadMessage()
 		require.Equal(t, &gorilla.CloseError{Code: 1012, Text: "restart"}, err)
 	}
-	require.Eventually(t, func() bool { return l.count() == 0 }, patience, time.Millisecond)
+	awaitCount(0)
 }
