@@ -152,7 +152,7 @@ func (c *Conn) SendClose(code CloseCode, reason string) error {
 		return err
 	}
 	c.refuseWrites(code, reason, nil)
-	if !c.send.queue.Load().hasMessages() {
+	if c.hasAddedQueued() {
 		c.queueClose(code, reason, nil)
 		c.out.flushNow()
 	}
@@ -253,7 +253,7 @@ func (c *Conn) closingHandshake(ctx context.Context, code CloseCode, reason stri
 	// Not every net.Conn lets a deadline interrupt it.
 	stop := context.AfterFunc(bound, func() { c.giveUpClosing(ctx, code, reason, cause) })
 	defer stop()
-	if c.send.queue.Load().hasMessages() {
+	if queued, _ := c.Queued(); queued > 0 {
 		go c.sendClose(bound, code, reason, cause)
 	} else {
 		c.sendClose(bound, code, reason, cause)

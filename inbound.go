@@ -248,8 +248,8 @@ func (c *Conn) endLoan(reader borrower) {
 
 // nextDataFrame reads until the header of a data frame is here. Control frames
 // on the way are handled, which may cause writing; readControlFrame does the
-// same for the background reader. Once Close was called, data is discarded
-// until the peer's Close frame arrives. The caller has called reading.
+// same for the background reader. For Close, and once that has dropped some, data
+// is discarded until the peer's Close frame arrives. The caller has called reading.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
 		if !c.in.rules.inside {
@@ -270,7 +270,7 @@ func (c *Conn) nextDataFrame(by caller) error {
 			if err := c.handleControl(by, h.opcode(), payload); err != nil {
 				return err
 			}
-		} else if c.isDeaf() || by.internal && c.isClosing() {
+		} else if by.closing || c.isDeaf() {
 			c.goDeaf()
 			if err := c.discardFrame(by); err != nil {
 				return err

@@ -49,7 +49,8 @@ func (c *Conn) mayAskAgain() bool {
 }
 
 // awaitQuiet waits until the application, which has read, has not asked for a
-// message for some time. It returns earlier if messages are dropped, the
+// message for an eighth of CloseTimeout, at most two seconds, or a little longer.
+// It returns earlier if messages are dropped, the
 // connection has ended, or ctx ends.
 func (c *Conn) awaitQuiet(ctx context.Context) {
 	if c.isDeaf() {
@@ -57,7 +58,8 @@ func (c *Conn) awaitQuiet(ctx context.Context) {
 	}
 	look := time.NewTicker(min(max(c.cfg.CloseTimeout/16, time.Millisecond), time.Second))
 	defer look.Stop()
-	for heard := c.read.counters.messagesIn.Load(); !c.isDeaf(); {
+	heard := c.read.counters.messagesIn.Load()
+	for quiet := 0; quiet < 2 && !c.isDeaf(); quiet++ {
 		select {
 		case <-look.C:
 		case <-c.endedChan():
@@ -66,8 +68,8 @@ func (c *Conn) awaitQuiet(ctx context.Context) {
 			return
 		}
 		before := heard
-		if heard = c.read.counters.messagesIn.Load(); heard == before && !c.isBeingRead() {
-			return
+		if heard = c.read.counters.messagesIn.Load(); heard != before || c.isBeingRead() {
+			quiet = -1
 		}
 	}
 }

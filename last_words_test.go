@@ -75,7 +75,7 @@ func TestLastWordsOfASlowReader(t *testing.T) {
 	for _, test := range []struct {
 		work time.Duration
 		want int
-	}{{0, 4}, {300 * time.Millisecond, 4}, {time.Hour, 1}} {
+	}{{0, 4}, {300 * time.Millisecond, 4}, {600 * time.Millisecond, 4}, {time.Hour, 1}} {
 		t.Run(test.work.String(), func(t *testing.T) {
 			eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
 				var got int
@@ -155,6 +155,26 @@ func TestLastWordsAreWhole(t *testing.T) {
 		require.ErrorIs(t, err, CloseNormal)
 		_, _, err = c.Read(context.Background())
 		require.ErrorIs(t, err, CloseNormal)
+	})
+}
+
+// TestLastWordsWithAHookThatPanics proves that a MessageReader whose message Close
+// has dropped lets others read on when a hook that it calls panics.
+func TestLastWordsWithAHookThatPanics(t *testing.T) {
+	cfg := Config{PingInterval: -1, OnPing: func(*Conn, []byte) bool { panic("the hook") }}
+	eachEnd(t, cfg, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		p.say(p.frame(0x01, "the beginning "))
+		_, r, err := c.Reader(context.Background())
+		require.NoError(t, err)
+		_, err = r.Read(make([]byte, 3))
+		require.NoError(t, err)
+		go c.Close(CloseNormal, "")
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { p.say(p.frame(0x89, ""), p.frame(0x88, rawClose(1000, ""))) })
+		require.PanicsWithValue(t, "the hook", func() { r.Read(make([]byte, 100)) })
+		<-c.endedChan()
+		require.ErrorIs(t, c.terminal(), CloseNormal)
 	})
 }
 
@@ -261,9 +281,60 @@ func TestSendClose(t *testing.T) {
 		require.NoError(t, c.Close(CloseNormal, ""))
 		require.ErrorIs(t, c.terminal(), CloseCode(4001))
 	})
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		ctx := c.CloseRead(t.Context())
+		require.NoError(t, c.SendClose(4001, "bye"))
+		for n := range uint64(2) {
+			p.say(p.frame(0x81, "late"))
+			require.Eventually(t, func() bool { return c.read.counters.messagesIn.Load() == n+1 }, time.Minute, time.Millisecond)
+		}
+		p.say(p.frame(0x88, rawClose(4001, "bye")))
+		<-ctx.Done()
+		require.True(t, asCloseError(c.terminal()).clean(), "%v", c.terminal())
+	})
 	c, s := connPair(t, &silent)
 	require.ErrorContains(t, c.SendClose(CloseAbnormal, ""), "must not be sent")
 	require.ErrorIs(t, c.terminal(), CloseAbnormal)
 	<-s.Context().Done()
 	require.Equal(t, s.terminal(), s.SendClose(CloseNormal, ""))
+}
+
+// TestSendCloseBehindThePump proves that the Close frame of SendClose leaves
+// behind a message that the pump has taken from the queue and not added yet.
+func TestSendCloseBehindThePump(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		require.NoError(t, c.lockSending(t.Context()))
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		q := c.send.queue.Load()
+		m, ok := q.takeOldest(0, 100)
+		require.True(t, ok)
+		require.NoError(t, c.SendClose(4001, "bye"))
+		_, err := c.out.postData(bitFIN|byte(opText), m.payload())
+		require.NoError(t, err)
+		c.send.lock.unlock()
+		q.noteSent(1, len(m.payload()))
+		synctest.Wait()
+		require.True(t, p.has(1, "queued"))
+		require.True(t, p.has(8, rawClose(4001, "bye")))
+	})
+}
+
+// TestCloseReadsWhileTheQueueMoves proves that Close reads while a large message
+// of Send is on its way out: the peer may wait for that.
+func TestCloseReadsWhileTheQueueMoves(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		require.NoError(t, c.Send(Binary, make([]byte, maxAtOnce)))
+		require.NoError(t, c.Send(Binary, make([]byte, maxAtOnce+1)))
+		synctest.Wait()
+		require.False(t, c.send.queue.Load().hasMessages())
+		go func() {
+			peer.send(0x82, strings.Repeat("x", 1_000_000))
+			answersLate(peer)
+		}()
+		began := time.Now()
+		require.NoError(t, c.Close(CloseNormal, ""))
+		require.Zero(t, time.Since(began))
+	})
 }

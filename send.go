@@ -219,6 +219,19 @@ func (c *Conn) emptyQueue(ctx context.Context) error {
 	}
 }
 
+// hasAddedQueued reports whether everything queued was added to what the
+// frameWriter has pending.
+func (c *Conn) hasAddedQueued() bool {
+	if queued, _ := c.Queued(); queued == 0 {
+		return true
+	}
+	if !c.send.lock.tryLock() {
+		return false
+	}
+	defer c.send.lock.unlock()
+	return !c.send.queue.Load().hasMessages()
+}
+
 // whenStalled calls f once no byte has come or gone for limit: a peer that
 // sends may read later. stop prevents the call.
 func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {

@@ -235,9 +235,7 @@ func (r *MessageReader) lock() (caller, error) {
 		return by, r.keep(err)
 	}
 	if c.isDeaf() {
-		err := r.keep(c.discardAll(by))
-		c.unlockReading(err)
-		return by, err
+		return by, r.discardLocked(by)
 	}
 	if c.in != r.state || c.in.msg.number != r.number || c.in.msg.phase != inReader {
 		r.err = errStaleReader
@@ -248,6 +246,14 @@ func (r *MessageReader) lock() (caller, error) {
 		c.endLoan(streaming)
 	}
 	return by, nil
+}
+
+// discardLocked drops everything while the connection is closing, and returns
+// the error that ends that. It releases read.lock, which the caller holds, also if
+// a hook ends the goroutine.
+func (r *MessageReader) discardLocked(by caller) (err error) {
+	defer r.c.unlockReadingAfter(&err)
+	return r.keep(r.c.discardAll(by))
 }
 
 // more makes sure that there are bytes to read: in inbound.partial, or payload
