@@ -31,6 +31,9 @@ type end struct {
 	shared atomic.Pointer[sharedContext] // given to several calls
 	timed  [2]atomic.Bool                // a deadline was set, by direction
 	closed atomic.Int32                  // calls of Trace.Closed
+	open   chan struct{}                 // closed once conn is set
+	pings  pingLedger
+	handed atomic.Bool // the reading was handed over
 
 	mu      sync.Mutex
 	first   int64                           // when the first call that may end the connection began
@@ -43,6 +46,7 @@ func newEnd(index int, p *plan, report func(string, ...any), clock func() int64)
 	e := &end{
 		index: index, letter: roles[index][0], plan: p, clock: clock,
 		first: math.MaxInt64,
+		open:  make(chan struct{}),
 		errs:  make(map[*websocket.CloseError]*call),
 	}
 	e.report = func(format string, args ...any) {

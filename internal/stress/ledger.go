@@ -46,6 +46,7 @@ type ledger struct {
 	empty     []entry
 	emptySeen int
 	nameless  int           // messages abandoned before their name was read
+	dropping  bool          // the peer's application reads no more
 	begun     int           // calls
 	milestone int           // of begun
 	reached   chan struct{} // closed when milestone is reached
@@ -164,6 +165,14 @@ func (l *ledger) lost(more int) {
 	l.announceLocked()
 }
 
+// drop records that messages from now on are read by nobody.
+func (l *ledger) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropping = true
+	l.announceLocked()
+}
+
 // announceLocked signals an arrival. The caller holds l.mu.
 func (l *ledger) announceLocked() {
 	select {
@@ -201,6 +210,9 @@ type promise struct {
 func (l *ledger) missing(p promise) (count int, which string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.dropping {
+		return 0, ""
+	}
 	var names []string
 	for writer, entries := range l.entries {
 		for number, e := range entries {
@@ -253,5 +265,5 @@ func (w way) String() string {
 func (l *ledger) anyNameless() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.nameless > 0
+	return l.nameless > 0 || l.dropping
 }

@@ -34,15 +34,17 @@ func (i interruptions) String() string {
 type ending uint8
 
 const (
-	closeOne   ending = iota // one end calls Close
-	closeBoth                // both ends call Close, at the same time
-	closeTwice               // two goroutines of one end call Close
-	closeNow                 // one end calls CloseNow
-	cut                      // the transport breaks
+	closeOne     ending = iota // one end calls Close
+	closeBoth                  // both ends call Close, at the same time
+	closeTwice                 // two goroutines of one end call Close
+	closeNow                   // one end calls CloseNow
+	cut                        // the transport breaks
+	sendClose                  // one end calls SendClose, and reads on
+	closeContext               // one end calls CloseContext with a context that may end
 )
 
 func (e ending) String() string {
-	return [...]string{"Close", "Close of both", "Close twice", "CloseNow", "a cut"}[e]
+	return [...]string{"Close", "Close of both", "Close twice", "CloseNow", "a cut", "SendClose", "CloseContext"}[e]
 }
 
 // An aftermath is what an end does when a read has returned the terminal error.
@@ -70,6 +72,9 @@ type plan struct {
 	contested  bool   // others read while a reader streams a message
 	answers    bool   // the server answers from within its loops
 	handOver   [2]int // after how many actions the only reader of an end hands the reading over to a Receiver; -1: never
+	closeRead  [2]int // after how many actions the only reader of an end calls CloseRead; -1: never
+	hooks      [2]hooks
+	limits     bool // the limit on messages changes
 
 	busy   bool // it ends while messages are under way
 	ending ending
@@ -77,7 +82,9 @@ type plan struct {
 	code   websocket.CloseCode
 	reason string
 	after  [2]aftermath
-	when   int // how many messages the closer begins before a busy end
+	when   int                 // how many messages the closer begins before a busy end
+	answer websocket.CloseCode // what the peer's OnClose returns; 0 has it echo
+	wait   time.Duration       // until the context of CloseContext ends; negative: never
 }
 
 // choose returns the plan of a seed.
@@ -99,13 +106,27 @@ func choose(seed uint64) *plan {
 	for i := range 2 {
 		p.writers[i] = 1 + r.IntN(3)
 		p.readers[i] = 1 + r.IntN(3)*r.IntN(2)
+		p.hooks[i] = hooks(r.IntN(int(allHooks) + 1))
 		p.after[i] = aftermath(r.IntN(3))
 	}
 	p.adapt(r)
 	p.chooseConfigs(r)
 	p.chooseEnding(r)
 	p.chooseReceivers(r)
+	p.chooseCloseRead(r)
+	p.limits = r.IntN(2) == 0
 	return p
+}
+
+// chooseCloseRead chooses the ends that read no more, and when.
+func (p *plan) chooseCloseRead(r *rand.Rand) {
+	for i := range 2 {
+		p.closeRead[i] = -1
+		if r.IntN(8) == 0 && p.handOver[i] < 0 {
+			p.closeRead[i] = r.IntN(10) * r.IntN(2)
+			p.readers[i] = 1
+		}
+	}
 }
 
 // chooseReceivers chooses the ends whose reading is handed over, and when.
@@ -144,7 +165,9 @@ func (p *plan) adapt(r *rand.Rand) {
 
 // chooseEnding chooses how the connection ends.
 func (p *plan) chooseEnding(r *rand.Rand) {
-	p.ending = ending(r.IntN(int(cut) + 1))
+	p.ending = ending(r.IntN(int(closeContext) + 1))
+	p.answer = []websocket.CloseCode{0, 0, 1000, 4001}[r.IntN(4)]
+	p.wait = time.Duration(r.IntN(4)-1) * brief(r, 3000)
 	if r.IntN(3) == 0 {
 		p.ending = closeOne
 	}
@@ -212,12 +235,12 @@ func (p *plan) String() string {
 	if p.busy {
 		end = fmt.Sprintf("after %d messages", p.when)
 	}
-	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v, handed over %v\n"+
+	s := fmt.Sprintf("%s, %v; interrupted: %v; pings %v, contested %v, answers %v, handed over %v, reading closed %v, hooks %v, limits %v\n"+
 		"writers %v, readers %v, %d messages each, up to %d bytes\n"+
-		"ends with %v of the %s %s, code %d, reason of %d bytes; after the end %v",
-		p.transport.name, p.entryPoint, p.interrupt, p.pings, p.contested, p.answers, p.handOver,
+		"ends with %v of the %s %s, code %d, reason of %d bytes, answered with %d, context of %v; after the end %v",
+		p.transport.name, p.entryPoint, p.interrupt, p.pings, p.contested, p.answers, p.handOver, p.closeRead, p.hooks, p.limits,
 		p.writers, p.readers, p.messages, p.largest,
-		p.ending, roles[p.closer], end, uint16(p.code), len(p.reason), p.after)
+		p.ending, roles[p.closer], end, uint16(p.code), len(p.reason), uint16(p.answer), p.wait, p.after)
 	for i, cfg := range p.config {
 		s += fmt.Sprintf("\n%s: queue %d %v, hold %v, buffer %d, pings %v", roles[i], cfg.MaxQueuedBytes,
 			cfg.SlowConsumer, cfg.HoldReplies, cfg.ReadBufferSize, cfg.PingInterval)

@@ -48,6 +48,10 @@ func (r *reader) run() {
 			r.handOver()
 			continue
 		}
+		if n == r.plan.closeRead[r.index] {
+			r.closeReading()
+			continue
+		}
 		pick(r.rand, readerActions)(r)
 	}
 	r.lookAtKept(0)
@@ -63,6 +67,7 @@ func (r *reader) run() {
 func (r *reader) handOver() {
 	d := &delivered{reader: r, closed: make(chan struct{})}
 	if r.late != nil {
+		r.handed.Store(true)
 		r.late.become(d)
 		<-d.closed
 		return
@@ -72,7 +77,35 @@ func (r *reader) handOver() {
 		r.judgeRead(c, err)
 		return
 	}
+	r.handed.Store(true)
 	<-d.closed
+}
+
+// closeReading calls CloseRead, checks that there is nothing more to read, and waits
+// for the end. Before, its context may end alone.
+func (r *reader) closeReading() {
+	r.in.drop()
+	if r.rand.IntN(2) == 0 {
+		parent, cancel := context.WithCancel(context.Background())
+		ctx := r.conn.CloseRead(parent)
+		cancel()
+		<-ctx.Done()
+	}
+	ctx := r.conn.CloseRead(context.Background())
+	for range r.rand.IntN(3) {
+		if _, _, err := r.conn.Read(ctx); err == nil {
+			r.report("Read after CloseRead returned a message")
+		}
+		r.useStale()
+	}
+	<-ctx.Done()
+	for r.conn.Flush() == nil { // the context ends a moment before writes are refused
+		pause(r.rand, 100)
+	}
+	r.over = true
+	if end := r.terminal(); end == nil || context.Cause(ctx) != error(end) {
+		r.report("the context of CloseRead ended with %v, and the connection with %v", context.Cause(ctx), end)
+	}
 }
 
 // A delivered is the Receiver of an end.
@@ -214,7 +247,7 @@ func (r *reader) loop() {
 	// The loop ended without an error, so the connection has ended normally.
 	<-r.conn.Context().Done()
 	r.over = true
-	if ce := r.terminal(); ce == nil || !ce.Received || !ce.Sent {
+	if ce := r.terminal(); ce == nil || !ce.Received || !ce.Sent && r.plan.ending != closeContext {
 		r.report("Messages ended quietly, and the connection by %v", ce)
 	}
 }

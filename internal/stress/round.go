@@ -2,6 +2,7 @@ package stress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -29,6 +30,7 @@ type round struct {
 	running sync.WaitGroup        // readers
 	early   *websocket.CloseError // the terminal error if the connection ended before it was told to
 	results []result              // of the calls of Close
+	listens bool                  // a Receiver had the reading of the closer when it closed
 }
 
 // A result is what Close returned at one end.
@@ -138,7 +140,8 @@ func (r *round) open() (*joint, error) {
 		if i == p.closer {
 			milestone = p.when
 		}
-		e.out = newLedger(e.letter, p.writers[i]+p.readers[i], milestone, r.now, r.report)
+		e.out = newLedger(e.letter, p.writers[i]+p.readers[i]+1, milestone, r.now, r.report) // one is that of the hooks
+		e.setHooks(&p.config[i], r.random(100*i+90))
 		p.config[i].Trace = &websocket.Trace{Closed: func(*websocket.Conn, *websocket.CloseError) { e.closed.Add(1) }}
 	}
 	client, server := r.ends[0], r.ends[1]
@@ -152,6 +155,7 @@ func (r *round) open() (*joint, error) {
 	}
 	for _, e := range r.ends {
 		e.group.Add(e.conn)
+		close(e.open)
 	}
 	return j, nil
 }
@@ -251,6 +255,27 @@ func (r *round) settle() {
 			r.settleOne(e)
 		}
 	}
+	for i, e := range r.ends {
+		r.settlePings(e, r.ends[1-i])
+	}
+}
+
+// settlePings waits until the Pong to the last Ping of SendPing has come, which the
+// peer sends if it asks nobody.
+func (r *round) settlePings(e, peer *end) {
+	e.pings.stop()
+	if peer.plan.hooks[peer.index]&onPing != 0 {
+		return
+	}
+	late := time.After(patience / 3)
+	for e.terminal() == nil && !e.pings.settled() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-late:
+			r.report("%s: the last Ping is not answered", roles[e.index])
+			return
+		}
+	}
 }
 
 // drain waits until an end's queue is empty or the connection has ended.
@@ -310,6 +335,7 @@ func (r *round) lookAtDropped(e *end) {
 func (r *round) end(j *joint) {
 	r.early = r.ends[r.plan.closer].terminal()
 	closer, peer := r.ends[r.plan.closer], r.ends[1-r.plan.closer]
+	r.listens = closer.handed.Load() && (r.plan.ending == closeOne || r.plan.ending == closeTwice || r.plan.ending == closeContext)
 	switch r.plan.ending {
 	case closeOne:
 		r.closeAll(closer)
@@ -317,6 +343,10 @@ func (r *round) end(j *joint) {
 		r.closeAll(closer, peer)
 	case closeTwice:
 		r.closeAll(closer, closer)
+	case sendClose:
+		r.sendClose(closer)
+	case closeContext:
+		r.closeContext(closer)
 	case closeNow:
 		closer.ends(r.now())
 		closer.conn.CloseNow()
@@ -340,6 +370,33 @@ func (r *round) closeAll(ends ...*end) {
 	}
 	r.await("Close", closing.Wait)
 	r.results = results
+}
+
+// sendClose calls SendClose of an end.
+func (r *round) sendClose(e *end) {
+	e.ends(r.now())
+	err := e.conn.SendClose(r.plan.code, r.plan.reason)
+	if err != nil && r.early == nil && len(r.excuses()) == 0 {
+		r.report("SendClose returned %v", err)
+	}
+}
+
+// closeContext calls CloseContext of an end.
+func (r *round) closeContext(e *end) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if r.plan.wait >= 0 {
+		ctx, cancel = context.WithTimeout(ctx, r.plan.wait)
+	}
+	defer cancel()
+	e.ends(r.now())
+	var res result
+	r.await("CloseContext", func() { res = result{e, e.conn.CloseContext(ctx, r.plan.code, r.plan.reason)} })
+	if errors.Is(res.err, context.DeadlineExceeded) && ctx.Err() != nil {
+		for _, e := range r.ends {
+			e.excuse(r.now(), "the context of CloseContext ended")
+		}
+	}
+	r.results = []result{res}
 }
 
 // stacks returns the stacks of all goroutines.

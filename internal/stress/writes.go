@@ -54,6 +54,8 @@ var writerActions = []action[*writer]{
 	{2, (*writer).flush},
 	{2, (*writer).drain},
 	{2, (*writer).ping},
+	{4, (*writer).sendPing},
+	{1, (*writer).sendPong},
 	{3, (*writer).rest},
 }
 
@@ -367,6 +369,26 @@ func (w *writer) pingOnce(ctx context.Context) {
 	c.judge(err)
 }
 
+// sendPing sends a Ping of the application's.
+func (w *writer) sendPing() {
+	if w.plan.pings {
+		w.pings.send(w.end)
+	}
+}
+
+// sendPong sends a Pong that nobody has asked for.
+func (w *writer) sendPong() {
+	c := w.begin("SendPong", writing, context.Background())
+	c.judge(w.conn.SendPong([]byte(unsolicited)), websocket.ErrQueueFull)
+}
+
+// limit changes the limit on messages, to one above all that are sent.
+func (w *writer) limit() {
+	if w.plan.limits {
+		w.conn.SetMaxMessageSize(int64(nameSize + w.plan.largest + w.rand.IntN(1000)))
+	}
+}
+
 // rest calls the methods that only report state, and waits.
 func (w *writer) rest() {
 	w.conn.Stats()
@@ -388,6 +410,7 @@ func (w *writer) meddle(stop <-chan struct{}) {
 		if w.terminal() != nil {
 			return
 		}
+		w.sendPing()
 		k := kind(w.rand.IntN(2))
 		if w.mayInterrupt(k) && w.rand.IntN(3) == 0 {
 			deadline := time.Now().Add(brief(w.rand, 4000) - 2*time.Millisecond)
@@ -396,6 +419,7 @@ func (w *writer) meddle(stop <-chan struct{}) {
 			w.setDeadline(k, time.Time{})
 			continue
 		}
+		w.limit()
 		w.ping()
 	}
 }
