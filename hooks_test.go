@@ -376,3 +376,91 @@ func TestTraceNamesTheConn(t *testing.T) {
 		seen[<-calls] = true
 	}
 }
+
+// hookCalls are what a hook may call: all but what reads, Ping, and waiting for
+// Close.
+var hookCalls = map[string]func(t *testing.T, c *Conn){
+	"what leaves the connection open": func(t *testing.T, c *Conn) {
+		ctx := context.Background()
+		m := Prepare(Text, []byte("prepared"))
+		w, err := c.Writer(ctx, Text)
+		if err == nil {
+			w.WriteString("streamed")
+			w.Flush()
+			err = w.Close()
+		}
+		plain, err2 := c.WriterPlain(ctx, Binary)
+		if err2 == nil {
+			err2 = plain.Close()
+		}
+		c.SetMaxMessageSize(1 << 20)
+		c.Stats()
+		c.Queued()
+		c.CompressionAgreed()
+		for i, err := range []error{
+			err, err2, c.Write(ctx, Text, []byte("written")), c.WriteString(ctx, "written"), c.WritePlain(ctx, Text, nil),
+			c.WritePrepared(ctx, m), c.Send(Text, nil), c.SendPlain(Text, nil), c.SendPrepared(m), c.Flush(), c.Drain(ctx),
+			c.SendPing([]byte("ping")), c.SendPong([]byte("pong")),
+			c.SetReadDeadline(time.Now().Add(time.Hour)), c.SetWriteDeadline(time.Now().Add(time.Hour)),
+			c.Context().Err(),
+		} {
+			if err != nil {
+				t.Errorf("call %d: %v", i, err)
+			}
+		}
+	},
+	"CloseRead": func(_ *testing.T, c *Conn) { c.CloseRead(context.Background()) },
+	"Deliver":   func(_ *testing.T, c *Conn) { c.Deliver(newRecorder(nil)) },
+	"SendClose": func(t *testing.T, c *Conn) {
+		if err := c.SendClose(CloseGoingAway, "hook"); err != nil {
+			t.Error(err)
+		}
+	},
+	"Close":    func(_ *testing.T, c *Conn) { go c.Close(CloseGoingAway, "hook") },
+	"CloseNow": func(_ *testing.T, c *Conn) { c.CloseNow() },
+}
+
+// TestHooksMayCall proves that a hook may call everything that Config allows,
+// whoever reads, and that afterwards the peer's Pings are answered and its Close
+// frame is seen.
+func TestHooksMayCall(t *testing.T) {
+	for name, call := range hookCalls {
+		for hook, opcode := range map[string]byte{"OnPing": 0x89, "OnPong": 0x8a, "OnClose": 0x88} {
+			t.Run(name+" in "+hook, func(t *testing.T) {
+				for _, reader := range []string{"nobody", "Messages", "Deliver", "CloseRead"} {
+					called := make(map[*Conn]bool) // a hook is called by one reader at a time
+					do := func(c *Conn) {
+						if !called[c] {
+							called[c] = true
+							call(t, c)
+						}
+					}
+					cfg := Config{PingInterval: -1}
+					switch hook {
+					case "OnPing":
+						cfg.OnPing = func(c *Conn, _ []byte) bool { do(c); return true }
+					case "OnPong":
+						cfg.OnPong = func(c *Conn, _ []byte) { do(c) }
+					case "OnClose":
+						cfg.OnClose = func(c *Conn, _ *CloseError) (CloseCode, string) { do(c); return 0, "" }
+					}
+					eachEnd(t, cfg, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+						p := peer.listen(t, false)
+						hookReaders[reader](c)
+						p.say(p.frame(opcode, ""))
+						if opcode != 0x88 && name != "CloseNow" {
+							p.say(p.frame(0x89, "after"))
+							hasClose := func() bool { return p.count(8) > 0 }
+							require.Eventually(t, func() bool { return p.has(0xa, "after") || hasClose() }, time.Minute, time.Millisecond)
+							p.say(p.frame(0x88, rawClose(1000, "")))
+						}
+						<-c.endedChan()
+						if end := asCloseError(c.terminal()); name != "CloseNow" && !end.clean() {
+							t.Errorf("with %s reading: %v", reader, end)
+						}
+					})
+				}
+			})
+		}
+	}
+}
