@@ -157,3 +157,16 @@ func TestPingBehindAMessageOnNetworks(t *testing.T) {
 		})
 	}
 }
+
+// TestBackgroundPollFindsTheLockTaken proves that an event that comes while
+// somebody reads is not the last: that one may have relied on the poller.
+func TestBackgroundPollFindsTheLockTaken(t *testing.T) {
+	c, s := connPair(t, &silent)
+	c.ensureReading(atOnce)
+	require.True(t, c.read.lock.tryLock())
+	c.pollControls()
+	require.Equal(t, backgroundReadPutOff, c.read.background.state.Load())
+	c.read.lock.unlock()
+	_, err := s.Ping(t.Context())
+	require.NoError(t, err)
+}

@@ -291,6 +291,29 @@ func TestHookThatPanics(t *testing.T) {
 	}
 }
 
+// TestHookThatPanicsBesideAReceiver proves the same of a hook that is called while
+// a Receiver is busy.
+func TestHookThatPanicsBesideAReceiver(t *testing.T) {
+	var log bytes.Buffer
+	cfg := Config{PingInterval: -1, OnPing: func(*Conn, []byte) bool { panic("the hook") }, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	eachEnd(t, cfg, rawNetworks[:1], func(t *testing.T, c *Conn, peer *rawPeer) {
+		busy, goOn := make(chan struct{}), make(chan struct{})
+		require.NoError(t, c.Deliver(newRecorder(func(*Conn, Message) error { close(busy); <-goOn; return nil })))
+		p := peer.listen(t, false)
+		p.say(p.frame(0x81, "a message"))
+		<-busy
+		p.say(p.frame(0x89, ""))
+		if canPoll {
+			require.Eventually(t, func() bool { return p.has(8, rawClose(1011, "")) }, time.Minute, time.Millisecond)
+		}
+		close(goOn)
+		require.Eventually(t, func() bool { return p.has(8, rawClose(1011, "")) }, time.Minute, time.Millisecond)
+		p.say(p.frame(0x88, rawClose(1011, "")))
+		<-c.Context().Done()
+	})
+	require.Contains(t, log.String(), "the hook")
+}
+
 // TestDeadlineInHook proves that a hook can move the deadline of the very read
 // that calls it.
 func TestDeadlineInHook(t *testing.T) {

@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -175,6 +176,79 @@ func TestLastWordsWithAHookThatPanics(t *testing.T) {
 		require.PanicsWithValue(t, "the hook", func() { r.Read(make([]byte, 100)) })
 		<-c.endedChan()
 		require.ErrorIs(t, c.terminal(), CloseNormal)
+	})
+}
+
+// TestLastWordsBehindADroppedFragment proves that what follows a fragment that
+// Close has dropped is no message, for whoever begins to read then.
+func TestLastWordsBehindADroppedFragment(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		go c.Close(CloseNormal, "")
+		synctest.Wait()
+		p.say(p.frame(0x01, "the beginning "))
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() {
+			p.say(p.frame(0x80, "and the end"), p.frame(0x81, "another"), p.frame(0x88, rawClose(1000, "")))
+		})
+		_, m, err := c.Read(context.Background())
+		require.ErrorIs(t, err, CloseNormal, "%s", m)
+		require.True(t, asCloseError(err).clean())
+	})
+}
+
+// TestLastWordsOfABusyReceiver proves that a Receiver that is busy when Close is
+// called gets the messages that come afterwards.
+func TestLastWordsOfABusyReceiver(t *testing.T) {
+	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
+		busy, goOn := make(chan struct{}), make(chan struct{})
+		r := newRecorder(func(_ *Conn, m Message) error {
+			if string(m.Data) == "first" {
+				close(busy)
+				<-goOn
+			}
+			return nil
+		})
+		require.NoError(t, c.Deliver(r))
+		var done sync.WaitGroup
+		done.Go(func() {
+			if peer.send(0x81, "first") == nil {
+				answersLate(peer, "late")
+			}
+		})
+		<-busy
+		done.Go(func() {
+			if err := c.Close(CloseNormal, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		for !c.isClosing() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(10 * time.Millisecond) // in which Close might begin to drop
+		close(goOn)
+		done.Wait()
+		<-r.closed
+		require.Contains(t, r.history(), "late")
+		require.Contains(t, r.history(), "in pieces")
+	})
+}
+
+// TestBackgroundReaderMakesWayForClose proves that the background reader does not
+// wait for input while Close wants to read, also if Close has asked it to leave
+// just before.
+func TestBackgroundReaderMakesWayForClose(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, _ *rawPeer) {
+		c.readDeadlines().noteProven()
+		require.True(t, c.read.lock.tryLock())
+		c.refuseWrites(CloseNormal, "", nil)
+		give := make(chan bool)
+		go func() { give <- c.lockForClose(context.Background()) }()
+		synctest.Wait()
+		require.ErrorIs(t, c.readUntilWanted(caller{ctx: context.Background(), internal: true}), os.ErrDeadlineExceeded)
+		c.read.lock.unlock()
+		require.True(t, <-give)
+		c.unlockReading(nil)
 	})
 }
 

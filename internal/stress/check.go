@@ -85,6 +85,10 @@ func (r *round) verifyHandshake() {
 	for i, e := range r.ends {
 		end := e.terminal()
 		wantCode, wantReason := code, reason
+		if r.plan.ending == closeBoth && r.plan.answer != 0 && end.Code == r.plan.answer && end.Reason == answerReason {
+			code, reason = r.plan.answer, answerReason // one end closed when the other had already
+			wantCode, wantReason = code, reason
+		}
 		if r.answered(i) {
 			wantCode, wantReason = r.plan.answer, answerReason
 		}

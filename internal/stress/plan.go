@@ -118,11 +118,12 @@ func choose(seed uint64) *plan {
 	return p
 }
 
-// chooseCloseRead chooses the ends that read no more, and when.
+// chooseCloseRead chooses the ends that read no more, and when. A server whose
+// transport is cut does: nobody tells a poller that its own socket was closed.
 func (p *plan) chooseCloseRead(r *rand.Rand) {
 	for i := range 2 {
 		p.closeRead[i] = -1
-		if r.IntN(8) == 0 && p.handOver[i] < 0 {
+		if r.IntN(8) == 0 && p.handOver[i] < 0 && (i == 0 || p.ending != cut) {
 			p.closeRead[i] = r.IntN(10) * r.IntN(2)
 			p.readers[i] = 1
 		}

@@ -354,7 +354,7 @@ func (r *round) end(j *joint) {
 		closer.ends(r.now())
 		peer.ends(r.now())
 		j.follow(r.ends)
-		j.cut(r.random(2))
+		j.cut(r.random(2), r.plan.closeRead[0] >= 0)
 	}
 }
 

@@ -80,9 +80,14 @@ func (j *joint) follow(ends [2]*end) {
 	}
 }
 
-// cut breaks one end, like the loss of a process or of a network.
-func (j *joint) cut(r *rand.Rand) {
-	switch nc := j.below[r.IntN(2)].(type) {
+// cut breaks one end, like the loss of a process or of a network: any, or the
+// server's.
+func (j *joint) cut(r *rand.Rand, server bool) {
+	index := r.IntN(2)
+	if server {
+		index = 1
+	}
+	switch nc := j.below[index].(type) {
 	case *faultnet.Conn:
 		nc.Reset()
 	case *net.TCPConn:
