@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -175,6 +176,31 @@ func TestCloseReadContext(t *testing.T) {
 	s.CloseNow()
 	<-later.Done()
 	<-c.CloseRead(t.Context()).Done()
+}
+
+// TestCloseReadForgetsContexts proves that a connection that lives on keeps no
+// context that has ended.
+func TestCloseReadForgetsContexts(t *testing.T) {
+	c, _ := connPair(t, &silent)
+	collected := make(chan struct{})
+	func() {
+		value := new([1 << 10]byte)
+		runtime.SetFinalizer(value, func(*[1 << 10]byte) { close(collected) })
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), c, value))
+		bound := c.CloseRead(ctx)
+		cancel()
+		<-bound.Done()
+	}()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		select {
+		case <-collected:
+			return true
+		default:
+			return false
+		}
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, c.Context().Err())
 }
 
 // TestCloseReadAfterDeliver proves that a Receiver still gets its messages.

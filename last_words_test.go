@@ -412,3 +412,49 @@ func TestCloseReadsWhileTheQueueMoves(t *testing.T) {
 		require.Zero(t, time.Since(began))
 	})
 }
+
+// TestSendCloseBehindTheQueue proves the same of a message that the pump has not
+// taken yet.
+func TestSendCloseBehindTheQueue(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		_, err := c.sendQueue().add(outgoing{typ: Text, payload: []byte("queued")}.copied(), 100, Block)
+		require.NoError(t, err)
+		require.NoError(t, c.SendClose(4001, "bye"))
+		synctest.Wait()
+		require.True(t, p.has(1, "queued"))
+		require.True(t, p.has(8, rawClose(4001, "bye")))
+	})
+}
+
+// TestCloseContextInFrontOfTheQueue proves that the Close frame is sent with a
+// context that has ended, also if messages wait behind an open MessageWriter.
+func TestCloseContextInFrontOfTheQueue(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		_, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, c.CloseContext(ctx, CloseGoingAway, ""), context.Canceled)
+		synctest.Wait()
+		require.True(t, p.has(8, rawClose(1001, "")))
+	})
+}
+
+// TestCloseContextOfALingeringConnection proves that a context also ends the wait
+// for a peer that has closed and does not end its stream.
+func TestCloseContextOfALingeringConnection(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		p.say(p.frame(0x88, rawClose(1000, "")))
+		<-c.endedChan()
+		require.False(t, c.isTransportClosed())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		began := time.Now()
+		require.NoError(t, c.CloseContext(ctx, CloseGoingAway, ""))
+		require.Equal(t, time.Second, time.Since(began))
+	})
+}

@@ -313,3 +313,38 @@ func TestReaderOfAWholeMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestReaderEndsWithTheLastByte proves that the connection is read on once all
+// bytes of a message were read, without the call that returns io.EOF.
+func TestReaderEndsWithTheLastByte(t *testing.T) {
+	for _, compression := range []*Compression{nil, {Threshold: -1}} {
+		for _, size := range []int{0, 1, 300_000} {
+			for _, r := range roles {
+				t.Run(fmt.Sprintf("%s, %d bytes, compressed %v", r, size, compression != nil), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						ours, theirs := faultnet.Pipe()
+						cfg := (&Config{PingInterval: -1, Compression: compression}).withDefaults()
+						c := newConn(ours, r, cfg, agreedFor(r, compression), nil)
+						peer := newConn(theirs, r.other(), cfg, agreedFor(r.other(), compression), nil)
+						defer c.CloseNow()
+						c.readDeadlines().noteProven() // as on a socket: it is read in the background
+						go func() {
+							peer.Write(context.Background(), Binary, make([]byte, size))
+							peer.Close(CloseNormal, "")
+						}()
+						_, m, err := c.Reader(t.Context())
+						require.NoError(t, err)
+						_, err = io.ReadFull(m, make([]byte, size))
+						require.NoError(t, err)
+						began := time.Now()
+						<-c.endedChan()
+						require.Less(t, time.Since(began), time.Second)
+						require.ErrorIs(t, c.terminal(), CloseNormal)
+						_, err = m.Read(make([]byte, 1))
+						require.Equal(t, io.EOF, err)
+					})
+				})
+			}
+		}
+	}
+}
