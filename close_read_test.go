@@ -43,6 +43,19 @@ var beforeCloseRead = map[string]func(t *testing.T, c *Conn, p *pingingPeer){
 		_, err = io.ReadFull(r, make([]byte, 6))
 		require.NoError(t, err)
 	},
+	"a read was interrupted inside a character": func(t *testing.T, c *Conn, p *pingingPeer) {
+		text := p.frame(0x81, "caf\u00e9")
+		if _, ok := c.NetConn().(withoutDeadlines); ok { // where an interrupted read ends the connection
+			p.say(text, p.frame(0x89, "behind"))
+			return
+		}
+		p.say(text[:len(text)-1])
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, _, err := c.Read(ctx)
+		require.Equal(t, context.DeadlineExceeded, err)
+		p.say(text[len(text)-1:], p.frame(0x89, "behind"))
+	},
 	"a loop has a message": func(t *testing.T, c *Conn, p *pingingPeer) {
 		p.say(p.frame(0x81, "one"), p.frame(0x81, "two"))
 		for m, err := range c.Messages(t.Context()) {
@@ -73,6 +86,7 @@ func TestCloseRead(t *testing.T) {
 				hasPong(t, p, "a")
 				hasPong(t, p, "b")
 				hasPong(t, p, "c")
+				require.False(t, c.keepalive.flags.has(dataPending))
 				require.NoError(t, c.WriteString(ctx, "news"))
 				require.NoError(t, ctx.Err())
 				p.say(p.frame(0x82, strings.Repeat("x", 300_000)), p.frame(0x88, rawClose(3001, "bye")))
