@@ -189,7 +189,7 @@ func TestTransports(t *testing.T) {
 				require.Equal(t, sent, got)
 			}
 			require.Equal(t, tr.noDeadlines, j.client.SetReadDeadline(time.Now()) != nil)
-			j.cut(rand.New(rand.NewPCG(1, 1)))
+			j.cut(rand.New(rand.NewPCG(1, 1)), false)
 			if !tr.noDeadlines {
 				j.server.SetReadDeadline(time.Time{})
 			}
