@@ -139,7 +139,7 @@ func TestCloseReadRefusesReaders(t *testing.T) {
 				t.Errorf("Read: %v", err)
 			}
 		}()
-		for c.read.intake.waitingSince.Load() == 0 || !c.read.lock.isLocked() {
+		for c.read.intake.waitingSince.Load() == 0 || !c.isBeingRead() {
 			time.Sleep(time.Millisecond)
 		}
 		c.CloseRead(c.Context())

@@ -240,7 +240,7 @@ func TestLastWordsOfABusyReceiver(t *testing.T) {
 func TestBackgroundReaderMakesWayForClose(t *testing.T) {
 	eachEnd(t, silent, []rawNetwork{memoryNetwork, pipeNetwork}, func(t *testing.T, c *Conn, _ *rawPeer) {
 		c.readDeadlines().noteProven()
-		require.True(t, c.read.lock.tryLock())
+		require.NoError(t, c.lockReading(t.Context()))
 		c.refuseWrites(CloseNormal, "", nil)
 		give := make(chan bool)
 		go func() { give <- c.lockForClose(context.Background()) }()
