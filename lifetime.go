@@ -127,6 +127,7 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 	}
 	closing := c.life.beginLocked()
 	closing.ending.CompareAndSwap(nil, end)
+	c.out.refuse(end) // nothing is written any more once the end is known
 	var watchers []watcher
 	if a := c.life.audience; a != nil {
 		if a.cancelCtx != nil {
@@ -134,7 +135,6 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 		}
 		watchers = slices.Clone(a.watchers)
 	}
-	c.out.refuse(end) // nothing is written any more once the end is known
 	closing.terminal.Store(end)
 	if c.life.audience != nil {
 		c.life.audience.ended.set()

@@ -73,8 +73,9 @@ func TestWriteOnceEnded(t *testing.T) {
 		c := newConn(near, server, silent.withDefaults(), agreement{}, nil)
 		go io.Copy(io.Discard, far)
 		wrote := make(chan error)
+		ended := c.Context()
 		go func() {
-			for c.terminal() == nil {
+			for ended.Err() == nil {
 			}
 			wrote <- c.Write(context.Background(), Text, nil)
 		}()
