@@ -47,7 +47,7 @@ func (c *Compressor) Append(dst, message []byte) (out []byte, smaller bool) {
 	e := encoders.Get().(*encoder)
 	e.bitWriter = bitWriter{out: dst[:cap(dst)], at: len(dst)}
 	var m *matcher
-	if c.level == 1 && c.context == NoTakeover && len(message) > smallMessage {
+	if c.level == 1 && c.context == NoTakeover && len(message) >= largeMessage {
 		e.compressLarge(message, 1<<c.window)
 	} else {
 		m = c.matcher(e, len(message))
@@ -106,10 +106,7 @@ func (c *Compressor) appendOpen(dst, part []byte) []byte {
 // compress writes the blocks of text.
 func (c *Compressor) compress(e *encoder, m *matcher, text []byte) {
 	m.begin(len(text))
-	step := 1
-	if len(text) > smallMessage {
-		step = 8
-	}
+	step := stepFor(len(text))
 	for from := 0; from < len(text); from += blockSize {
 		to := min(from+blockSize, len(text))
 		if c.level == 1 {
@@ -120,6 +117,19 @@ func (c *Compressor) compress(e *encoder, m *matcher, text []byte) {
 		e.block(text[from:to])
 	}
 	e.reserve(1)
+}
+
+// stepFor returns how many positions inside a match matcher.fast goes on before
+// it enters one into the table: the longer a text, the less a position is worth.
+func stepFor(n int) int {
+	switch {
+	case n > 16<<10:
+		return 8
+	case n > 4<<10:
+		return 2
+	default:
+		return 1
+	}
 }
 
 // ways returns the number of the table's entries for one hash.
@@ -158,10 +168,12 @@ func (c *Compressor) fresh() *matcher {
 }
 
 // Messages without context share pooled matchers, which have no ring: small
-// ones for messages up to smallMessage bytes, and larger ones. Larger messages
-// of level 1 use the encoder's largeTable instead.
+// ones for messages up to smallMessage bytes, and larger ones. From largeMessage
+// bytes on, where it is worth being cleared, messages of level 1 use the encoder's
+// largeTable instead.
 const (
 	smallMessage = 16 << 10
+	largeMessage = 8 << 10
 	smallTable   = 16 << 10
 	largeShared  = 64 << 10
 )

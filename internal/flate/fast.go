@@ -36,7 +36,11 @@ func (m *matcher) fast(seqs []sequence, message []byte, from, to, step int) []se
 		}
 		seqs = append(seqs, makeSequence(i-anchor, length, dist))
 		anchor = i + length
-		for i++; i < min(anchor, last); i += step {
+		i++
+		if end := min(anchor-3, last); end-dist > i {
+			i = end - dist // the match repeats itself: later positions replace those before
+		}
+		for ; i < min(anchor, last); i += step {
 			h := hash4(binary.LittleEndian.Uint32(message[i:]), shift)
 			binary.LittleEndian.PutUint16(table[2*h:], uint16(base+i))
 		}
