@@ -488,11 +488,12 @@ func (d *deadlines) setLocked(at instant) error {
 	if at != 0 {
 		t = at.time()
 	}
-	set := d.nc.SetReadDeadline
+	var err error
 	if d.direction == forWriting {
-		set = d.nc.SetWriteDeadline
+		err = d.nc.SetWriteDeadline(t)
+	} else {
+		err = d.nc.SetReadDeadline(t)
 	}
-	err := set(t)
 	switch {
 	case err == nil:
 		d.support.accepted = true

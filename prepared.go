@@ -119,6 +119,9 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 	if err := c.checkPrepared(m); err != nil {
 		return err
 	}
+	if c.deflate == nil || m.plain {
+		return c.writeFrame(ctx, bitFIN|byte(m.typ), m.payload)
+	}
 	return c.write(ctx, m.outgoing())
 }
 

@@ -145,7 +145,7 @@ func (c *Conn) WritePlain(ctx context.Context, t MessageType, p []byte) error {
 func (c *Conn) write(ctx context.Context, m outgoing) error {
 	e, ticket, err := c.appendMessage(ctx, m)
 	defer e.free()
-	if err == nil {
+	if err == nil && ticket != nil && !c.out.flushAlone(ticket) {
 		var withdrawn bool
 		if withdrawn, err = c.out.flush(ctx, ticket, orWithdraw); withdrawn && e.byte0&bitRSV1 != 0 {
 			c.deflate.countWithdrawn(len(m.payload), len(e.payload))

@@ -93,6 +93,9 @@ func (c *Conn) sendControl(messageType int, data []byte) error {
 // controlError returns what sending a Ping or Pong returns for an error of a
 // fullduplex.Conn.
 func controlError(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, fullduplex.ErrQueueFull) {
 		return os.ErrDeadlineExceeded
 	}

@@ -117,8 +117,12 @@ func readError(err error) error {
 	}
 }
 
-// writeError returns what writing returns for an error of a fullduplex.Conn.
+// writeError returns what writing returns for an error of a fullduplex.Conn, or
+// for nil.
 func writeError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var end *fullduplex.CloseError
 	switch {
 	case !errors.As(err, &end):
@@ -134,6 +138,9 @@ func writeError(err error) error {
 // fullduplex.Conn: after a closing handshake there is nothing to set, and
 // nothing wrong.
 func deadlineError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var end *fullduplex.CloseError
 	switch {
 	case !errors.As(err, &end):
