@@ -101,11 +101,14 @@ func (d *dialer) roundTrip(ctx context.Context, life *requestLife) (*http.Respon
 
 // clientRequest returns the request as net/http's client wants it.
 func (d *dialer) clientRequest(ctx context.Context) *http.Request {
-	r := d.request.Clone(ctx)
+	r := d.request.WithContext(ctx)
 	if strings.Contains(d.uri.addr, "%") {
-		r.URL.Host = d.uri.addr // to dial it, its zone is needed
+		u := *r.URL
+		u.Host = d.uri.addr // to dial it, its zone is needed
+		r.URL = &u
 	}
 	if key := http1.KeyOf(r.Header, "User-Agent"); key != "User-Agent" && r.Header[key] != nil {
+		r.Header = maps.Clone(r.Header)
 		r.Header["User-Agent"] = []string{""} // which keeps net/http from adding its own
 	}
 	return r

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
@@ -87,7 +88,7 @@ func serverResponseIn(w http.ResponseWriter) (s serverResponse, ok bool) {
 		t := reflect.TypeOf(w)
 		if t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http" && t.Elem().Name() == "response" {
 			s.ResponseWriter, s.response = w, reflect.ValueOf(w).Elem()
-			if c := s.response.FieldByName("conn"); c.Kind() == reflect.Pointer {
+			if c := fieldOf(s.response, "conn"); c.Kind() == reflect.Pointer {
 				s.conn = c.Elem()
 			}
 			return s, true
@@ -118,15 +119,35 @@ func fieldOf(v reflect.Value, name string) reflect.Value {
 	if v.Kind() != reflect.Struct {
 		return reflect.Value{}
 	}
-	field, ok := v.Type().FieldByName(name)
-	if !ok {
+	index := fieldIndex(fieldName{v.Type(), name})
+	if index == nil {
 		return reflect.Value{}
 	}
-	f, err := v.FieldByIndexErr(field.Index)
+	f, err := v.FieldByIndexErr(index)
 	if err != nil { // in an embedded struct that is not there
 		return reflect.Value{}
 	}
 	return f
+}
+
+// A fieldName is the name of a field of a struct.
+type fieldName struct {
+	of   reflect.Type
+	name string
+}
+
+// fieldIndexes holds what fieldIndex has returned, by fieldName.
+var fieldIndexes sync.Map
+
+// fieldIndex returns the index of a field, or nil if there is none. To look for
+// it each time would take longer than all else that is asked of net/http.
+func fieldIndex(n fieldName) []int {
+	if known, ok := fieldIndexes.Load(n); ok {
+		return known.([]int)
+	}
+	field, _ := n.of.FieldByName(n.name)
+	fieldIndexes.Store(n, field.Index)
+	return field.Index
 }
 
 // wroteHeader reports whether WriteHeader was called with a status that is not

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 
 	"github.com/fullduplex-go/websocket/internal/proxy"
 )
@@ -122,7 +123,20 @@ func (c *awaitedCall[T]) run(ctx context.Context, f func() (T, error), drop func
 			drop(c.value)
 		}
 	}()
+	growStack()
 	c.value, c.err = f()
+}
+
+// callStack is about how many bytes of stack opening a connection takes.
+const callStack = 6 << 10
+
+// growStack makes room for that on the stack of a new goroutine, at once: as the
+// stack grows step by step it is copied, with more frames on it each time.
+//
+//go:noinline
+func growStack() {
+	var room [callStack]byte
+	runtime.KeepAlive(&room)
 }
 
 // secureConn returns nc, over TLS if the URL asks for it. With an error, too, it
