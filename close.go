@@ -209,9 +209,7 @@ func (c *Conn) closeUntil(ctx context.Context, code CloseCode, reason string, ca
 		c.closingHandshake(ctx, code, reason, cause)
 	}
 	if !c.isTransportClosed() {
-		stop := context.AfterFunc(ctx, func() { c.giveUpClosing(ctx, code, reason, cause) })
-		<-c.transportClosedChan()
-		stop()
+		c.awaitTransportClosed(ctx, func() { c.giveUpClosing(ctx, code, reason, cause) })
 	}
 	end := c.life.terminal()
 	if first && cause == nil {
@@ -223,6 +221,19 @@ func (c *Conn) closeUntil(ctx context.Context, code CloseCode, reason string, ca
 		return end
 	}
 	return nil
+}
+
+// awaitTransportClosed waits until the net.Conn is closed. If ctx ends before, it
+// calls giveUp, and waits on.
+func (c *Conn) awaitTransportClosed(ctx context.Context, giveUp func()) {
+	closed := c.transportClosedChan()
+	select {
+	case <-closed:
+		return
+	case <-ctx.Done():
+	}
+	giveUp()
+	<-closed
 }
 
 // closeInBackground is Close with CloseNormal, but returns once the Close frame
@@ -477,20 +488,25 @@ const maxDrained = 8 << 20
 // us to read does not read our Close frame. Nobody else reads any more.
 func (c *Conn) linger(end *CloseError) {
 	defer c.closeTransport()
-	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
-	defer cancel()
 	// Not every net.Conn lets a deadline interrupt it.
-	stop := context.AfterFunc(ctx, func() { c.settleEnd(end, dropUnsent) })
-	defer stop()
+	late := time.AfterFunc(time.Until(c.closingDeadline()), func() { c.settleEnd(end, dropUnsent) })
+	defer late.Stop()
 	if !c.out.closeSent() {
-		go c.flushCloseFrame(ctx, end)
-		c.drain()
-		c.out.flushClose(ctx)
-		c.settleEnd(end, sendUnsent)
+		c.lingerUnsent(end)
 		return
 	}
 	c.settleEnd(end, sendUnsent)
 	c.drainAfter(end)
+}
+
+// lingerUnsent is linger while the Close frame has not left.
+func (c *Conn) lingerUnsent(end *CloseError) {
+	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
+	defer cancel()
+	go c.flushCloseFrame(ctx, end)
+	c.drain()
+	c.out.flushClose(ctx)
+	c.settleEnd(end, sendUnsent)
 }
 
 // drainAfter drops what comes once the Close frame has left. Where the sending
