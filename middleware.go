@@ -7,7 +7,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/http1"
@@ -119,7 +119,7 @@ func fieldOf(v reflect.Value, name string) reflect.Value {
 	if v.Kind() != reflect.Struct {
 		return reflect.Value{}
 	}
-	index := fieldIndex(fieldName{v.Type(), name})
+	index := fieldIndex(v.Type(), name)
 	if index == nil {
 		return reflect.Value{}
 	}
@@ -130,23 +130,30 @@ func fieldOf(v reflect.Value, name string) reflect.Value {
 	return f
 }
 
-// A fieldName is the name of a field of a struct.
-type fieldName struct {
-	of   reflect.Type
-	name string
+// A knownField is a field of a struct that was looked for before.
+type knownField struct {
+	of    reflect.Type
+	name  string
+	index []int // nil: there is none
+	older *knownField
 }
 
-// fieldIndexes holds what fieldIndex has returned, by fieldName.
-var fieldIndexes sync.Map
+// knownFields has the newest one; fields are added and never removed. There are
+// few, so that looking through them takes less time, and stack, than a map.
+var knownFields atomic.Pointer[knownField]
 
-// fieldIndex returns the index of a field, or nil if there is none. To look for
-// it each time would take longer than all else that is asked of net/http.
-func fieldIndex(n fieldName) []int {
-	if known, ok := fieldIndexes.Load(n); ok {
-		return known.([]int)
+// fieldIndex returns the index of a field of t, or nil if there is none. To ask
+// package reflect each time would take longer than all else that is asked of
+// net/http.
+func fieldIndex(t reflect.Type, name string) []int {
+	newest := knownFields.Load()
+	for f := newest; f != nil; f = f.older {
+		if f.of == t && f.name == name {
+			return f.index
+		}
 	}
-	field, _ := n.of.FieldByName(n.name)
-	fieldIndexes.Store(n, field.Index)
+	field, _ := t.FieldByName(name)
+	knownFields.CompareAndSwap(newest, &knownField{t, name, field.Index, newest}) // or the next one does
 	return field.Index
 }
 
