@@ -267,6 +267,15 @@ func liveReceiver(t *testing.T, network string) net.Conn {
 	return nc
 }
 
+// TestDeadlinesAllocateNothing proves that setting deadlines allocates nothing.
+func TestDeadlinesAllocateNothing(t *testing.T) {
+	c, _ := connPair(t, &Config{})
+	later := time.Now().Add(time.Hour)
+	require.Zero(t, steadyAllocs(t, func() error {
+		return errors.Join(c.SetReadDeadline(later), c.SetWriteDeadline(later), c.SetReadDeadline(time.Time{}))
+	}))
+}
+
 // deflateAgreements are those that make a difference to memory.
 var deflateAgreements = map[string]*deflateAgreement{
 	"takeover":   {serverWindow: 12, clientWindow: 12},

@@ -120,7 +120,7 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Conn, *http.Resp
 	if dialBrowser != nil {
 		return dialBrowser(d, ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout())
+	ctx, cancel := within(ctx, d.timeout())
 	defer cancel()
 	if d.opts.HTTPClient != nil {
 		return d.open(ctx, d.handshakeByClient)
@@ -154,7 +154,7 @@ func DialConn(ctx context.Context, nc net.Conn, url string, opts *DialOptions) (
 		nc.Close()
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.HandshakeTimeout)
+	ctx, cancel := within(ctx, d.cfg.HandshakeTimeout)
 	defer cancel()
 	return d.dial(ctx, func(ctx context.Context) (net.Conn, error) {
 		if _, ok := nc.(handshaker); ok || d.opts.NetDialTLS != nil {
@@ -296,6 +296,14 @@ func (d *dialer) timeout() time.Duration {
 		return min(c.Timeout, d.cfg.HandshakeTimeout)
 	}
 	return d.cfg.HandshakeTimeout
+}
+
+// within returns ctx with a timeout, unless that is forever.
+func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == forever {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
 }
 
 // A handshaking does an opening handshake. With an error, the response is what

@@ -488,12 +488,11 @@ func (d *deadlines) setLocked(at instant) error {
 	if at != 0 {
 		t = at.time()
 	}
-	var err error
+	set := d.nc.SetReadDeadline
 	if d.direction == forWriting {
-		err = d.nc.SetWriteDeadline(t)
-	} else {
-		err = d.nc.SetReadDeadline(t)
+		set = d.nc.SetWriteDeadline
 	}
+	err := set(t)
 	switch {
 	case err == nil:
 		d.support.accepted = true

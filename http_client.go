@@ -201,18 +201,27 @@ type requestLife struct {
 func newRequestLife(ctx context.Context) *requestLife {
 	l := new(requestLife)
 	l.ctx, l.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	stopped := context.AfterFunc(ctx, func() { l.end(context.Cause(ctx)) })
-	l.stop = func() error {
-		if stopped() {
-			return nil
-		}
-		return ctx.Err()
-	}
+	l.stop = l.follow(ctx)
 	l.ctx = httptrace.WithClientTrace(l.ctx, &httptrace.ClientTrace{
 		GotConn:     func(info httptrace.GotConnInfo) { l.got.Store(&info.Conn) },
 		PutIdleConn: func(error) { l.got.Store(nil) },
 	})
 	return l
+}
+
+// follow ends the context of the request with ctx, until the result is called,
+// which returns the error of ctx if it has ended.
+func (l *requestLife) follow(ctx context.Context) (stop func() error) {
+	if ctx.Done() == nil {
+		return func() error { return nil }
+	}
+	stopped := context.AfterFunc(ctx, func() { l.end(context.Cause(ctx)) })
+	return func() error {
+		if stopped() {
+			return nil
+		}
+		return ctx.Err()
+	}
 }
 
 // ended does nothing: the context goes on until gone is called.

@@ -895,6 +895,33 @@ func TestHTTPClientContextOfRequest(t *testing.T) {
 	}
 }
 
+// TestHTTPClientWithoutEnd opens a connection under a context that does not end
+// and without a timeout: the request still has a context that ends with it.
+func TestHTTPClientWithoutEnd(t *testing.T) {
+	plain, _ := echoServer(t)
+	var seen context.Context
+	opts := byClient(roundTripper(func(r *http.Request) (*http.Response, error) {
+		seen = r.Context()
+		return plain.Client().Transport.RoundTrip(r)
+	}))
+	opts.HandshakeTimeout = -1
+	c, _, err := Dial(context.Background(), plain.URL, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEcho(t, c)
+	if seen.Err() != nil {
+		t.Errorf("context of the request: %v", seen)
+	}
+	c.CloseNow()
+	<-seen.Done()
+	if _, _, err := Dial(context.Background(), plain.URL+"/404", &DialOptions{Config: opts.Config, HTTPClient: &http.Client{
+		Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errFault }),
+	}}); !errors.Is(err, errFault) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestHTTPClientLeavesNothing has no goroutine of net/http stay with a
 // connection, or after a refusal.
 func TestHTTPClientLeavesNothing(t *testing.T) {

@@ -79,11 +79,14 @@ func callDial(ctx context.Context, name string, dial func(ctx context.Context, n
 	return nc, err
 }
 
-// callUntilDone calls f, which is application code known by name, on a goroutine
-// of its own, and returns what it returns, or the error of ctx if that ends
-// first. What f returns later without an error is passed to drop. If f panics, so
-// does callUntilDone.
+// callUntilDone calls f, which is application code known by name, and returns
+// what it returns, or the error of ctx if that ends first: unless ctx has no end,
+// f has a goroutine of its own. What f returns later without an error is passed to
+// drop. If f panics, so does callUntilDone.
 func callUntilDone[T any](ctx context.Context, name string, f func() (T, error), drop func(T)) (T, error) {
+	if ctx.Done() == nil {
+		return f()
+	}
 	c := awaitedCall[T]{err: errors.New(name + " exited"), ended: make(chan struct{})} // by runtime.Goexit
 	go c.run(ctx, f, drop)
 	select {
