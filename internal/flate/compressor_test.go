@@ -286,28 +286,6 @@ func TestDeflateAllocs(t *testing.T) {
 	}
 }
 
-// TestRepetitionIsRemembered has messages refer to any phase of a period that one
-// match before has covered.
-func TestRepetitionIsRemembered(t *testing.T) {
-	for period := range 40 {
-		text := []byte("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH")[:period+4]
-		z, r := NewCompressor(8, 1, Takeover), newReceiver(8, Takeover)
-		first := bytes.Repeat(text, 1000/len(text)) // the beginning is beyond the window
-		out, _ := z.Append(nil, first)
-		r.take(t, out, first)
-		for phase := range text {
-			next := bytes.Repeat(text, 6)[phase:][:len(text)+10]
-			out, smaller := z.Append(nil, next)
-			if !smaller || len(out) > 14 {
-				t.Errorf("period %d, phase %d: %d of %d bytes", len(text), phase, len(out), len(next))
-			}
-			if smaller {
-				r.take(t, out, next)
-			}
-		}
-	}
-}
-
 // TestSkewedCode makes Huffman codes that must be shortened.
 func TestSkewedCode(t *testing.T) {
 	var m []byte
