@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,6 +115,40 @@ func TestSendPing(t *testing.T) {
 	c.CloseNow()
 	require.ErrorIs(t, c.SendPing(nil), net.ErrClosed)
 	require.ErrorIs(t, c.SendPong(nil), net.ErrClosed)
+}
+
+// TestSendPingCallsNoHook proves that a program may hold a lock that OnPong takes
+// while it sends Pings, also while a Receiver is busy.
+func TestSendPingCallsNoHook(t *testing.T) {
+	var mu sync.Mutex
+	pongs := 0
+	cfg := Config{PingInterval: -1, OnPong: func(*Conn, []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		pongs++
+	}}
+	c, s := connPair(t, &cfg)
+	busy, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	require.NoError(t, s.Deliver(newRecorder(func(*Conn, Message) error {
+		close(busy)
+		<-release
+		return nil
+	})))
+	require.NoError(t, c.WriteString(t.Context(), "work"))
+	<-busy
+	require.Eventually(t, s.read.lock.tryLock, time.Minute, time.Millisecond) // nobody reads the first Pong
+	require.NoError(t, s.SendPing([]byte("first")))
+	require.Eventually(t, func() bool { return c.Stats().FramesOut == 2 }, time.Minute, time.Millisecond)
+	s.read.lock.unlock()
+	mu.Lock()
+	require.NoError(t, s.SendPing([]byte("second")))
+	mu.Unlock()
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return pongs == 2
+	}, time.Minute, time.Millisecond)
 }
 
 // TestPongIsNotTakenForAnother proves that a Pong with a small number as its
@@ -241,7 +276,9 @@ func TestOnCloseAfterOurs(t *testing.T) {
 		go func() {
 			if payload, _, err := peer.readClose(); err == nil {
 				peer.send(0x88, payload)
-				peer.readEnd()
+				if peer.role == client {
+					peer.readEnd() // the server closes first
+				}
 				peer.nc.Close()
 			}
 		}()

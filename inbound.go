@@ -249,7 +249,8 @@ func (c *Conn) endLoan(reader borrower) {
 // nextDataFrame reads until the header of a data frame is here. Control frames
 // on the way are handled, which may cause writing; readControlFrame does the
 // same for the background reader. For Close, and once that has dropped some, data
-// is discarded until the peer's Close frame arrives. The caller has called reading.
+// is discarded until the peer's Close frame arrives. The caller has called
+// reading.
 func (c *Conn) nextDataFrame(by caller) error {
 	for !c.in.frame.ready {
 		if !c.in.rules.inside {

@@ -50,8 +50,8 @@ func (c *Conn) mayAskAgain() bool {
 
 // awaitQuiet waits until the application, which has read, has not asked for a
 // message for an eighth of CloseTimeout, at most two seconds, or a little longer.
-// It returns earlier if messages are dropped, the
-// connection has ended, or ctx ends.
+// It returns earlier if messages are dropped, the connection has ended, or ctx
+// ends.
 func (c *Conn) awaitQuiet(ctx context.Context) {
 	if c.isDeaf() {
 		return

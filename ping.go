@@ -223,10 +223,11 @@ func (c *Conn) sendPing(number uint64) error {
 	return nil
 }
 
-// ensurePongIsRead makes sure that somebody reads the Pong of a Ping that was sent.
+// ensurePongIsRead makes sure that somebody reads the Pong of a Ping that was
+// sent. It does not read itself, because that calls hooks.
 func (c *Conn) ensurePongIsRead() {
 	if d := c.delivery.Load(); d != nil && d.marks.has(parked) && d.turn.Load() != turnFree {
-		c.readControls(d)
+		go c.readControls(d)
 	}
 	c.ensureReading(atOnce)
 }

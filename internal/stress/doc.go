@@ -20,6 +20,10 @@
 //     with the terminal error.
 //   - When Close returns nil, everything written before the call has arrived,
 //     unless the peer closed as well.
+//   - What was under way when SendClose was called arrives with any reader, and
+//     with a Receiver also what was when Close or CloseContext was.
+//   - CloseRead leaves Pings, Pongs and the peer's Close frame to be seen; each
+//     Ping of SendPing has its Pong, in order, and hooks see what was sent.
 //   - Every call after the end returns the same terminal error.
 //   - All calls return, and no goroutine or socket is left behind.
 //
