@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -364,28 +363,7 @@ func TestAcceptAfterWriting(t *testing.T) {
 // net/http sends: the time for the handshake bounds it.
 func TestMiddlewarePeerNeverReads(t *testing.T) {
 	covers(t, "Q.A16", "Q.A17")
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer near.Close()
-		result := make(chan error, 1)
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, err := Accept(wrapper{w}, r, &AcceptOptions{Config: Config{HandshakeTimeout: time.Minute}})
-			result <- err
-		})}
-		go s.Serve(&oneListener{nc: far})
-		began := time.Now()
-		go io.WriteString(near, request())
-		var e *HandshakeError
-		if err := <-result; !errors.As(err, &e) || e.Status != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if d := time.Since(began); d != time.Minute {
-			t.Errorf("took %v", d)
-		}
-		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("connection is open: %v", err)
-		}
-	})
+	acceptsWhilePeerNeverReads(t, func(w http.ResponseWriter) http.ResponseWriter { return wrapper{w} })
 }
 
 // TestMiddlewarePeerIsGone has a client that is gone before net/http sends it the

@@ -439,12 +439,18 @@ func TestConnectionEndsAfterBody(t *testing.T) {
 
 func TestAcceptPeerNeverReads(t *testing.T) {
 	covers(t, "Q.A16", "Q.A17")
+	acceptsWhilePeerNeverReads(t, func(w http.ResponseWriter) http.ResponseWriter { return w })
+}
+
+// acceptsWhilePeerNeverReads proves that Accept gives up after HandshakeTimeout,
+// behind middleware that wraps the ResponseWriter.
+func acceptsWhilePeerNeverReads(t *testing.T, wrap func(http.ResponseWriter) http.ResponseWriter) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
 		result := make(chan error, 1)
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, err := Accept(w, r, &AcceptOptions{Config: Config{HandshakeTimeout: time.Minute}})
+			_, err := Accept(wrap(w), r, &AcceptOptions{Config: Config{HandshakeTimeout: time.Minute}})
 			result <- err
 		})}
 		go s.Serve(&oneListener{nc: far})

@@ -275,10 +275,10 @@ func TestFlushOfCorkedFragment(t *testing.T) {
 	}
 }
 
-// TestReaderOfAWholeMessage proves that a reader that takes its time gets all of a
-// message that has come, and its end, although the peer's Close frame is behind
-// it.
-func TestReaderOfAWholeMessage(t *testing.T) {
+// eachWholeMessage calls f in a bubble with a reader of a message of so many bytes,
+// which has come, with the peer's Close frame behind it: in each role, compressed
+// or not.
+func eachWholeMessage(t *testing.T, f func(t *testing.T, c *Conn, m *MessageReader, size int)) {
 	for _, compression := range []*Compression{nil, {Threshold: -1}} {
 		for _, size := range []int{0, 1, 5000, 300_000} {
 			for _, r := range roles {
@@ -296,17 +296,7 @@ func TestReaderOfAWholeMessage(t *testing.T) {
 						}()
 						_, m, err := c.Reader(t.Context())
 						require.NoError(t, err)
-						n := 0
-						for p := make([]byte, 20_000); err == nil; {
-							time.Sleep(300 * time.Millisecond)
-							var read int
-							read, err = m.Read(p)
-							n += read
-						}
-						require.Equal(t, io.EOF, err)
-						require.Equal(t, size, n)
-						_, _, err = c.Read(t.Context())
-						require.ErrorIs(t, err, CloseNormal)
+						f(t, c, m, size)
 					})
 				})
 			}
@@ -314,37 +304,36 @@ func TestReaderOfAWholeMessage(t *testing.T) {
 	}
 }
 
+// TestReaderOfAWholeMessage proves that a reader that takes its time gets all of a
+// message that has come, and its end, although the peer's Close frame is behind
+// it.
+func TestReaderOfAWholeMessage(t *testing.T) {
+	eachWholeMessage(t, func(t *testing.T, c *Conn, m *MessageReader, size int) {
+		n, err := 0, error(nil)
+		for p := make([]byte, 20_000); err == nil; {
+			time.Sleep(300 * time.Millisecond)
+			var read int
+			read, err = m.Read(p)
+			n += read
+		}
+		require.Equal(t, io.EOF, err)
+		require.Equal(t, size, n)
+		_, _, err = c.Read(t.Context())
+		require.ErrorIs(t, err, CloseNormal)
+	})
+}
+
 // TestReaderEndsWithTheLastByte proves that the connection is read on once all
 // bytes of a message were read, without the call that returns io.EOF.
 func TestReaderEndsWithTheLastByte(t *testing.T) {
-	for _, compression := range []*Compression{nil, {Threshold: -1}} {
-		for _, size := range []int{0, 1, 300_000} {
-			for _, r := range roles {
-				t.Run(fmt.Sprintf("%s, %d bytes, compressed %v", r, size, compression != nil), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						ours, theirs := faultnet.Pipe()
-						cfg := (&Config{PingInterval: -1, Compression: compression}).withDefaults()
-						c := newConn(ours, r, cfg, agreedFor(r, compression), nil)
-						peer := newConn(theirs, r.other(), cfg, agreedFor(r.other(), compression), nil)
-						defer c.CloseNow()
-						c.readDeadlines().noteProven() // as on a socket: it is read in the background
-						go func() {
-							peer.Write(context.Background(), Binary, make([]byte, size))
-							peer.Close(CloseNormal, "")
-						}()
-						_, m, err := c.Reader(t.Context())
-						require.NoError(t, err)
-						_, err = io.ReadFull(m, make([]byte, size))
-						require.NoError(t, err)
-						began := time.Now()
-						<-c.endedChan()
-						require.Less(t, time.Since(began), time.Second)
-						require.ErrorIs(t, c.terminal(), CloseNormal)
-						_, err = m.Read(make([]byte, 1))
-						require.Equal(t, io.EOF, err)
-					})
-				})
-			}
-		}
-	}
+	eachWholeMessage(t, func(t *testing.T, c *Conn, m *MessageReader, size int) {
+		_, err := io.ReadFull(m, make([]byte, size))
+		require.NoError(t, err)
+		began := time.Now()
+		<-c.endedChan()
+		require.Less(t, time.Since(began), time.Second)
+		require.ErrorIs(t, c.terminal(), CloseNormal)
+		_, err = m.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+	})
 }
