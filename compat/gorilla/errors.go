@@ -119,34 +119,26 @@ func readError(err error) error {
 
 // writeError returns what writing returns for an error of a fullduplex.Conn, or
 // for nil.
-func writeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	var end *fullduplex.CloseError
-	switch {
-	case !errors.As(err, &end):
-		return err
-	case end.Sent || end.Received:
-		return ErrCloseSent
-	default:
-		return causeOf(end)
-	}
-}
+func writeError(err error) error { return endError(err, ErrCloseSent) }
 
 // deadlineError returns what setting a deadline returns for an error of a
 // fullduplex.Conn: after a closing handshake there is nothing to set, and
 // nothing wrong.
-func deadlineError(err error) error {
+func deadlineError(err error) error { return endError(err, nil) }
+
+// endError returns closed for an error of a fullduplex.Conn that says that there
+// was a Close frame, the cause for one of another end, and err for all others, nil
+// among them.
+func endError(err, closed error) error {
 	if err == nil {
-		return nil
+		return nil // without the variable below, which escapes
 	}
 	var end *fullduplex.CloseError
 	switch {
 	case !errors.As(err, &end):
 		return err
 	case end.Sent || end.Received:
-		return nil
+		return closed
 	default:
 		return causeOf(end)
 	}
