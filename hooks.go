@@ -45,9 +45,6 @@ func (c *Conn) closeAnswer(by caller, end *CloseError) *CloseError {
 	return &answer
 }
 
-// lent returns p without the capacity behind it, which is not lent.
-func lent(p []byte) []byte { return p[:len(p):len(p)] }
-
 // hooked calls f, which calls a hook, for a reader. What ends the goroutine of a
 // reader that is the connection's closes the connection; a panic then goes no
 // further. The application's own are left to it.

@@ -111,7 +111,7 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	}
 	if where == placeLend {
 		c.in.pin()
-		p = p[:len(p):len(p)] // what follows in the buffer is not lent
+		p = lent(p)
 	} else {
 		p = append(dst, p...)
 	}
@@ -120,6 +120,9 @@ func (c *Conn) takeWhole(where placement, dst []byte) (MessageType, []byte, erro
 	}
 	return c.in.msg.typ, p, nil
 }
+
+// lent returns p without the capacity behind it, which is not lent.
+func lent(p []byte) []byte { return p[:len(p):len(p)] }
 
 // takeInflated inflates a compressed message that lies in the read buffer, and
 // returns it.
@@ -149,7 +152,7 @@ func (c *Conn) takeInflated(where placement, dst []byte) (MessageType, []byte, e
 func (c *Conn) place(scratch *buffer, where placement, dst []byte) []byte {
 	if where == placeLend {
 		c.in.msg.partial, c.in.msg.loan.ofPartial = scratch, true
-		return scratch.b[:len(scratch.b):len(scratch.b)]
+		return lent(scratch.b)
 	}
 	p := append(dst, scratch.b...)
 	scratch.free()

@@ -199,7 +199,7 @@ func (r *MessageReader) piece() (p []byte, err error) {
 		r.c.in.pin()
 	}
 	r.c.in.msg.loan.to = streaming
-	return p[:len(p):len(p)], nil
+	return lent(p), nil
 }
 
 // Discard drops the rest of the message, but checks it.
