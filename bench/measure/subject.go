@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/pprof"
+	"sync"
 
 	"github.com/fullduplex-go/websocket/bench/peer"
 	"github.com/fullduplex-go/websocket/bench/wire"
@@ -120,13 +121,21 @@ func (s *subject) behaviour() peer.Behaviour {
 	}
 	group := s.peer.NewGroup()
 	payload := newBatch(s.spec.Row.Size, 1, false, false).reply[wire.HeaderLen(s.spec.Row.Size, false):]
+	// A load can have read the answer to its last connection, and triggered a
+	// broadcast, before the write of that answer has returned; not all peers
+	// allow two writes at once.
+	var answering sync.RWMutex
 	return peer.Behaviour{
 		Opened: group.Add,
 		Message: func(c peer.Conn, t byte, data []byte) error {
 			n := s.triggers(len(data))
 			if n == 0 {
+				answering.Lock()
+				defer answering.Unlock()
 				return c.Write(t, data)
 			}
+			answering.RLock()
+			defer answering.RUnlock()
 			for range n {
 				if err := group.Send(peer.Binary, payload); err != nil {
 					return err
