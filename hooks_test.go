@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -312,7 +313,12 @@ func TestHookThatPanics(t *testing.T) {
 			})
 			require.Contains(t, log.String(), "the hook")
 			eachEnd(t, cfg, []rawNetwork{rawNetworks[0], memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
-				go peer.send(frames[name], "")
+				go func() {
+					for !c.read.lock.isLocked() || c.read.background.state.Load() == backgroundReadOn {
+						runtime.Gosched() // until Read has the lock
+					}
+					peer.send(frames[name], "")
+				}()
 				func() {
 					defer func() {
 						if recover() != "the hook" {

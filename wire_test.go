@@ -38,12 +38,13 @@ func (i *interruptedRead) loop(c *Conn, deliver func(MessageType, []byte)) error
 	}
 }
 
-// interrupt ends the call of Read that waits.
+// interrupt ends the call of Read that waits, and returns when the next one does.
 func (i *interruptedRead) interrupt() {
 	synctest.Wait()
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.cancel()
+	i.mu.Unlock()
+	synctest.Wait()
 }
 
 // A player plays a conversation to an endpoint, step by step.
