@@ -367,12 +367,12 @@ func TestSendClose(t *testing.T) {
 		}
 		p.say(p.frame(0x88, rawClose(4001, "bye")))
 		<-ctx.Done()
-		require.True(t, asCloseError(c.terminal()).clean(), "%v", c.terminal())
+		require.True(t, asCloseError(context.Cause(ctx)).clean(), "%v", context.Cause(ctx))
 	})
 	c, s := connPair(t, &silent)
 	require.ErrorContains(t, c.SendClose(CloseAbnormal, ""), "must not be sent")
 	require.ErrorIs(t, c.terminal(), CloseAbnormal)
-	<-s.Context().Done()
+	<-s.endedChan()
 	require.Equal(t, s.terminal(), s.SendClose(CloseNormal, ""))
 }
 
