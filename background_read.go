@@ -152,8 +152,10 @@ func (c *Conn) readUntilWanted(by caller) error {
 		case c.life.ending() != nil:
 			return errEnding
 		case c.isDeaf():
+			by.dropping = true
 			return c.discardAll(by)
 		case c.isReadClosed():
+			by.dropping = true
 			return c.dropMessages(by)
 		case c.in != nil && c.in.msg.isOpen() && !c.canPreemptReads():
 			// A MessageReader that needs no more bytes could not get

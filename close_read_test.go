@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -227,6 +228,18 @@ func TestCloseReadAfterDeliver(t *testing.T) {
 	require.NoError(t, c.Close(CloseNormal, ""))
 	<-ctx.Done()
 	require.Eventually(t, func() bool { return strings.Contains(r.history(), "hello") }, time.Minute, time.Millisecond)
+}
+
+// TestCloseReadJustBeforeAWait proves that a background reader does not wait that
+// was about to, behind a message, when CloseRead was called.
+func TestCloseReadJustBeforeAWait(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		require.NoError(t, c.beginRead(t.Context(), nobody))
+		c.reading()
+		c.delivery.Store(readClosed) // and nobody to interrupt
+		require.Equal(t, os.ErrDeadlineExceeded, c.readAhead(caller{ctx: context.Background(), internal: true}))
+		c.unlockReading(errReadClosed)
+	})
 }
 
 // TestCloseReadUnderLoad proves that CloseRead may come at any moment.

@@ -126,6 +126,7 @@ type caller struct {
 	ctx      context.Context
 	internal bool // the connection's: makes way for the application, ignores its deadline
 	closing  bool // it is internal, and drops messages for Close; others that are internal make way for it
+	dropping bool // it is internal, and drops messages already, as all have to after CloseRead
 	polled   bool // it reads a raw socket, and instead of waiting gets errNoInput
 	edges    bool // it is polled, and told of all that comes after a read that has not filled its room
 }
@@ -489,8 +490,10 @@ func (c *Conn) beforeWait(by caller) error {
 	switch {
 	case by.closing:
 		yield = c.readerWaits
-	case by.internal:
+	case by.dropping:
 		yield = c.readerOrCloseWaits
+	case by.internal:
+		yield = c.mustLookAnew
 	case by.ctx.Done() == nil && !c.armsEveryRead():
 		return nil
 	}
@@ -503,6 +506,10 @@ func (c *Conn) beforeWait(by caller) error {
 	}
 	return c.readError(err)
 }
+
+// mustLookAnew reports whether a background reader that leaves messages alone has
+// something else to do than to wait.
+func (c *Conn) mustLookAnew() bool { return c.readerOrCloseWaits() || c.isReadClosed() }
 
 // Times of giving way.
 const (
