@@ -269,8 +269,8 @@ func TestDeliverLogsOnce(t *testing.T) {
 					return len(lines) >= len(k.logs)
 				})
 				require.Len(t, lines, len(k.logs), "%q", lines)
-				for i, want := range k.logs {
-					require.Contains(t, lines[i], want)
+				for _, want := range k.logs { // in an order that depends on when the peer is seen to be gone
+					require.Contains(t, strings.Join(lines, "\n"), want)
 				}
 			})
 		})

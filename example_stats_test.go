@@ -57,6 +57,7 @@ func ExampleTrace_prometheus() {
 	var m metrics
 	var registry websocket.Registry
 	mux := http.NewServeMux()
+	written := make(chan struct{})
 	mux.Handle("/ws", websocket.HandlerFunc(&websocket.AcceptOptions{
 		Config:   websocket.Config{Trace: m.trace()},
 		Registry: &registry,
@@ -64,6 +65,7 @@ func ExampleTrace_prometheus() {
 		if err := c.WriteString(c.Context(), "ready"); err != nil {
 			return err
 		}
+		close(written)
 		_, _, err := c.Read(c.Context())
 		return err
 	}))
@@ -93,9 +95,7 @@ func ExampleTrace_prometheus() {
 		log.Fatal(err)
 	}
 	defer c.CloseNow()
-	if _, _, err := c.Read(context.Background()); err != nil {
-		log.Fatal(err)
-	}
+	<-written // what is being written may not be counted yet
 	resp, err := http.Get(srv.URL + "/metrics")
 	if err != nil {
 		log.Fatal(err)
