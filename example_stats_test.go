@@ -95,7 +95,10 @@ func ExampleTrace_prometheus() {
 		log.Fatal(err)
 	}
 	defer c.CloseNow()
-	<-written // what is being written may not be counted yet
+	if _, _, err := c.Read(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	<-written // what was read may not be counted as written yet
 	resp, err := http.Get(srv.URL + "/metrics")
 	if err != nil {
 		log.Fatal(err)
