@@ -289,12 +289,13 @@ func (c *Conn) giveUpClosing(ctx context.Context, code CloseCode, reason string,
 
 // refuseWrites makes Close's error, unless the end has begun before, what later
 // writes are told: those of Send and Writer from now on, others once queueClose
-// has added the Close frame. What is queued is still sent.
-func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
+// has added the Close frame. What is queued is still sent. It reports false if
+// somebody else has closed before.
+func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) bool {
 	c.life.mu.Lock()
 	defer c.life.mu.Unlock()
 	if c.life.refusal() != nil {
-		return
+		return false
 	}
 	refusal := c.life.ending()
 	if refusal == nil {
@@ -308,6 +309,7 @@ func (c *Conn) refuseWrites(code CloseCode, reason string, cause error) {
 		closing.refusal.Store(refusal)
 	}
 	c.send.queue.Load().refuse(refusal)
+	return true
 }
 
 // closingDeadline begins the time of the closing handshake, once, and returns

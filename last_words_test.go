@@ -397,6 +397,36 @@ func TestSendCloseBehindThePump(t *testing.T) {
 	})
 }
 
+// TestSendCloseOfABegunMessage proves that a message which SendClose has refused
+// the rest of takes nothing from what is still the application's to read.
+func TestSendCloseOfABegunMessage(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		w, err := c.Writer(t.Context(), Text)
+		require.NoError(t, err)
+		_, err = w.Write([]byte("begun"))
+		require.NoError(t, err)
+		require.NoError(t, w.Flush())
+		require.NoError(t, c.SendClose(4001, "bye"))
+		require.ErrorIs(t, w.Close(), CloseCode(4001))
+		synctest.Wait()
+		require.True(t, p.has(8, rawClose(4001, "bye")))
+		for _, message := range []string{"one", "two"} {
+			p.say(p.frame(0x81, message))
+		}
+		p.say(p.frame(0x88, rawClose(4001, "bye")))
+		synctest.Wait()
+		for _, want := range []string{"one", "two"} {
+			_, p, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, string(p))
+		}
+		_, _, err = c.Read(t.Context())
+		require.ErrorIs(t, err, CloseCode(4001))
+		require.True(t, asCloseError(err).clean())
+	})
+}
+
 // TestCloseReadsWhileTheQueueMoves proves that Close reads while a large message
 // of Send is on its way out: the peer may wait for that.
 func TestCloseReadsWhileTheQueueMoves(t *testing.T) {

@@ -540,12 +540,16 @@ func (w *MessageWriter) encode(p []byte, fin byte) encoded {
 }
 
 // giveUp gives up the message, and makes err permanent and returns it. If a
-// fragment was not withdrawn, it ends the connection.
+// fragment was not withdrawn, it ends the connection, or leaves that to whoever
+// has closed before: after SendClose, what comes must not be dropped.
 func (w *MessageWriter) giveUp(err error) error {
 	const reason = "message was not completed"
 	if w.begun && mayClose(w.c.socket().Conn, CloseInternalError) == nil {
+		first := w.c.refuseWrites(CloseInternalError, reason, nil)
 		w.c.queueClose(CloseInternalError, reason, nil) // before others get send.lock
-		go w.c.close(CloseInternalError, reason, nil)
+		if first {
+			go w.c.close(CloseInternalError, reason, nil)
+		}
 	}
 	if d := w.c.deflate; d != nil {
 		d.compressor.Drop()
