@@ -85,11 +85,8 @@ func (r *round) verifyHandshake() {
 	for i, e := range r.ends {
 		end := e.terminal()
 		wantCode, wantReason := code, reason
-		if r.plan.ending == closeBoth && r.plan.answer != 0 && end.Code == r.plan.answer && end.Reason == answerReason {
-			code, reason = r.plan.answer, answerReason // one end closed when the other had already
-			wantCode, wantReason = code, reason
-		}
-		if r.answered(i) {
+		late := r.plan.ending == closeBoth && r.plan.answer != 0 && end.Code == r.plan.answer && end.Reason == answerReason
+		if late || r.answered(i) { // late: the other end's Close came behind its OnClose
 			wantCode, wantReason = r.plan.answer, answerReason
 		}
 		if !end.Received || !end.Sent || end.Code != wantCode || end.Reason != wantReason || end.Err != nil {
