@@ -80,6 +80,9 @@ func (c *Conn) awaitPeerClose(ctx context.Context) error {
 	for attended := c.life.closing.Load().attended.Load(); c.terminal() == nil; attended = true {
 		if attended {
 			c.awaitQuiet(ctx)
+			if ctx.Err() != nil { // what comes is still the application's
+				return c.contextError(ctx)
+			}
 		}
 		if !c.lockForClose(ctx) {
 			return c.contextError(ctx)

@@ -427,6 +427,27 @@ func TestSendCloseOfABegunMessage(t *testing.T) {
 	})
 }
 
+// TestLastWordsWhenTheContextEnds proves that Close drops nothing because its
+// context has ended, when the application reads: the connection could end well all
+// the same, and nobody would hear of the loss.
+func TestLastWordsWhenTheContextEnds(t *testing.T) {
+	for _, r := range roles {
+		near, far := tcpNetwork(t, r)
+		peer := newRawPeer(far, r)
+		c := newConn(near, r, silent.withDefaults(), agreement{}, peer.frame(0x81, "last"))
+		defer c.CloseNow()
+		c.refuseWrites(CloseNormal, "", nil)
+		c.life.closing.Load().attended.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.Equal(t, context.Canceled, c.awaitPeerClose(ctx))
+		require.False(t, c.isDeaf())
+		_, p, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "last", string(p))
+	}
+}
+
 // TestCloseReadsWhileTheQueueMoves proves that Close reads while a large message
 // of Send is on its way out: the peer may wait for that.
 func TestCloseReadsWhileTheQueueMoves(t *testing.T) {
