@@ -283,7 +283,8 @@ func (c *Conn) giveUpClosing(ctx context.Context, code CloseCode, reason string,
 	case ending == nil:
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: ctx.Err()})
 	case ending != c.life.terminal(): // otherwise it was broken off
-		c.settleEnd(ending, dropUnsent)
+		c.terminate(c.endBy(ending, ctx.Err()), dropUnsent)
+		c.closeTransport()
 	}
 }
 
@@ -447,12 +448,21 @@ func (c *Conn) conclude(end, answer *CloseError) error {
 // settleEnd makes the end that conclude was given the terminal error. If what
 // is unsent is dropped, it also closes the net.Conn.
 func (c *Conn) settleEnd(ending *CloseError, rest unsent) {
-	end := *ending
-	end.Sent = c.out.closeSent()
-	c.terminate(&end, rest)
+	c.terminate(c.endBy(ending, nil), rest)
 	if rest == dropUnsent {
 		c.closeTransport()
 	}
+}
+
+// endBy returns the terminal error for the end that conclude was given. Its cause,
+// if it has none and our Close frame has not left, is unsent, which may be nil.
+func (c *Conn) endBy(ending *CloseError, unsent error) *CloseError {
+	end := *ending
+	end.Sent = c.out.closeSent()
+	if !end.Sent && end.Err == nil {
+		end.Err = unsent
+	}
+	return &end
 }
 
 // awaitEnd waits until a connection that is ending has its terminal error, and

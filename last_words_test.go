@@ -511,3 +511,19 @@ func TestCloseContextOfALingeringConnection(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(began))
 	})
 }
+
+// TestCloseContextOfAnUnsentClose proves that the error is that of the context,
+// too, when it ends while the answer to the peer's Close frame is on its way.
+func TestCloseContextOfAnUnsentClose(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{pipeNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		require.NoError(t, peer.send(0x88, rawClose(1000, ""))) // and nobody takes the answer
+		synctest.Wait()
+		require.NotNil(t, c.life.ending())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err := c.CloseContext(ctx, CloseGoingAway, "")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, CloseNormal)
+		require.False(t, asCloseError(err).Sent)
+	})
+}
