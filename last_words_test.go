@@ -389,8 +389,9 @@ func TestSendCloseBehindThePump(t *testing.T) {
 		require.NoError(t, c.SendClose(4001, "bye"))
 		_, err := c.out.postData(bitFIN|byte(opText), m.payload())
 		require.NoError(t, err)
+		q.noteAdded(len(m.payload()), nil)
 		c.send.lock.unlock()
-		q.noteSent(1, len(m.payload()))
+		q.noteSent(1, len(m.payload()), nil)
 		synctest.Wait()
 		require.True(t, p.has(1, "queued"))
 		require.True(t, p.has(8, rawClose(4001, "bye")))
@@ -446,6 +447,31 @@ func TestLastWordsWhenTheContextEnds(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "last", string(p))
 	}
+}
+
+// TestCloseContextBehindThePump proves that CloseContext tells of a message that
+// the pump has taken from the queue when the Close frame is added before it.
+func TestCloseContextBehindThePump(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		p := peer.listen(t, false)
+		require.NoError(t, c.lockSending(t.Context()))
+		require.NoError(t, c.Send(Text, []byte("queued")))
+		_, ok := c.sendQueue().takeOldest(0, 100)
+		require.True(t, ok)
+		go func() {
+			for !p.has(8, rawClose(1000, "")) {
+				time.Sleep(time.Millisecond)
+			}
+			p.say(p.frame(0x88, rawClose(1000, "")))
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := c.CloseContext(ctx, CloseNormal, "")
+		require.ErrorContains(t, err, "given up: 1, with 6 bytes")
+		require.True(t, asCloseError(err).clean())
+		c.sendQueue().noteAdded(6, err)
+		c.send.lock.unlock()
+	})
 }
 
 // TestCloseReadsWhileTheQueueMoves proves that Close reads while a large message

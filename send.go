@@ -118,11 +118,8 @@ func (c *Conn) pumpOnce() bool {
 	q := c.send.queue.Load()
 	if c.send.lock.lock(nil, c.endedChan()) {
 		messages, bytes, err := c.moveQueued(context.Background())
-		q.noteSent(messages, bytes)
-		if err != nil {
-			q.noteLost(messages, bytes)
-			c.writeError(context.Background(), err)
-		}
+		q.noteSent(messages, bytes, err)
+		c.writeError(context.Background(), err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -135,7 +132,8 @@ func (c *Conn) pumpOnce() bool {
 
 // moveQueued moves messages to the network and waits until they are out: a
 // large one alone, from where it is, or several that are copied into one write.
-// The caller holds send.lock, which moveQueued releases.
+// It returns how many were added, for noteSent. The caller holds send.lock, which
+// moveQueued releases.
 func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) {
 	m, large := c.send.queue.Load().takeOldest(inPlaceFrom, math.MaxInt)
 	if !large {
@@ -147,28 +145,36 @@ func (c *Conn) moveQueued(ctx context.Context) (messages, bytes int, err error) 
 	e := c.encode(m.outgoing())
 	defer e.free()
 	ticket, err := c.out.addData(e.byte0, e.payload)
+	c.send.queue.Load().noteAdded(len(m.payload()), err)
 	c.send.lock.unlock()
-	if err == nil {
-		if ticket != nil {
-			ticket.internal = true
-		}
-		_, err = c.out.flush(ctx, ticket, orLeave)
+	if err != nil {
+		return 0, 0, err
 	}
+	if ticket != nil {
+		ticket.internal = true
+	}
+	_, err = c.out.flush(ctx, ticket, orLeave)
 	return 1, len(m.payload()), err
 }
 
-// appendQueued adds frames for queued messages of up to limit bytes, copied.
-// The caller holds send.lock, and calls sendQueue.noteSent once they are out.
+// appendQueued adds frames for queued messages of up to limit bytes, copied, and
+// returns how many were added. The caller holds send.lock, and calls
+// sendQueue.noteSent once they are out.
 func (c *Conn) appendQueued(limit int) (messages, bytes int) {
+	q := c.send.queue.Load()
 	for {
-		m, ok := c.send.queue.Load().takeOldest(0, limit-bytes)
+		m, ok := q.takeOldest(0, limit-bytes)
 		if !ok {
 			return messages, bytes
 		}
-		messages++
-		bytes += len(m.payload())
+		size := len(m.payload())
 		e := c.encode(m.outgoing())
-		c.out.postData(e.byte0, e.payload)
+		_, err := c.out.postData(e.byte0, e.payload)
+		q.noteAdded(size, err)
+		if err == nil {
+			messages++
+			bytes += size
+		}
 		e.free()
 		m.free()
 	}
@@ -258,11 +264,7 @@ func (c *Conn) whenStalled(limit time.Duration, f func()) (stop func() bool) {
 // the queue.
 func (c *Conn) awaitQueued(messages, bytes int) {
 	err := c.out.flushAllInternal(context.Background())
-	q := c.send.queue.Load()
-	q.noteSent(messages, bytes)
-	if err != nil {
-		q.noteLost(messages, bytes)
-	}
+	c.send.queue.Load().noteSent(messages, bytes, err)
 	c.writeError(context.Background(), err)
 }
 

@@ -13,6 +13,8 @@ type sendQueue struct {
 	bytes    int           // payload bytes of entries
 	moving   int           // messages that were taken and are on their way out
 	movingBy int           // their payload bytes
+	adding   int           // those of moving whose frames are not added yet
+	addingBy int           // their payload bytes
 	pumping  bool          // the pump runs
 	err      error         // why no more messages are accepted
 	ended    bool          // err is the terminal error
@@ -165,7 +167,7 @@ func (q *sendQueue) hasMessages() bool {
 
 // takeOldest takes the oldest message out of the queue, as moving, if its
 // payload has at least and at most so many bytes. The caller has to free it,
-// and to call noteSent.
+// and to call noteAdded.
 func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,16 +180,40 @@ func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	}
 	q.moving++
 	q.movingBy += size
+	q.adding++
+	q.addingBy += size
 	return q.pop(), true
 }
 
-// noteSent records that moving messages are on the network, or lost, and wakes
-// those that wait for room.
-func (q *sendQueue) noteSent(messages, bytes int) {
+// noteAdded records that the frames of a moving message of size bytes were added,
+// or refused with err: then it is lost. If they were added, noteSent has to be
+// called. The caller holds Conn.send.lock since it has taken the message.
+func (q *sendQueue) noteAdded(size int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.adding--
+	q.addingBy -= size
+	if err != nil {
+		q.leftLocked(1, size, err)
+	}
+}
+
+// noteSent records that moving messages are on the network or, with an error,
+// lost, and wakes those that wait for room.
+func (q *sendQueue) noteSent(messages, bytes int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.leftLocked(messages, bytes, err)
+}
+
+// leftLocked is noteSent for a caller that holds q.mu.
+func (q *sendQueue) leftLocked(messages, bytes int, err error) {
 	q.moving -= messages
 	q.movingBy -= bytes
+	if err != nil {
+		q.lost += messages
+		q.lostBy += bytes
+	}
 	q.signalRoomLocked()
 }
 
@@ -213,26 +239,18 @@ func (q *sendQueue) refuse(err error) {
 	q.signalRoomLocked()
 }
 
-// noteLost records messages that were given up.
-func (q *sendQueue) noteLost(messages, bytes int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lost += messages
-	q.lostBy += bytes
-}
-
 // givenUp returns an error that says how many messages were given up, or nil.
-// If the end was clean, those that were moving have arrived. q may be nil.
+// If the end was clean, those that were moving have arrived, but for those that are
+// to be added behind the Close frame, and will be refused. q may be nil.
 func (q *sendQueue) givenUp(clean bool) error {
 	if q == nil {
 		return nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lost, bytes := q.lost, q.lostBy
-	if !clean {
-		lost += q.moving
-		bytes += q.movingBy
+	lost, bytes := q.lost+q.moving, q.lostBy+q.movingBy
+	if clean {
+		lost, bytes = q.lost+q.adding, q.lostBy+q.addingBy
 	}
 	if lost == 0 {
 		return nil
