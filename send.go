@@ -285,7 +285,7 @@ func (c *Conn) Queued() (messages, bytes int) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.entries) + q.moving, q.bytes + q.movingBy
+	return len(q.entries) + q.moving.messages, q.bytes + q.moving.bytes
 }
 
 // Drain waits until everything that Send accepted was handed to the network, or

@@ -8,20 +8,26 @@ import (
 // A sendQueue holds the messages that Send has accepted and that are not on the
 // network. A goroutine, the pump, moves them on while there are any.
 type sendQueue struct {
-	mu       sync.Mutex    // guards all that follows
-	entries  []queued      // waiting, in order
-	bytes    int           // payload bytes of entries
-	moving   int           // messages that were taken and are on their way out
-	movingBy int           // their payload bytes
-	adding   int           // those of moving whose frames are not added yet
-	addingBy int           // their payload bytes
-	pumping  bool          // the pump runs
-	err      error         // why no more messages are accepted
-	ended    bool          // err is the terminal error
-	room     chan struct{} // closed when something left or was given up; nil if nobody waits
-	dropped  uint64        // messages dropped because there was no room
-	lost     int           // messages that were given up at the end
-	lostBy   int           // their payload bytes
+	mu      sync.Mutex    // guards all that follows
+	entries []queued      // waiting, in order
+	bytes   int           // payload bytes of entries
+	moving  amount        // messages that were taken and are on their way out
+	adding  amount        // those of moving whose frames are not added yet
+	pumping bool          // the pump runs
+	err     error         // why no more messages are accepted
+	ended   bool          // err is the terminal error
+	room    chan struct{} // closed when something left or was given up; nil if nobody waits
+	dropped uint64        // messages dropped because there was no room
+	lost    amount        // messages that were given up at the end
+}
+
+// An amount is of messages and of their payload bytes.
+type amount struct{ messages, bytes int }
+
+// add adds to a; what is negative is taken away.
+func (a *amount) add(messages, bytes int) {
+	a.messages += messages
+	a.bytes += bytes
 }
 
 // sendQueue returns the queue, creating it if there is none.
@@ -122,11 +128,11 @@ func (q *sendQueue) add(m queued, limit int, policy SlowPolicy) (a admission, er
 // fits reports whether there is room for m. A message larger than the whole
 // queue fits if nothing else is there. The caller holds q.mu.
 func (q *sendQueue) fits(m queued, limit int) bool {
-	waiting := len(q.entries) + q.moving
+	waiting := len(q.entries) + q.moving.messages
 	if waiting == 0 {
 		return true
 	}
-	return q.bytes+q.movingBy+len(m.payload()) <= limit && waiting < max(limit/bytesPerMessage, minQueued)
+	return q.bytes+q.moving.bytes+len(m.payload()) <= limit && waiting < max(limit/bytesPerMessage, minQueued)
 }
 
 // makeRoom drops the oldest messages until m fits, or none is left that is not
@@ -178,10 +184,8 @@ func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 	if size < atLeast || size > atMost {
 		return queued{}, false
 	}
-	q.moving++
-	q.movingBy += size
-	q.adding++
-	q.addingBy += size
+	q.moving.add(1, size)
+	q.adding.add(1, size)
 	return q.pop(), true
 }
 
@@ -191,8 +195,7 @@ func (q *sendQueue) takeOldest(atLeast, atMost int) (m queued, ok bool) {
 func (q *sendQueue) noteAdded(size int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.adding--
-	q.addingBy -= size
+	q.adding.add(-1, -size)
 	if err != nil {
 		q.leftLocked(1, size, err)
 	}
@@ -208,11 +211,9 @@ func (q *sendQueue) noteSent(messages, bytes int, err error) {
 
 // leftLocked is noteSent for a caller that holds q.mu.
 func (q *sendQueue) leftLocked(messages, bytes int, err error) {
-	q.moving -= messages
-	q.movingBy -= bytes
+	q.moving.add(-messages, -bytes)
 	if err != nil {
-		q.lost += messages
-		q.lostBy += bytes
+		q.lost.add(messages, bytes)
 	}
 	q.signalRoomLocked()
 }
@@ -248,14 +249,15 @@ func (q *sendQueue) givenUp(clean bool) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lost, bytes := q.lost+q.moving, q.lostBy+q.movingBy
+	lost, late := q.lost, q.moving
 	if clean {
-		lost, bytes = q.lost+q.adding, q.lostBy+q.addingBy
+		late = q.adding
 	}
-	if lost == 0 {
+	lost.add(late.messages, late.bytes)
+	if lost.messages == 0 {
 		return nil
 	}
-	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost, bytes)
+	return fmt.Errorf("websocket: queued messages were given up: %d, with %d bytes", lost.messages, lost.bytes)
 }
 
 // end is dropAll with the terminal error, which no other replaces. q may be
@@ -282,8 +284,7 @@ func (q *sendQueue) dropAll(err error) {
 	}
 	for len(q.entries) > 0 {
 		m := q.pop()
-		q.lost++
-		q.lostBy += len(m.payload())
+		q.lost.add(1, len(m.payload()))
 		m.free()
 	}
 	q.signalRoomLocked()
@@ -297,7 +298,7 @@ func (q *sendQueue) roomChan() <-chan struct{} {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.entries)+q.moving == 0 {
+	if len(q.entries)+q.moving.messages == 0 {
 		return nil
 	}
 	if q.room == nil {
