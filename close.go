@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fullduplex-go/websocket/internal/http2stream"
 )
 
 // The closing handshake (RFC 6455, Section 7):
@@ -184,7 +186,7 @@ func (c *Conn) ownClose(code CloseCode, reason string) (CloseCode, string, error
 		err = mayClose(c.socket().Conn, code)
 	}
 	if err != nil {
-		c.CloseNow()
+		c.closeNow()
 	}
 	return code, strings.ToValidUTF8(reason, "\uFFFD"), err
 }
@@ -211,6 +213,7 @@ func (c *Conn) closeUntil(ctx context.Context, code CloseCode, reason string, ca
 	if !c.isTransportClosed() {
 		c.awaitTransportClosed(ctx, func() { c.giveUpClosing(ctx, code, reason, cause) })
 	}
+	c.awaitMayReturn()
 	end := c.life.terminal()
 	if first && cause == nil {
 		if lost := c.send.queue.Load().givenUp(end.clean()); lost != nil {
@@ -238,10 +241,13 @@ func (c *Conn) awaitTransportClosed(ctx context.Context, giveUp func()) {
 
 // closeInBackground is Close with CloseNormal, but returns once the Close frame
 // has left, the user's write deadline has passed, or the net.Conn is closed.
-// The rest is done in the background.
+// The rest is done in the background. Over HTTP/2 the handler may return then.
 func (c *Conn) closeInBackground() error {
 	go c.close(CloseNormal, "", nil)
 	err := c.out.writeDeadlines().await(context.Background(), c.out.closeSentChan(), c.transportClosedChan())
+	if s := c.hostedStream(); s != nil {
+		s.AwaitSent(time.Until(c.closingDeadline()))
+	}
 	if err != errEnded {
 		return err
 	}
@@ -626,9 +632,43 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 // that is on its way is not overtaken, and the net.Conn is closed soon after,
 // within Config.CloseTimeout. So `defer c.CloseNow()` is right however a
 // connection ends.
+//
+// On a connection of [Accept] over HTTP/2, CloseNow waits until the handler may
+// return: until what was written has left, for at most a fifth of a second, or if
+// the connection is ending, until the net.Conn is closed.
 func (c *Conn) CloseNow() error {
+	c.closeNow()
+	c.awaitMayReturn()
+	return nil
+}
+
+// closeNow is CloseNow that never waits.
+func (c *Conn) closeNow() {
 	if c.life.ending() == nil {
 		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
 	}
+}
+
+// hostedStream returns the stream of HTTP/2 that c is, if the application's handler
+// may return once c is closed; otherwise nil.
+func (c *Conn) hostedStream() *http2stream.Conn {
+	if s := c.socket().stream(); s != nil && s.Hosted.Load() {
+		return s
+	}
 	return nil
+}
+
+// awaitMayReturn waits until nothing uses the ResponseWriter of a hosted stream any
+// more, so that the handler may return. c is ending or has ended.
+func (c *Conn) awaitMayReturn() {
+	s := c.hostedStream()
+	if s == nil {
+		return
+	}
+	<-c.transportClosedChan()
+	if c.life.terminal().Code == CloseAbnormal {
+		s.AwaitDone(maxLeaving)
+	} else {
+		s.AwaitDone(time.Until(c.closingDeadline()))
+	}
 }

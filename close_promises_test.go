@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -354,7 +355,7 @@ var queueing = Config{PingInterval: -1, MaxQueuedBytes: 16 << 20, CloseTimeout: 
 func TestCloseEmptiesTheQueue(t *testing.T) {
 	covers(t, "V14")
 	serverTLS()
-	eachEnd(t, queueing, append(rawNetworks[:len(rawNetworks):len(rawNetworks)], memoryNetworks[2:]...), func(t *testing.T, c *Conn, peer *rawPeer) {
+	eachEnd(t, queueing, slices.Concat(independentNetworks, memoryNetworks[2:]), func(t *testing.T, c *Conn, peer *rawPeer) {
 		closed := make(chan error, 1)
 		go func() { closed <- echoAndClose(t, c) }()
 		for n := range 2 * queuedMessages {

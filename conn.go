@@ -223,5 +223,11 @@ func (c *Conn) RemoteAddr() net.Addr { return c.socket().RemoteAddr() }
 // writing, closing it, or setting its deadlines breaks the Conn. [Conn.Deliver]
 // may replace it. With DialOptions.HTTPClient it reads and writes the Body of the
 // response, and has a method NetConn that returns the one of net/http, or nil if
-// a RoundTripper keeps that to itself.
-func (c *Conn) NetConn() net.Conn { return c.socket().Conn }
+// a RoundTripper keeps that to itself. Over HTTP/2, NetConn of a server's side
+// returns nil: the underlying connection has other streams.
+func (c *Conn) NetConn() net.Conn {
+	if c.socket().stream() != nil {
+		return nil
+	}
+	return c.socket().Conn
+}

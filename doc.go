@@ -15,6 +15,8 @@
 //		}
 //	}
 //
+// Programs that import package h2 take WebSockets over HTTP/2 too (RFC 8441).
+//
 // All methods may be called by several goroutines at once. A deadline or the end
 // of a context interrupts a call, and the connection stays open, except where
 // [Conn] says otherwise.
@@ -58,7 +60,7 @@
 // and layers_test.go keeps it so. From the top:
 //
 //	server.go · accept_conn.go · hijack.go · handler.go     a server's ways in, behind which middleware,
-//	middleware.go · receiver.go · origin.go                 and for which pages
+//	middleware.go · http2.go · receiver.go · origin.go      over HTTP/2, and for which pages
 //	new_conn.go                                             a connection whose handshake others have done
 //	client.go · client_js.go · transport.go · proxy.go      a client's way to the server
 //	redirect.go · http_client.go · body_conn.go
@@ -92,8 +94,9 @@
 //	errors.go · mask.go                                     ground
 //
 // internal/http1, internal/proxy and internal/hostport serve the handshake,
-// internal/flate and internal/utf8stream the messages; none of them knows this
-// package. docs/design.md has the reasons.
+// internal/flate and internal/utf8stream the messages, internal/http2stream is the
+// net.Conn of a stream of HTTP/2; none of them knows this package. docs/design.md
+// has the reasons.
 //
 // Start with frame.go and frame_test.go, go on with frame_rules.go, then
 // frame_reader.go, frame_writer.go and flush.go, inbound.go, read.go and

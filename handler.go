@@ -90,6 +90,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		errorLog = srv.ErrorLog
 	}
 	s.begin(h, c, errorLog)
+	if isExtendedConnect(r) {
+		stayForStream(c)
+	}
 }
 
 // errNothingServes is the error for an open function that returns nothing.

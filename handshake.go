@@ -13,7 +13,7 @@ import (
 // This file has the rules for the request of an opening handshake (RFC 6455,
 // Section 4): what it must say, and the bytes of those that this package sends.
 // Those for the response are in handshake_response.go. Both files do no I/O; it
-// is done in server.go, accept_conn.go and client.go.
+// is done in server.go, http2.go, accept_conn.go and client.go.
 
 // Names of the handshake's fields as keys of an http.Header. On the wire they
 // are spelled as in RFC 6455.
@@ -31,14 +31,28 @@ type agreement struct {
 	deflate     *deflateAgreement // nil: messages are not compressed
 }
 
-// What a server checks in a request (RFC 6455, Section 4.2.1).
+// What a server checks in a request (RFC 6455, Section 4.2.1; RFC 8441, Section 5).
 
 // IsUpgrade reports whether r asks for a WebSocket: its Connection names Upgrade
-// and its Upgrade names websocket. So a server can answer at one address with a
-// page or with [Accept] or a [Handler], which check the rest of the handshake
-// and refuse what is wrong with it, such as another method than GET.
+// and its Upgrade names websocket or, over HTTP/2, its method is CONNECT and its
+// :protocol is websocket. So a server can answer at one address with a page or
+// with [Accept] or a [Handler], which check the rest of the handshake and refuse
+// what is wrong with it, such as another method than GET.
 func IsUpgrade(r *http.Request) bool {
+	if isExtendedConnect(r) {
+		return checkProtocol(r) == nil
+	}
 	return containsToken(r.Header["Connection"], "upgrade") && containsToken(r.Header["Upgrade"], "websocket")
+}
+
+// protocolPseudoField is the key in an http.Header under which net/http keeps the
+// pseudo-header field that makes a CONNECT an extended one (RFC 8441, Section 4).
+const protocolPseudoField = ":protocol"
+
+// isExtendedConnect reports whether r opens a stream of HTTP/2 for another
+// protocol (RFC 8441, Section 4).
+func isExtendedConnect(r *http.Request) bool {
+	return r != nil && r.ProtoMajor == 2 && r.Method == http.MethodConnect && len(r.Header[protocolPseudoField]) > 0
 }
 
 // requestChecks are the rules for a request. The first one that is broken
@@ -56,13 +70,35 @@ var requestChecks = [...]func(*http.Request) error{
 	checkNoBody,
 }
 
+// connectChecks are the rules for a request over HTTP/2. Key, Connection and
+// Upgrade mean nothing there (RFC 8441, Section 5).
+var connectChecks = [...]func(*http.Request) error{
+	checkProtocol,
+	checkRequestTarget,
+	checkHostField,
+	checkVersion,
+}
+
 // checkRequest returns the refusal of a request that is not a valid opening
 // handshake, or nil.
 func checkRequest(r *http.Request) error {
-	for _, check := range requestChecks {
+	checks := requestChecks[:]
+	if isExtendedConnect(r) {
+		checks = connectChecks[:]
+	}
+	for _, check := range checks {
 		if err := check(r); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkProtocol refuses an extended CONNECT for another protocol (RFC 9220,
+// Section 3).
+func checkProtocol(r *http.Request) error {
+	if lines := r.Header[protocolPseudoField]; len(lines) != 1 || lines[0] != "websocket" {
+		return newRefusal(http.StatusNotImplemented, ":protocol is not websocket, the one that this address speaks")
 	}
 	return nil
 }
@@ -148,12 +184,17 @@ func checkVersion(r *http.Request) error {
 		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version is missing", versionField, "13")
 	case len(lines) > 1:
 		return newRefusal(http.StatusBadRequest, "Sec-WebSocket-Version appears twice", versionField, "13")
-	case http1.TrimSpace(lines[0]) != "13":
-		return newRefusal(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13, the one that this server speaks", upgradeFields...)
-	default:
+	case http1.TrimSpace(lines[0]) == "13":
 		return nil
+	case isExtendedConnect(r): // there is no Upgrade
+		return newRefusal(http.StatusBadRequest, wrongVersion, versionField, "13")
+	default:
+		return newRefusal(http.StatusUpgradeRequired, wrongVersion, upgradeFields...)
 	}
 }
+
+// wrongVersion is the reason for refusing another version.
+const wrongVersion = "Sec-WebSocket-Version is not 13, the one that this server speaks"
 
 // checkKey refuses a request without a valid Sec-WebSocket-Key.
 func checkKey(r *http.Request) error {

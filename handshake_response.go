@@ -42,6 +42,11 @@ func setSwitchingProtocols(h http.Header, key string, agreed agreement, answer [
 	h["Upgrade"] = []string{"websocket"}
 	h["Connection"] = []string{"Upgrade"}
 	h["Sec-WebSocket-Accept"] = []string{string(appendAcceptKey(nil, key))}
+	setAgreement(h, agreed, answer)
+}
+
+// setAgreement sets the fields in h that say what was agreed on.
+func setAgreement(h http.Header, agreed agreement, answer []extension) {
 	if agreed.subprotocol != "" {
 		h["Sec-WebSocket-Protocol"] = []string{agreed.subprotocol}
 	}

@@ -14,6 +14,9 @@ func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, b
 		return
 	}
 	status := http.StatusSwitchingProtocols
+	if isExtendedConnect(r) {
+		status = http.StatusOK
+	}
 	var e *HandshakeError
 	if errors.As(err, &e) {
 		status = e.Status
@@ -21,7 +24,7 @@ func (c *Config) traceHandshake(conn *Conn, r *http.Request, agreed agreement, b
 	returned := false
 	defer func() {
 		if !returned && conn != nil {
-			conn.CloseNow()
+			conn.closeNow()
 		}
 	}()
 	c.Trace.Handshake(conn, HandshakeTrace{

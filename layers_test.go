@@ -28,7 +28,7 @@ var floors = [][]string{
 		"ping.go", "hooks.go", "delivery.go", "parked.go", "close_read.go", "application.go", "background_read.go", "background_poll.go", "keepalive.go", "close.go", "last_words.go", "lifetime.go", "stats.go",
 	},
 	{
-		"server.go", "accept_conn.go", "hijack.go", "middleware.go", "new_conn.go", "handler.go", "receiver.go", "client.go", "client_trace.go", "http_client.go", "body_conn.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",
+		"server.go", "http2.go", "accept_conn.go", "hijack.go", "middleware.go", "new_conn.go", "handler.go", "receiver.go", "client.go", "client_trace.go", "http_client.go", "body_conn.go", "transport.go", "handshake_timer.go", "handshake_trace.go", "origin.go",
 		"proxy.go", "redirect.go", "redial.go", "registry.go", "group.go", "netconn.go", "doc.go",
 	},
 }

@@ -24,7 +24,7 @@ import (
 func (a *acceptor) switchBehind(s serverResponse, w http.ResponseWriter, r *http.Request, ans *answer) (nc net.Conn, early []byte, err error) {
 	deadline := s.bound(a.cfg.HandshakeTimeout)
 	a.setResponse(w.Header(), r, *ans)
-	sends := s.announce(w)
+	sends := s.announce(w, http.StatusSwitchingProtocols)
 	nc, early, refused := hijack(w)
 	switch {
 	case refused != nil:
@@ -40,9 +40,16 @@ func (a *acceptor) switchBehind(s serverResponse, w http.ResponseWriter, r *http
 	}
 }
 
-// setResponse makes h the header of the 101 response: fields that a 101 does not
-// have are removed, others stay.
+// setResponse makes h the header of the 101 response.
 func (a *acceptor) setResponse(h http.Header, r *http.Request, ans answer) {
+	a.setApplicationFields(h)
+	setSwitchingProtocols(h, keyIn(r), ans.agreed, ans.extensions)
+}
+
+// setApplicationFields makes h the header of a response that opens a connection,
+// but for the handshake's own fields: fields that it cannot have are removed,
+// others stay.
+func (a *acceptor) setApplicationFields(h http.Header) {
 	for name := range h {
 		if isContentOrReservedField(name) {
 			delete(h, name)
@@ -51,7 +58,6 @@ func (a *acceptor) setResponse(h http.Header, r *http.Request, ans answer) {
 	for name, values := range a.header {
 		h[name] = slices.Concat(values, h[name])
 	}
-	setSwitchingProtocols(h, keyIn(r), ans.agreed, ans.extensions)
 }
 
 // notSentError returns the error for a response that net/http could not send
@@ -71,13 +77,13 @@ var errBegun = errors.New("WriteHeader, Write or Flush of the ResponseWriter was
 var errWrite = errors.New("net/http could not write to the connection")
 
 // A serverResponse is the ResponseWriter that net/http's server makes for a
-// request in HTTP/1, and that middleware wraps. What it does not tell is read
+// request, and that middleware wraps. What it does not tell is read
 // from unexported fields of its struct. A future release may not have them:
 // each is then taken for what lets the handshake go on, and a test fails.
 type serverResponse struct {
 	http.ResponseWriter
 	response reflect.Value // the struct
-	conn     reflect.Value // that of its connection, or the zero Value
+	conn     reflect.Value // that of its connection in HTTP/1, or the zero Value
 }
 
 // serverResponseIn returns the serverResponse that w is or wraps. ok is false
@@ -86,10 +92,20 @@ type serverResponse struct {
 func serverResponseIn(w http.ResponseWriter) (s serverResponse, ok bool) {
 	for ; w != nil; w = wrappedBy(w) {
 		t := reflect.TypeOf(w)
-		if t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http" && t.Elem().Name() == "response" {
-			s.ResponseWriter, s.response = w, reflect.ValueOf(w).Elem()
-			if c := fieldOf(s.response, "conn"); c.Kind() == reflect.Pointer {
+		if t.Kind() != reflect.Pointer || t.Elem().PkgPath() != "net/http" {
+			continue
+		}
+		switch v := reflect.ValueOf(w).Elem(); t.Elem().Name() {
+		case "response":
+			s.ResponseWriter, s.response = w, v
+			if c := fieldOf(v, "conn"); c.Kind() == reflect.Pointer {
 				s.conn = c.Elem()
+			}
+			return s, true
+		case "http2responseWriter":
+			s.ResponseWriter = w
+			if state := fieldOf(v, "rws"); state.Kind() == reflect.Pointer {
+				s.response = state.Elem()
 			}
 			return s, true
 		}
@@ -202,11 +218,11 @@ func (s serverResponse) bound(timeout time.Duration) (deadline time.Time) {
 	return deadline
 }
 
-// announce tells w, which wraps s, that the response is a 101, with the fields
-// of w.Header(). It reports whether s sends it when the connection is taken: a
-// wrapper may have kept the status to itself, as those do that compress.
-func (s serverResponse) announce(w http.ResponseWriter) (sends bool) {
-	w.WriteHeader(http.StatusSwitchingProtocols)
+// announce tells w, which wraps s, the status of the response, with the fields of
+// w.Header(). It reports whether s sends it: a wrapper may have kept the status to
+// itself, as those do that compress.
+func (s serverResponse) announce(w http.ResponseWriter, status int) (sends bool) {
+	w.WriteHeader(status)
 	for layer := w; layer != nil && !s.isBegun(); layer = wrappedBy(layer) {
 		if gin, ok := layer.(interface{ WriteHeaderNow() }); ok { // it keeps the status until then
 			gin.WriteHeaderNow()

@@ -450,7 +450,7 @@ func TestUnknownServerResponse(t *testing.T) {
 	var statuses []int
 	w := statusRecorder{wrapper{httptest.NewRecorder()}, &statuses}
 	var s serverResponse
-	require.True(t, s.announce(w))
+	require.True(t, s.announce(w, http.StatusSwitchingProtocols))
 	require.Equal(t, []int{101}, statuses)
 	require.False(t, s.isBegun())
 	require.False(t, s.isHijacked())

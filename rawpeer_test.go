@@ -245,7 +245,12 @@ func (n rawNetwork) is(t trait) bool { return n.traits&t != 0 }
 
 // rawNetworks are the kinds of net.Conn that a connection is used on. The far
 // end is that of the raw peer.
-var rawNetworks = []rawNetwork{
+var rawNetworks = append(independentNetworks[:len(independentNetworks):len(independentNetworks)], http2Network)
+
+// independentNetworks are those whose directions do not know each other. On a
+// stream of HTTP/2, net/http's server tells the peer that it may send more only
+// behind what it sends itself, which may wait for the peer.
+var independentNetworks = []rawNetwork{
 	{"TCP", 0, tcpNetwork},
 	{"TLS", 0, tlsNetwork},
 	{"wrapped", noHalfClose, func(t *testing.T, r role) (near, far net.Conn) {

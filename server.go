@@ -67,7 +67,11 @@ type AcceptOptions struct {
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
 	defer func() { ans.reservation.release() }()
-	return acceptorFor(opts).accept(w, r, &ans, nil)
+	c, err := acceptorFor(opts).accept(w, r, &ans, nil)
+	if err == nil && isExtendedConnect(r) {
+		receiveInBackground(c)
+	}
+	return c, err
 }
 
 // An acceptor accepts connections as AcceptOptions say. It does not change, and
@@ -160,7 +164,14 @@ func (a *acceptor) accept(w http.ResponseWriter, r *http.Request, ans *answer, a
 // the connection, which it adds to the Registry. If the response cannot be
 // sent, it closes the net.Conn.
 func (a *acceptor) upgrade(w http.ResponseWriter, r *http.Request, ans *answer) (*Conn, error) {
-	nc, early, err := a.switchProtocols(w, r, ans)
+	var nc net.Conn
+	var early []byte
+	var err error
+	if isExtendedConnect(r) {
+		nc, err = a.openStream(w, r, ans)
+	} else {
+		nc, early, err = a.switchProtocols(w, r, ans)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/fullduplex-go/websocket/internal/http2stream"
 	"github.com/fullduplex-go/websocket/internal/proxy"
 )
 
@@ -80,11 +81,17 @@ func closeNow(nc net.Conn) {
 	}
 }
 
-// isSocket reports whether nc is a TCP or Unix connection of package net, or
-// TLS over one. These obey deadlines.
+// stream returns the stream of HTTP/2 that s is, or nil if it is something else.
+func (s *socket) stream() *http2stream.Conn {
+	stream, _ := s.Conn.(*http2stream.Conn)
+	return stream
+}
+
+// isSocket reports whether nc is a TCP or Unix connection of package net, TLS
+// over one, or a stream of HTTP/2. These obey deadlines.
 func isSocket(nc net.Conn) bool {
 	switch nc := nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
+	case *net.TCPConn, *net.UnixConn, *http2stream.Conn:
 		return true
 	case *tls.Conn:
 		return isSocket(nc.NetConn())
