@@ -74,8 +74,8 @@ func (c *Conn) AwaitSent(d time.Duration) { c.out.awaitSent(d) }
 // Read reads what has come. It waits for at least one byte.
 func (c *Conn) Read(p []byte) (int, error) { return c.in.read(p) }
 
-// Write takes p over to be sent. It waits while much of what it took over before
-// has not left. After a deadline, what n counts is sent nevertheless.
+// Write sends p, and waits until it has left. After a deadline that passes
+// meanwhile, what n counts is sent nevertheless; if that is all of p, err is nil.
 func (c *Conn) Write(p []byte) (n int, err error) { return c.out.write(p) }
 
 // Close ends both directions and does not wait. What was written before still

@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// maxPending is how many bytes Write takes over before the ones before them have
-// left.
-const maxPending = 64 << 10
+// maxTaken is how many bytes Write takes over at once.
+const maxTaken = 64 << 10
 
-// A sender writes what it was given, on a goroutine that exists while there is
-// something to write. mu guards it; the goroutine uses the Writer without.
+// A sender writes a copy of what it was given, on a goroutine that exists
+// meanwhile. mu guards it; the goroutine uses w and what is in flight without.
 //
-//	     write                      nothing is pending
-//	idle ─────► sending ──────────────────────────────► idle
-//	                │ close                    close      │
-//	                └───────► lingering ──────► done ◄────┘
+//	      write                         has left, or failed
+//	idle ───────► something in flight ───────────────────────► idle
+//	                       │ close                     close     │
+//	                       └────────► lingering ───────► done ◄──┘
 type sender struct {
 	w      Writer
 	linger time.Duration
@@ -27,8 +26,7 @@ type sender struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond // for those that wait for anything below
-	pending  *buffer   // not written yet; nil: nothing
-	sending  bool      // the goroutine exists
+	inFlight *buffer   // what the goroutine writes; nil: there is none
 	closed   bool
 	err      error       // what writing failed with
 	late     *time.Timer // aborts w; nil until it lingers
@@ -42,96 +40,82 @@ func (s *sender) init(w Writer, linger time.Duration) {
 	s.changed.L, s.deadline.changed = &s.mu, &s.changed
 }
 
-// write takes p over, and returns how much of it.
+// write takes p over, returns how much of it, and waits until that has left. If
+// the deadline passes meanwhile, the last of what it took over is still in flight.
 func (s *sender) write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deadline.hasPassed() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	for {
+		err := s.awaitLeft()
+		if n == len(p) && (err == nil || err == os.ErrDeadlineExceeded) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		n += s.take(p[n:])
+	}
+}
+
+// awaitLeft waits until nothing is in flight. It returns an error if the deadline
+// passes before, if s is closed, or if writing has failed. The caller holds mu.
+func (s *sender) awaitLeft() error {
 	for {
 		switch {
 		case s.err != nil:
-			return n, s.err
+			return s.err
 		case s.closed:
-			return n, net.ErrClosed
+			return net.ErrClosed
+		case s.inFlight == nil:
+			return nil
 		case s.deadline.hasPassed():
-			return n, os.ErrDeadlineExceeded
-		}
-		n += s.add(p[n:])
-		if n == len(p) {
-			return n, nil
+			return os.ErrDeadlineExceeded
 		}
 		s.deadline.wait()
 	}
 }
 
-// add makes a beginning of p pending, as long as there is room for, and returns
-// its length. The caller holds mu.
-func (s *sender) add(p []byte) int {
-	if len(p) == 0 {
-		return 0
+// take lets a beginning of p leave, and returns its length. The caller holds mu,
+// and nothing is in flight.
+func (s *sender) take(p []byte) int {
+	p = p[:min(len(p), maxTaken)]
+	if len(p) > 0 {
+		s.inFlight = acquireBuffer()
+		s.inFlight.b = append(s.inFlight.b, p...)
+		go s.send(s.inFlight)
 	}
-	if s.pending == nil {
-		s.pending = acquireBuffer()
-	}
-	n := min(len(p), maxPending-len(s.pending.b))
-	s.pending.b = append(s.pending.b, p[:n]...)
-	if !s.sending {
-		s.sending = true
-		go s.send()
-	}
-	return n
+	return len(p)
 }
 
-// send is the goroutine.
-func (s *sender) send() {
-	var err error
-	for {
-		b := s.next(err)
-		if b == nil {
-			return
-		}
-		err = s.writeOut(b.b)
-		b.free()
-	}
-}
-
-// next records the error of the last write and takes what is pending. It returns
-// nil if the goroutine is over.
-func (s *sender) next(err error) (b *buffer) {
+// send writes b, which is in flight.
+func (s *sender) send(b *buffer) {
+	err := s.writeOut(b.b)
+	b.free()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.inFlight = nil
+	if s.err == nil {
+		s.err = err
+	}
 	s.changed.Broadcast()
-	b, s.pending = s.pending, nil
-	if s.err = err; err != nil {
-		b.free()
-		b = nil
-	}
-	if b == nil {
-		s.sending = false
-		s.endIfDone()
-	}
-	return b
+	s.endIfDone()
 }
 
-// hasMore reports whether something is pending.
-func (s *sender) hasMore() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pending != nil
-}
-
-// writeOut writes b, and makes it leave unless more follows. A Writer of a handler
-// that has returned panics.
+// writeOut writes b and makes it leave. The Writer of a handler that has returned
+// panics.
 func (s *sender) writeOut(b []byte) (err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			err = fmt.Errorf("%w: %v", errLeft, panicked)
 		}
 	}()
-	_, err = s.w.Write(b)
-	if err != nil || s.hasMore() {
-		return err
+	if _, err = s.w.Write(b); err == nil {
+		err = s.w.FlushError()
 	}
-	return s.w.FlushError()
+	return err
 }
 
 // errLeft is the error for a stream that ended while it was in use.
@@ -146,7 +130,7 @@ func (s *sender) close() {
 	}
 	s.closed = true
 	s.changed.Broadcast()
-	if s.sending {
+	if s.inFlight != nil {
 		s.late = time.AfterFunc(s.linger, s.abort)
 	}
 	s.endIfDone()
@@ -155,7 +139,7 @@ func (s *sender) close() {
 // endIfDone ends the stream if nothing is to be written any more. The caller holds
 // mu.
 func (s *sender) endIfDone() {
-	if !s.closed || s.sending {
+	if !s.closed || s.inFlight != nil {
 		return
 	}
 	if s.late != nil {
@@ -167,39 +151,27 @@ func (s *sender) endIfDone() {
 
 // awaitDone waits until w is not used any more, for at most d, and then aborts it.
 func (s *sender) awaitDone(d time.Duration) {
-	t := time.NewTimer(d)
+	t := time.AfterFunc(d, s.abort)
 	defer t.Stop()
-	select {
-	case <-s.done:
-	case <-t.C:
-		s.abort()
-		<-s.done
-	}
+	<-s.done
 }
 
-// abort makes the goroutine end, if it exists.
+// abort makes what is in flight fail.
 func (s *sender) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sending {
+	if s.inFlight != nil {
 		s.w.Abort()
 	}
 }
 
-// awaitSent waits until nothing is to be written, for at most d.
+// awaitSent waits until nothing is in flight, for at most d.
 func (s *sender) awaitSent(d time.Duration) {
-	over := false
-	t := time.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		over = true
-		s.changed.Broadcast()
-	})
-	defer t.Stop()
+	end := deadline{changed: &s.changed}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.sending && !over {
-		s.changed.Wait()
+	for end.set(time.Now().Add(d)); s.inFlight != nil && !end.hasPassed(); {
+		end.wait()
 	}
 }
 
@@ -214,7 +186,7 @@ func (s *sender) setDeadline(t time.Time) error {
 	return nil
 }
 
-// A buffer has what is to be written.
+// A buffer has what is in flight.
 type buffer struct{ b []byte }
 
 // freeBuffers have those that are not in use.
@@ -223,10 +195,8 @@ var freeBuffers = sync.Pool{New: func() any { return new(buffer) }}
 // acquireBuffer returns an empty buffer.
 func acquireBuffer() *buffer { return freeBuffers.Get().(*buffer) }
 
-// free gives b back, which may be nil.
+// free gives b back.
 func (b *buffer) free() {
-	if b != nil {
-		b.b = b.b[:0]
-		freeBuffers.Put(b)
-	}
+	b.b = b.b[:0]
+	freeBuffers.Put(b)
 }
