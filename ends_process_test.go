@@ -113,6 +113,9 @@ func TestEndsOfProcesses(t *testing.T) {
 func processCells() (cells []endCell) {
 	for _, e := range rawEntryPoints {
 		for _, n := range rawNetworks[:2] {
+			if !e.worksOn(n) {
+				continue
+			}
 			for i, c := range causes {
 				for j, o := range occupations {
 					if !c.closes && !o.writes && (j == 0 || i == 0 && (e.name == "AcceptConn" || e.name == "Dial")) {
@@ -151,6 +154,13 @@ func (k endCell) playProcess(t *testing.T) error {
 		} else {
 			nc = tls.Server(nc, serverTLS())
 		}
+	}
+	if k.entry.isHTTP2() {
+		stream, err := newHTTP2Peer(nc).connect()
+		if err != nil {
+			return fmt.Errorf("handshake: %w", err)
+		}
+		return k.watchProcess(newRawPeer(stream, k.entry.role))
 	}
 	peer := newRawPeer(nc, k.entry.role)
 	if err := peer.shakeHands(); err != nil {

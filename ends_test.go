@@ -158,6 +158,8 @@ func (k endCell) applies() bool {
 		return false
 	case k.after == "Close of AsNetConn" && k.occupation.name != "AsNetConn":
 		return false
+	case k.entry.name == "Accept"+overHTTP2 && k.after == afters[1].name: // the peer sees the end when the handler returns
+		return false
 	case k.network.is(inMemory):
 		return true
 	}
@@ -246,7 +248,7 @@ func (k endCell) watch(peer *rawPeer) (payload string, arrived bool, err error) 
 	if k.cause.answers {
 		peer.send(0x88, payload)
 	}
-	if peer.role == server || k.network.is(noHalfClose) {
+	if peer.role == server || k.network.is(noHalfClose) || k.entry.isHTTP2() {
 		peer.closeWrite() // we wait for it
 	}
 	return payload, true, peer.readEnd()

@@ -401,13 +401,33 @@ var http2Network = rawNetwork{"HTTP/2", noHalfClose, func(t *testing.T, ours rol
 		opened <- near
 		stay(near)
 	}
-	go http2Server(http.HandlerFunc(h)).Serve(&oneListener{nc: nearTCP})
+	serveOneHTTP2(nearTCP, h)
 	stream, err := newHTTP2Peer(farTCP).connect()
 	require.NoError(t, err)
 	near, ok := <-opened
 	require.True(t, ok)
 	return near, stream
 }}
+
+// serveOneHTTP2 serves h over HTTP/2 on nc, and returns at once.
+func serveOneHTTP2(nc net.Conn, h http.HandlerFunc) { http2Server(h).Serve(&oneListener{nc: nc}) }
+
+// joinHTTP2 is join with an extended CONNECT.
+func (e rawEntryPoint) joinHTTP2(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
+	opened := make(chan error, 1)
+	go e.open(near, cfg, func(c *Conn, err error) {
+		opened <- err
+		if err == nil {
+			app(c)
+		}
+	})
+	stream, err := newHTTP2Peer(far).connect()
+	if err != nil {
+		far.Close()
+		return nil, err
+	}
+	return newRawPeer(stream, e.role), <-opened
+}
 
 // stay serves nc, a stream, until it is closed.
 func stay(nc net.Conn) {

@@ -363,7 +363,26 @@ var rawEntryPoints = []rawEntryPoint{
 	}},
 	{"NewConn of a server", server, openNewConn(server)},
 	{"NewConn of a client", client, openNewConn(client)},
+	{"Accept" + overHTTP2, server, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		serveOneHTTP2(nc, func(w http.ResponseWriter, r *http.Request) {
+			c, err := Accept(w, r, &AcceptOptions{Config: cfg})
+			if err == nil {
+				defer c.CloseNow()
+			}
+			app(c, err)
+		})
+	}},
+	{"Handler" + overHTTP2, server, func(nc net.Conn, cfg Config, app func(*Conn, error)) {
+		h := HandlerFunc(&AcceptOptions{Config: cfg}, func(c *Conn) error {
+			app(c, nil)
+			return nil
+		})
+		serveOneHTTP2(nc, h.ServeHTTP)
+	}},
 }
+
+// overHTTP2 ends the names of entry points for an extended CONNECT.
+const overHTTP2 = " over HTTP/2"
 
 // openNewConn returns the open of an entry point at which a raw peer does our
 // part of the handshake.
@@ -389,13 +408,25 @@ func openAccept(nc net.Conn, cfg Config, app func(c *Conn, err error)) {
 	s.Serve(&oneListener{nc: nc})
 }
 
+// isHTTP2 reports whether e is for an extended CONNECT.
+func (e rawEntryPoint) isHTTP2() bool { return strings.HasSuffix(e.name, overHTTP2) }
+
 // worksOn reports whether e works on n: net/http's server waits for a deadline
-// that it has set before it hands a connection over.
-func (e rawEntryPoint) worksOn(n rawNetwork) bool { return !n.is(noDeadline) || e.name != "Accept" }
+// that it has set before it hands a connection over, and it speaks HTTP/2 over TLS
+// only if that was agreed on there.
+func (e rawEntryPoint) worksOn(n rawNetwork) bool {
+	if e.isHTTP2() {
+		return n.name == "TCP"
+	}
+	return !n.is(noDeadline) || e.name != "Accept"
+}
 
 // join opens near by e and does the handshake with the raw peer at far. It
 // returns when app has the connection.
 func (e rawEntryPoint) join(near, far net.Conn, cfg Config, app func(c *Conn)) (*rawPeer, error) {
+	if e.isHTTP2() {
+		return e.joinHTTP2(near, far, cfg, app)
+	}
 	peer := newRawPeer(far, e.role)
 	opened := make(chan error, 1)
 	go e.open(near, cfg, func(c *Conn, err error) {
