@@ -154,7 +154,11 @@ func (c *Conn) terminate(end *CloseError, rest unsent) bool {
 	for _, w := range watchers {
 		w.ended(c)
 	}
-	c.report(end)
+	if c.hostedStream() != nil {
+		go c.report(end) // its hook may call CloseNow, which waits there for what the caller does next
+	} else {
+		c.report(end)
+	}
 	if c.isParked() {
 		c.resumeDelivery()
 	}
