@@ -22,7 +22,8 @@ import (
 //
 // r must not be used after open has returned: net/http's goroutine, its buffers
 // and r are then reused, and r.Context() is canceled. Use c.Context(), which
-// lives as long as the connection and carries no values of the request.
+// lives as long as the connection and carries no values of the request. Over
+// HTTP/2, see [Accept], the handler returns when the connection has ended.
 //
 // When serve returns, the connection is closed: with 1000 for nil, with the
 // code and reason of a [*CloseError] or the code of a [CloseCode] that

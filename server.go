@@ -64,6 +64,13 @@ type AcceptOptions struct {
 //
 // The connection outlives the handler and keeps nothing of r or its context. The
 // caller of Accept closes the connection: defer c.CloseNow().
+//
+// Over HTTP/2, which programs speak that import package h2, r is an extended
+// CONNECT, and the response is a 200 with the same fields, but for those of
+// Upgrade (RFC 8441, Section 5). There the connection is the stream of r: the
+// handler must not return before it is closed, or it ends with an error. What
+// CloseNow, Close, and the Close of [AsNetConn] need the stream for is over when
+// they return.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	var ans answer
 	defer func() { ans.reservation.release() }()
