@@ -44,6 +44,10 @@ garbage collection, per connection, for 10,000 connections that have echoed one 
 taken when the process has come to rest; so is the resident set, once before any collection is forced and
 once after free memory was given back.
 
+The connections of the rows over HTTP/2 are streams of one TCP connection, without TLS. What the load sends on several of
+them leaves in one write if the replies came in one read. The floor is there a handler that writes back what it reads of
+its stream; "node" is a program for Node.js, in [node](node).
+
 "parked" is this library with a Receiver, "ours" with a goroutine for each connection. "No takeover" is memory after
 a message of 32 KiB that was compressed in both directions without context takeover, "takeover held" with it;
 "takeover unused" after one of 64 bytes that was not. The quiet rows are the CPU time of 10,000 connections over 65 s,

@@ -37,6 +37,9 @@ func drive(spec loadSpec, ask asker) (Result, error) {
 	}
 	switch spec.Row.Kind {
 	case Echo:
+		if spec.Row.HTTP2 {
+			return ld.driveStreams(ask)
+		}
 		return ld.driveEcho(ask)
 	case EchoClient:
 		return ld.driveClients(ask)
@@ -53,9 +56,7 @@ func drive(spec loadSpec, ask asker) (Result, error) {
 	}
 }
 
-// driveEcho keeps a batch in flight on every connection. When all is measured,
-// it goes on for a while, so that allocations can be counted that are not those
-// of the beginning.
+// driveEcho keeps a batch in flight on every connection.
 func (ld *load) driveEcho(ask asker) (Result, error) {
 	if err := ld.open(nil); err != nil {
 		return Result{}, err
@@ -64,11 +65,17 @@ func (ld *load) driveEcho(ask asker) (Result, error) {
 	if err != nil {
 		return r, err
 	}
+	return ld.count(r, ask, ld.echoAgain)
+}
+
+// count goes on for a while when all is measured, so that allocations can be
+// counted that are not those of the beginning.
+func (ld *load) count(r Result, ask asker, again readable) (Result, error) {
 	if _, err := ask(""); err != nil {
 		return r, err
 	}
 	ld.messages = 0
-	err = ld.turnFor(ld.spec.Measured/4, ld.echoAgain)
+	err := ld.turnFor(ld.spec.Measured/4, again)
 	r.Counted = ld.messages
 	return r, err
 }

@@ -100,6 +100,12 @@ func togetherLimits() []Limit {
 	return []Limit{{Parked, Cost, "floor", 1.2}, {Parked, Allocs, "", 0.01}}
 }
 
+// streamLimits are those of rows over HTTP/2, beside a server of the same
+// protocol that is not written in Go.
+func streamLimits() []Limit {
+	return []Limit{{Ours, Cost, "node", 1}, {Parked, Cost, "node", 1}}
+}
+
 // parkedLimits are those of the memory of silent connections.
 func parkedLimits() []Limit {
 	return []Limit{{Parked, Cost, "", 640}, {Parked, Resident, "", 1100}, {Parked, Goroutines, "", 64}, {Parked, Resident, "nbio", 1}}

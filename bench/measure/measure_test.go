@@ -150,6 +150,45 @@ func serve(t *testing.T, b peer.Behaviour) (addr string) {
 	return server.Listener.Addr().String()
 }
 
+// serveHTTP2 starts a server in this process that speaks HTTP/2.
+func serveHTTP2(t *testing.T, b peer.Behaviour) (addr string) {
+	t.Helper()
+	p, err := peer.Named(Ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(p.Handler(peer.Options{}, b))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections) // which a load leaves open
+	return server.Listener.Addr().String()
+}
+
+// TestBrokenStreamIsDetected is TestBrokenServerIsDetected over HTTP/2.
+func TestBrokenStreamIsDetected(t *testing.T) {
+	for name, broken := range breaks {
+		t.Run(name, func(t *testing.T) {
+			row := Row{Kind: Echo, HTTP2: true, Size: 70000, InFlight: 3, Conns: 2}
+			spec := loadSpec{Row: row, Addr: serveHTTP2(t, broken), PID: os.Getpid(), Measured: openingLimit}
+			if _, err := drive(spec, alone); !errors.Is(err, errEcho) {
+				t.Errorf("drive returns %v", err)
+			}
+		})
+	}
+}
+
+// TestStreamsKeepToWindows echoes more at once than the windows of the subject
+// hold, which would end the connection.
+func TestStreamsKeepToWindows(t *testing.T) {
+	row := Row{Kind: Echo, HTTP2: true, Size: 1 << 20, InFlight: 3, Conns: 4}
+	spec := loadSpec{Row: row, Addr: serveHTTP2(t, peer.Echo), PID: os.Getpid(), Measured: short.Measured}
+	if r, err := drive(spec, alone); err != nil || r.Messages == 0 {
+		t.Errorf("drive returns %+v, %v", r, err)
+	}
+}
+
 func TestBrokenClientIsDetected(t *testing.T) {
 	for name, broken := range breaks {
 		t.Run(name, func(t *testing.T) {
@@ -184,14 +223,23 @@ func TestClosedConnectionIsDetected(t *testing.T) {
 }
 
 func TestRefusedHandshakeIsDetected(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	defer server.Close()
+	defer server.CloseClientConnections() // which a load leaves open
 	for _, kind := range []Kind{Echo, Handshake} {
 		row := Row{Kind: kind, Size: 16, InFlight: 1, Conns: 1}
 		spec := loadSpec{Row: row, Addr: server.Listener.Addr().String(), PID: os.Getpid(), Measured: openingLimit}
 		if r, err := drive(spec, alone); err == nil {
 			t.Errorf("drive returns %+v", r)
 		}
+	}
+	row := Row{Kind: Echo, HTTP2: true, Size: 16, InFlight: 1, Conns: 1}
+	if r, err := drive(loadSpec{Row: row, Addr: server.Listener.Addr().String(), PID: os.Getpid()}, alone); err == nil {
+		t.Errorf("drive over HTTP/2 returns %+v", r)
 	}
 }
 

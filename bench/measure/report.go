@@ -76,7 +76,7 @@ func (l Line) Median(name string) (Result, bool) {
 }
 
 // besides are the peers that are no other library in Go.
-var besides = []string{Ours, Parked, "uws", peer.Floor.Name()}
+var besides = []string{Ours, Parked, "uws", "node", peer.Floor.Name()}
 
 // Best returns the name of the library in Go, other than ours, that has the
 // lowest cost and counts for the bar of the row, or "" if there is none.

@@ -58,8 +58,9 @@ type Row struct {
 	Kind     Kind
 	Raw      bool // without net/http's server
 	TLS      bool
-	Size     int // of a message, in bytes
-	InFlight int // messages sent together on each connection, or broadcasts in flight
+	HTTP2    bool // the connections are streams of one
+	Size     int  // of a message, in bytes
+	InFlight int  // messages sent together on each connection, or broadcasts in flight
 	Conns    int
 	Bar      Bar
 	Against  []string // the only libraries whose cost the bar counts; nil: all
@@ -78,6 +79,7 @@ var Rows = rows()
 func rows() []Row {
 	all := echoRows(Echo, "", false, echoBars)
 	all = append(all, echoRows(Echo, "TLS ", true, tlsBars)...)
+	all = append(all, streamRows()...)
 	all = append(all, crowdRows()...)
 	all = append(all, echoRows(EchoClient, "client ", false, clientBars)...)
 	all = append(all,
@@ -128,6 +130,18 @@ func quietRows() []Row {
 	silence := pings
 	silence.Name, silence.NoPings, silence.Limits = "quiet, no Pings", true, []Limit{{Parked, Cost, "", 0.5}}
 	return []Row{pings, silence}
+}
+
+// streamRows are rows of messages on the streams of one connection of HTTP/2.
+func streamRows() (all []Row) {
+	for _, inFlight := range []int{1, 16} {
+		all = append(all, Row{
+			Name: fmt.Sprintf("HTTP/2 %s × %d", sizeName(128), inFlight),
+			Kind: Echo, HTTP2: true, Size: 128, InFlight: inFlight, Conns: 16,
+			Only: []string{Ours, Parked, "node", "floor"}, Limits: streamLimits(),
+		})
+	}
+	return all
 }
 
 // crowdRows are rows of messages that come one at a time on many connections.

@@ -28,12 +28,12 @@ var onlyHTTP = []string{"gorilla", "coder"}
 
 // Takes reports whether p can be the subject of the row.
 func (r Row) Takes(p peer.Peer) bool {
-	_, external := p.(peer.External)
+	e, external := p.(peer.External)
 	switch {
 	case r.Only != nil && !slices.Contains(r.Only, p.Name()):
 		return false
 	case external:
-		return r.Kind == Echo && !r.TLS
+		return r.Kind == Echo && !r.TLS && e.HTTP2 == r.HTTP2
 	case r.Raw:
 		return !slices.Contains(onlyHTTP, p.Name())
 	case r.Kind == EchoClient:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fullduplex-go/websocket/bench/peer"
 	"github.com/fullduplex-go/websocket/bench/wire"
+	_ "github.com/fullduplex-go/websocket/h2"
 )
 
 // subjectSpec holds a subject's settings.
@@ -77,6 +78,10 @@ func (s *subject) start() (door, error) {
 	server := &http.Server{
 		Handler:  s.peer.Handler(s.options, s.behaviour()),
 		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	if s.spec.Row.HTTP2 {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetUnencryptedHTTP2(true)
 	}
 	go server.Serve(ln)
 	return at, nil

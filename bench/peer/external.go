@@ -13,12 +13,20 @@ type External struct {
 	name    string
 	source  string // where it is from
 	Program string
+	HTTP2   bool // it speaks only that
 }
 
 // UWebSockets returns uWebSockets, if the environment says where its echo
 // server is. bench/uws has its source.
 func UWebSockets() (p External, ok bool) {
-	p = External{"uws", "uWebSockets, in C++, built from [uws](uws)", os.Getenv("WEBSOCKET_BENCH_UWS")}
+	p = External{"uws", "uWebSockets, in C++, built from [uws](uws)", os.Getenv("WEBSOCKET_BENCH_UWS"), false}
+	return p, p.Program != ""
+}
+
+// Node returns the HTTP/2 server of Node.js with the WebSockets of ws, if the
+// environment says where its echo server is. bench/node has its source.
+func Node() (p External, ok bool) {
+	p = External{"node", "ws 8.18.3 on the HTTP/2 server of Node.js, from [node](node)", os.Getenv("WEBSOCKET_BENCH_NODE"), true}
 	return p, p.Program != ""
 }
 

@@ -10,7 +10,7 @@ import (
 
 // floor is a TCP server: after the opening handshake each read is one message,
 // passed on as received, including headers and still masked. What it writes must
-// be frames already.
+// be frames already. Over HTTP/2 it is a handler that does so with its stream.
 type floor struct{}
 
 // The sizes of the one buffer of a connection. The larger holds 16 messages
@@ -32,6 +32,10 @@ func (floor) Name() string { return "floor" }
 
 func (f floor) Handler(o Options, b Behaviour) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			serveStream(w, r)
+			return
+		}
 		nc, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -72,6 +76,21 @@ func (floor) serve(nc net.Conn, o Options, b Behaviour) error {
 		}
 		if !o.Lean && len(buf) < floorBuffer && n == len(buf) {
 			buf = make([]byte, floorBuffer)
+		}
+	}
+}
+
+// serveStream writes back the bytes of each read of a stream of HTTP/2, and makes
+// them leave.
+func serveStream(w http.ResponseWriter, r *http.Request) {
+	control, buf := http.NewResponseController(w), make([]byte, 32<<10)
+	for err := control.Flush(); err == nil; err = control.Flush() {
+		n, err := r.Body.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return
 		}
 	}
 }

@@ -117,9 +117,11 @@ func All() []Peer { return append([]Peer(nil), peers...) }
 // they are there.
 func WithExternal() []Peer {
 	all := All()
-	if uws, ok := UWebSockets(); ok {
-		floorAt := len(all) - 1
-		all = append(all[:floorAt], uws, Floor)
+	for _, external := range []func() (External, bool){UWebSockets, Node} {
+		if p, ok := external(); ok {
+			floorAt := len(all) - 1
+			all = append(all[:floorAt], p, Floor)
+		}
 	}
 	return all
 }

@@ -219,20 +219,27 @@ func member(t *testing.T, addr string) net.Conn {
 	return nc
 }
 
-// TestExternal checks that a program of its own is there if the environment
-// names it, in front of the floor.
+// TestExternal checks that programs of their own are there if the environment
+// names them, in front of the floor.
 func TestExternal(t *testing.T) {
-	t.Setenv("WEBSOCKET_BENCH_UWS", "")
+	programs := map[string]string{"uws": "WEBSOCKET_BENCH_UWS", "node": "WEBSOCKET_BENCH_NODE"}
+	for _, variable := range programs {
+		t.Setenv(variable, "")
+	}
 	if all := WithExternal(); len(all) != len(All()) {
 		t.Errorf("%d peers without a program, want %d", len(all), len(All()))
 	}
-	t.Setenv("WEBSOCKET_BENCH_UWS", "/path/to/echo")
-	all := WithExternal()
-	if len(all) != len(All())+1 || all[len(all)-2].Name() != "uws" || all[len(all)-1] != Floor {
-		t.Errorf("the peers are %v", all)
-	}
-	if p, err := Named("uws"); err != nil || strings.Contains(Module(p), "/path/to/echo") {
-		t.Errorf("Named(uws) = %v, %v, from %s", p, err, Module(p))
+	for name, variable := range programs {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(variable, "/path/to/echo")
+			all := WithExternal()
+			if len(all) != len(All())+1 || all[len(all)-2].Name() != name || all[len(all)-1] != Floor {
+				t.Errorf("the peers are %v", all)
+			}
+			if p, err := Named(name); err != nil || strings.Contains(Module(p), "/path/to/echo") {
+				t.Errorf("Named(%q) = %v, %v, from %s", name, p, err, Module(p))
+			}
+		})
 	}
 }
 
