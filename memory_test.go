@@ -216,7 +216,12 @@ func TestHousehold(t *testing.T) {
 	if name == "" {
 		t.Skip("it has something to do in a process of its own only")
 	}
-	heap, stack := households[name]().measure(t)
+	var heap, stack int64
+	if h := streamHouseholds[name]; h != nil {
+		heap, stack = memoryOfStreams(t, h)
+	} else {
+		heap, stack = households[name]().measure(t)
+	}
 	fmt.Printf("household: %d %d\n", heap, stack)
 }
 
