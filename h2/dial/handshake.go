@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 
 	"github.com/fullduplex-go/websocket/internal/http2stream"
@@ -50,7 +52,8 @@ func (h *handshake) roundTrip(next http.RoundTripper) (*http.Response, error) {
 // connect returns the extended CONNECT, whose stream lives as long as life.
 func (h *handshake) connect(life context.Context) *http.Request {
 	life = httptrace.WithClientTrace(life, &httptrace.ClientTrace{
-		GotConn: func(got httptrace.GotConnInfo) { h.conn = got.Conn },
+		GotConn:        func(got httptrace.GotConnInfo) { h.conn = got.Conn },
+		Got1xxResponse: checkInterim,
 	})
 	r := h.request.Clone(life)
 	r.Method = http.MethodConnect
@@ -62,6 +65,15 @@ func (h *handshake) connect(life context.Context) *http.Request {
 	r.GetBody = h.newBody // for a request that the server has not processed
 	r.Body, _ = h.newBody()
 	return r
+}
+
+// checkInterim refuses the status 101, which does not exist in HTTP/2 (RFC 9113,
+// Section 8.6).
+func checkInterim(status int, _ textproto.MIMEHeader) error {
+	if status == http.StatusSwitchingProtocols {
+		return errors.New("status 101 over HTTP/2")
+	}
+	return nil
 }
 
 // newBody returns what is read from pipe.

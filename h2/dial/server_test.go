@@ -92,6 +92,7 @@ func start(t testing.TB, h http.Handler, begin func(*httptest.Server)) *testServ
 	s.accepted = &countingListener{Listener: s.Listener}
 	s.Listener = s.accepted
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 64 << 10}
 	begin(s.Server)
 	s.transport.TLS = trusting(s.Server)
 	s.client = &http.Client{Transport: s.transport}
@@ -211,10 +212,10 @@ func (e *ending) next(t testing.TB) *websocket.CloseError {
 		case <-e.returned:
 			return end
 		case <-ctx.Done():
-			require.FailNow(t, "handler does not return")
+			require.FailNow(t, "handler does not return", "%s", goroutines())
 		}
 	case <-ctx.Done():
-		require.FailNow(t, "connection does not end")
+		require.FailNow(t, "connection does not end", "%s", goroutines())
 	}
 	return nil
 }

@@ -391,18 +391,15 @@ func TestContextOfHandshake(t *testing.T) {
 // another WebSocket on the connection goes on.
 func TestPeerDoesNotRead(t *testing.T) {
 	onBoth(t, func(t *testing.T, start func(testing.TB, http.Handler) *testServer) {
-		returned := make(chan struct{}, 2)
+		release, returned := make(chan struct{}), make(chan struct{}, 2)
 		mux := http.NewServeMux()
 		mux.Handle("/", echoing(nil))
-		mux.Handle("/deaf", websocket.HandlerFunc(&websocket.AcceptOptions{Config: websocket.Config{PingInterval: -1}},
-			func(c *websocket.Conn) error {
-				defer func() { returned <- struct{}{} }()
-				if _, _, err := c.Read(c.Context()); err != nil {
-					return err
-				}
-				<-c.Context().Done()
-				return nil
-			}))
+		mux.Handle("/deaf", websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
+			<-release
+			_, _, err := c.Read(c.Context())
+			returned <- struct{}{}
+			return err
+		}))
 		s := start(t, mux)
 		other := s.open(t, nil)
 		for _, want := range []struct {
@@ -415,7 +412,6 @@ func TestPeerDoesNotRead(t *testing.T) {
 		} {
 			c, _, err := s.dial(t, "/deaf", &websocket.DialOptions{Config: want.cfg})
 			require.NoError(t, err)
-			require.NoError(t, c.WriteString(within(t), "listen"))
 			ctx, cancel := context.WithTimeout(within(t), want.time)
 			for err = nil; err == nil; {
 				err = c.Write(ctx, websocket.Binary, make([]byte, 64<<10))
@@ -428,6 +424,7 @@ func TestPeerDoesNotRead(t *testing.T) {
 		require.NoError(t, other.Close(websocket.CloseNormal, ""))
 		noneLeft(t)
 		require.Equal(t, 1, s.accepted.count())
+		close(release)
 		<-returned
 		<-returned
 	})
@@ -534,10 +531,10 @@ func TestKeepalive(t *testing.T) {
 // TestNothingStays opens and closes a thousand WebSockets, in turns with a closing
 // handshake and without.
 func TestNothingStays(t *testing.T) {
-	e := newEnding(1)
+	e := newEnding(1001)
 	s := withoutTLS(t, e)
 	s.open(t, nil).Close(websocket.CloseNormal, "")
-	e.next(t)
+	<-e.returned
 	noneLeft(t)
 	before := runtime.NumGoroutine()
 	for i := range 1000 {
@@ -548,7 +545,7 @@ func TestNothingStays(t *testing.T) {
 		} else {
 			c.CloseNow()
 		}
-		e.next(t)
+		<-e.returned
 	}
 	require.Equal(t, 1, s.accepted.count())
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, patience, time.Millisecond, "%s", goroutines())
