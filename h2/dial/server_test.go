@@ -18,6 +18,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 	_ "github.com/fullduplex-go/websocket/h2"
 	"github.com/fullduplex-go/websocket/h2/dial"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -232,9 +233,10 @@ func endOf(t testing.TB, c *websocket.Conn) *websocket.CloseError {
 // noneLeft waits until no goroutine is in code of this package.
 func noneLeft(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		return !strings.Contains(goroutines(), "/h2/dial.")
-	}, patience, time.Millisecond, "%s", goroutines())
+	gone := func() bool { return !strings.Contains(goroutines(), "/h2/dial.") }
+	if !assert.Eventually(t, gone, patience, time.Millisecond) {
+		require.FailNow(t, "goroutines are left", "%s", goroutines())
+	}
 }
 
 // goroutines returns the stacks of all.
