@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -169,8 +168,7 @@ func play(t *testing.T, s setting, start func(setting, *testing.T) player, wante
 // check fails unless r is strictly OK.
 func check(t *testing.T, r *judge.Result) {
 	if !r.Strict() {
-		t.Errorf("behavior %s, behaviorClose %s, close code %d %q\nexpected: %s\nreceived: %s\nextension: %s\n%s",
-			r.Behavior, r.BehaviorClose, r.CloseCode, r.CloseReason, r.Expected, r.Received, r.Extension, strings.Join(r.Notes, "\n"))
+		t.Error(r)
 	}
 }
 

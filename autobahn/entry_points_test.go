@@ -5,16 +5,13 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/autobahn/internal/conversation"
@@ -30,13 +27,7 @@ type serverEntryPoint func(l net.Listener, config websocket.Config, echo testee.
 
 var serverEntryPoints = map[string]serverEntryPoint{
 	"Accept": func(l net.Listener, config websocket.Config, echo testee.Echo) {
-		opts := &websocket.AcceptOptions{Config: config}
-		http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if c, err := websocket.Accept(w, r, opts); err == nil {
-				defer c.CloseNow()
-				echo(c)
-			}
-		}))
+		http.Serve(l, testee.AcceptHandler(config, echo))
 	},
 	"AcceptConn": func(l net.Listener, config websocket.Config, echo testee.Echo) {
 		opts := &websocket.AcceptOptions{Config: config}
@@ -172,148 +163,21 @@ func dialByHand(ctx context.Context, address string, opts *websocket.DialOptions
 	})
 }
 
-// A reading passes the messages of a connection to write, one after the other.
-type reading func(c *websocket.Conn, write writing) error
-
-// A writing sends a message.
-type writing func(c *websocket.Conn, t websocket.MessageType, p []byte) error
-
-var readings = map[string]reading{
-	"Read": func(c *websocket.Conn, write writing) error {
-		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) { return c.Read(context.Background()) })
-	},
-	"ReadInto": func(c *websocket.Conn, write writing) error {
-		var buf []byte
-		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
-			t, p, err = c.ReadInto(context.Background(), buf)
-			buf = p
-			return t, p, err
-		})
-	},
-	"Messages": func(c *websocket.Conn, write writing) error {
-		for m, err := range c.Messages(context.Background()) {
-			if err == nil {
-				err = write(c, m.Type, m.Data)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	},
-	"Receiver": func(c *websocket.Conn, write writing) error {
-		return testee.Deliver(c, func(m websocket.Message) error { return write(c, m.Type, m.Data) })
-	},
-	"Messages, left each time": func(c *websocket.Conn, write writing) error {
-		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) {
-			for m, err := range c.Messages(context.Background()) {
-				return m.Type, m.Clone().Data, err
-			}
-			return 0, nil, io.EOF // the loop ended quietly
-		})
-	},
-	"Reader": func(c *websocket.Conn, write writing) error {
-		return eachMessage(c, write, func() (websocket.MessageType, []byte, error) {
-			t, r, err := c.Reader(context.Background())
-			if err != nil {
-				return 0, nil, err
-			}
-			p, err := io.ReadAll(r)
-			return t, p, err
-		})
-	},
-	"Read, interrupted by contexts": func(c *websocket.Conn, write writing) error {
-		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
-			for err = context.DeadlineExceeded; err == context.DeadlineExceeded; {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				t, p, err = c.Read(ctx)
-				cancel()
-			}
-			return t, p, err
-		})
-	},
-	"Read, interrupted by deadlines": func(c *websocket.Conn, write writing) error {
-		return eachMessage(c, write, func() (t websocket.MessageType, p []byte, err error) {
-			for err = os.ErrDeadlineExceeded; errors.Is(err, os.ErrDeadlineExceeded); {
-				c.SetReadDeadline(time.Now().Add(patience))
-				t, p, err = c.Read(context.Background())
-			}
-			return t, p, err
-		})
-	},
-}
-
-// patience is how long a read waits before it is interrupted.
-const patience = 3 * time.Millisecond
-
-// eachMessage writes what read returns, until read or write fails.
-func eachMessage(c *websocket.Conn, write writing, read func() (websocket.MessageType, []byte, error)) error {
-	for {
-		t, p, err := read()
-		if err == nil {
-			err = write(c, t, p)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-var writings = map[string]writing{
-	"Write": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		return c.Write(context.Background(), t, p)
-	},
-	"WriteString": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		if t != websocket.Text {
-			return c.Write(context.Background(), t, p)
-		}
-		return c.WriteString(context.Background(), string(p))
-	},
-	"Writer": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		w, err := c.Writer(context.Background(), t)
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(p[:len(p)/2]); err != nil {
-			return err
-		}
-		if _, err := w.Write(p[len(p)/2:]); err != nil {
-			return err
-		}
-		return w.Close()
-	},
-	"WritePrepared": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		return c.WritePrepared(context.Background(), websocket.Prepare(t, p))
-	},
-	"Send": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		return c.Send(t, p)
-	},
-	"SendPrepared": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		return c.SendPrepared(websocket.Prepare(t, p))
-	},
-	"Group": func(c *websocket.Conn, t websocket.MessageType, p []byte) error {
-		var g websocket.Group
-		defer g.Add(c)()
-		g.Send(websocket.Prepare(t, p))
-		return nil
-	},
-}
-
 // A way says how a testee opens connections, reads and writes.
 type way struct{ entryPoint, reading, writing string }
 
 // echo returns the testee's echo.
 func (w way) echo() testee.Echo {
-	return func(c *websocket.Conn) error { return readings[w.reading](c, writings[w.writing]) }
+	return func(c *websocket.Conn) error { return testee.Readings[w.reading](c, testee.Writings[w.writing]) }
 }
 
 // waysAt returns all ways with the first entry point, and one with each of the
 // others.
 func waysAt(first string, others ...string) (ways []way) {
-	for r := range readings {
+	for r := range testee.Readings {
 		ways = append(ways, way{first, r, "Write"})
 	}
-	for w := range writings {
+	for w := range testee.Writings {
 		if w != "Write" {
 			ways = append(ways, way{first, "Messages", w})
 		}

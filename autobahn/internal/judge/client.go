@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -35,18 +36,48 @@ func JudgeServer(ctx context.Context, address string, c *conversation.Conversati
 // other end of conn, which is asked for u. It closes conn.
 func JudgeServerConn(conn net.Conn, u *url.URL, c *conversation.Conversation, opts *Options) *Result {
 	out, in := peer.NewOutbox(conn, opts.Chop), bufio.NewReaderSize(conn, readBuffer)
-	var offers []deflate.Params
-	if c.Compression != nil {
-		offers = c.Compression.Offers
-	}
 	conn.SetDeadline(time.Now().Add(opts.limit(handshakeLimit)))
-	answer, err := peer.Connect(out, in, u, offers)
+	answer, err := peer.Connect(out, in, u, offers(c))
 	conn.SetDeadline(time.Time{})
 	if err != nil {
 		conn.Close()
 		out.Close()
 		return refused(c, err)
 	}
+	return judgeServer(conn, out, in, answer, c, opts)
+}
+
+// A Dial opens a connection to a server with these offers of permessage-deflate. It
+// returns the connection behind the opening handshake, and the header of the
+// server's response.
+type Dial func(offers []deflate.Params) (net.Conn, http.Header, error)
+
+// JudgeServerBy plays a conversation as the client of the server that dial opens a
+// connection to.
+func JudgeServerBy(dial Dial, c *conversation.Conversation, opts *Options) *Result {
+	conn, header, err := dial(offers(c))
+	if err != nil {
+		return refused(c, err)
+	}
+	answer, err := peer.AnswerIn(header, offers(c))
+	if err != nil {
+		conn.Close()
+		return refused(c, err)
+	}
+	out, in := peer.NewOutbox(conn, opts.Chop), bufio.NewReaderSize(conn, readBuffer)
+	return judgeServer(conn, out, in, answer, c, opts)
+}
+
+// offers returns the offers of permessage-deflate with which a client plays c.
+func offers(c *conversation.Conversation) []deflate.Params {
+	if c.Compression == nil {
+		return nil
+	}
+	return c.Compression.Offers
+}
+
+// judgeServer plays a conversation behind the opening handshake.
+func judgeServer(conn net.Conn, out *peer.Outbox, in *bufio.Reader, answer *peer.Answer, c *conversation.Conversation, opts *Options) *Result {
 	s := newSession(c, peer.Client, opts, conn, out, in, answer.Compression)
 	if answer.Compression != nil {
 		s.checkAnswer(*answer.Compression)

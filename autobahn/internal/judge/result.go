@@ -9,6 +9,8 @@ package judge
 
 import (
 	"crypto/tls"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -47,6 +49,12 @@ type Result struct {
 // INFORMATIONAL if the suite knows no other verdict.
 func (r *Result) Strict() bool {
 	return good(r.Behavior) && good(r.BehaviorClose)
+}
+
+// String says what was expected, and what came instead.
+func (r *Result) String() string {
+	return fmt.Sprintf("behavior %s, behaviorClose %s, close code %d %q\nexpected: %s\nreceived: %s\nextension: %s\n%s",
+		r.Behavior, r.BehaviorClose, r.CloseCode, r.CloseReason, r.Expected, r.Received, r.Extension, strings.Join(r.Notes, "\n"))
 }
 
 // good reports whether v is one of the verdicts of a faultless testee.

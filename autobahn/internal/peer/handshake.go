@@ -43,8 +43,13 @@ func Connect(out *Outbox, in *bufio.Reader, u *url.URL, offers []deflate.Params)
 	if err := checkResponse(resp, accept(key)); err != nil {
 		return nil, err
 	}
-	answer := &Answer{Software: resp.Header.Get("Server")}
-	extensions := resp.Header.Values("Sec-WebSocket-Extensions")
+	return AnswerIn(resp.Header, offers)
+}
+
+// AnswerIn returns what the header of a server's response answers to these offers.
+func AnswerIn(h http.Header, offers []deflate.Params) (*Answer, error) {
+	answer := &Answer{Software: h.Get("Server")}
+	extensions := h.Values("Sec-WebSocket-Extensions")
 	switch {
 	case len(extensions) == 0:
 		return answer, nil
@@ -59,6 +64,15 @@ func Connect(out *Outbox, in *bufio.Reader, u *url.URL, offers []deflate.Params)
 	return answer, nil
 }
 
+// OfferList returns the value of Sec-WebSocket-Extensions with these offers.
+func OfferList(offers []deflate.Params) string {
+	extensions := make([]string, len(offers))
+	for i, offer := range offers {
+		extensions[i] = offer.Offer()
+	}
+	return strings.Join(extensions, ", ")
+}
+
 // request returns the request of the opening handshake.
 func request(u *url.URL, key string, offers []deflate.Params) []byte {
 	path := u.RequestURI()
@@ -70,12 +84,8 @@ func request(u *url.URL, key string, offers []deflate.Params) []byte {
 		"Pragma: no-cache\r\n" +
 		"Cache-Control: no-cache\r\n" +
 		"Sec-WebSocket-Key: " + key + "\r\n"
-	var extensions []string
-	for _, offer := range offers {
-		extensions = append(extensions, offer.Offer())
-	}
-	if len(extensions) > 0 {
-		s += "Sec-WebSocket-Extensions: " + strings.Join(extensions, ", ") + "\r\n"
+	if len(offers) > 0 {
+		s += "Sec-WebSocket-Extensions: " + OfferList(offers) + "\r\n"
 	}
 	return []byte(s + "Sec-WebSocket-Version: 13\r\n\r\n")
 }

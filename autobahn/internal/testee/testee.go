@@ -107,6 +107,18 @@ func (echoing) Receive(c *websocket.Conn, m websocket.Message) error {
 }
 func (echoing) Closed(*websocket.Conn, *websocket.CloseError) {}
 
+// AcceptHandler returns the echo server whose connections are opened by Accept, and
+// closed as in the examples: defer c.CloseNow().
+func AcceptHandler(config websocket.Config, echo Echo) http.Handler {
+	opts := &websocket.AcceptOptions{Config: config}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := websocket.Accept(w, r, opts); err == nil {
+			defer c.CloseNow()
+			echo(c)
+		}
+	})
+}
+
 // Handler returns the echo server.
 func Handler(config websocket.Config, echo Echo) http.Handler {
 	return websocket.HandlerFunc(&websocket.AcceptOptions{Config: config}, echo)
