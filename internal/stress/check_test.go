@@ -166,7 +166,7 @@ func TestPlanComesFromItsSeed(t *testing.T) {
 	for _, tr := range transports {
 		require.True(t, seen[tr.name], tr.name)
 	}
-	require.Len(t, seen, len(transports)+7+3+6)
+	require.Len(t, seen, len(transports)+7+3+6+3)
 }
 
 // TestTransports sends bytes both ways over every transport.

@@ -46,7 +46,9 @@
 // messages arrive, each at most once.
 //
 // All choices of a round come from its seed; the scheduling of goroutines does
-// not. So a failure is reproduced by repeating its seed many times:
+// not. So a failure is reproduced by repeating its seed many times, in this
+// directory, which is a module of its own as golang.org/x/net/http2 is the client's
+// side of HTTP/2:
 //
-//	go test -race ./internal/stress -run '^TestStress$' -stress.seed=N -stress.repeat -stress.time=1m
+//	go test -race . -run '^TestStress$' -stress.seed=N -stress.repeat -stress.time=1m
 package stress

@@ -19,7 +19,9 @@ import (
 type entryPoint struct {
 	viaServer   bool // Accept, in a server of net/http; else AcceptConn
 	viaReceiver bool // ReceiverHandler instead of Accept
+	viaHandler  bool // Handler instead of Accept
 	viaDial     bool // Dial, with NetDial; else DialConn
+	viaNewConn  bool // NewConn instead of DialConn, on a stream of HTTP/2
 }
 
 func (d entryPoint) String() string {
@@ -30,8 +32,14 @@ func (d entryPoint) String() string {
 	if d.viaReceiver {
 		accept = "ReceiverHandler"
 	}
+	if d.viaHandler {
+		accept = "Handler"
+	}
 	if d.viaDial {
 		dial = "Dial"
+	}
+	if d.viaNewConn {
+		dial = "NewConn"
 	}
 	return dial + " to " + accept
 }
@@ -39,6 +47,9 @@ func (d entryPoint) String() string {
 // open performs the opening handshake over j. If it is by ReceiverHandler, the
 // server is late's.
 func (d entryPoint) open(j *joint, tr *transport, cc, sc websocket.Config, late *lateReceiver) (client, server *websocket.Conn, err error) {
+	if tr.http2 {
+		return d.openStream(j, tr, cc, sc, late)
+	}
 	var serverErr error
 	done := make(chan struct{})
 	go func() {
@@ -84,38 +95,67 @@ func (d entryPoint) accept(nc net.Conn, opts *websocket.AcceptOptions, late *lat
 		c, _, err := websocket.AcceptConn(context.Background(), nc, opts)
 		return c, err
 	}
-	accepted := make(chan *websocket.Conn, 1)
-	failed := make(chan error, 4)
-	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, opts)
-		if err != nil {
-			failed <- err
-			return
-		}
-		accepted <- c
-	})
-	if d.viaReceiver {
-		late.accepted = accepted
-		handler = websocket.ReceiverHandler(opts, func(*http.Request) (websocket.Receiver, error) { return late, nil })
-	}
+	o := newOpening()
 	srv := &http.Server{
 		ErrorLog: log.New(io.Discard, "", 0),
-		Handler:  handler,
+		Handler:  d.handler(o, opts, late),
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateClosed {
-				failed <- errors.New("the server closed the connection")
+				o.failed <- errors.New("the server closed the connection")
 			}
 		},
 	}
 	l := &onceListener{nc: nc, closed: make(chan struct{})}
 	go srv.Serve(l)
 	defer srv.Close()
+	return o.wait()
+}
+
+// An opening is what becomes of a handler's connection.
+type opening struct {
+	accepted chan *websocket.Conn
+	failed   chan error
+}
+
+func newOpening() *opening {
+	return &opening{make(chan *websocket.Conn, 1), make(chan error, 4)}
+}
+
+// wait returns the connection, or why there is none.
+func (o *opening) wait() (*websocket.Conn, error) {
 	select {
-	case c := <-accepted:
+	case c := <-o.accepted:
 		return c, nil
-	case err := <-failed:
+	case err := <-o.failed:
 		return nil, err
 	}
+}
+
+// handler returns the server's handler, for one request.
+func (d entryPoint) handler(o *opening, opts *websocket.AcceptOptions, late *lateReceiver) http.Handler {
+	switch {
+	case d.viaReceiver:
+		late.accepted = o.accepted
+		return websocket.ReceiverHandler(opts, func(*http.Request) (websocket.Receiver, error) { return late, nil })
+	case d.viaHandler:
+		return websocket.HandlerFunc(opts, func(c *websocket.Conn) error {
+			o.accepted <- c
+			<-c.Context().Done()
+			return nil
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, opts)
+		if err != nil {
+			o.failed <- err
+			return
+		}
+		o.accepted <- c
+		if r.ProtoMajor == 2 { // the stream ends with its handler
+			<-c.Context().Done()
+			c.CloseNow()
+		}
+	})
 }
 
 // A lateReceiver is a Receiver that tells another what it is told, as soon as

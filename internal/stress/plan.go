@@ -140,6 +140,7 @@ func (p *plan) chooseReceivers(r *rand.Rand) {
 		}
 	}
 	p.entryPoint.viaReceiver = p.entryPoint.viaServer && p.handOver[1] == 0 && r.IntN(2) == 0
+	p.entryPoint.viaHandler = p.transport.http2 && !p.entryPoint.viaReceiver && r.IntN(2) == 0
 }
 
 // adapt makes the plan fit the transport.
@@ -147,6 +148,9 @@ func (p *plan) adapt(r *rand.Rand) {
 	tr := p.transport
 	if tr.noDeadlines {
 		p.entryPoint.viaServer = false // net/http needs them to hijack a connection
+	}
+	if tr.http2 {
+		p.entryPoint = entryPoint{viaServer: true, viaNewConn: true}
 	}
 	if tr.slow {
 		p.largest = min(p.largest, 20000)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,6 +15,7 @@ var (
 	flagTime   = flag.Duration("stress.time", 4*time.Second, "how long to play rounds; 0 plays none")
 	flagSeed   = flag.Uint64("stress.seed", 0, "seed of the first round; 0 is a random one")
 	flagRepeat = flag.Bool("stress.repeat", false, "play the round of -stress.seed again and again")
+	flagOver   = flag.String("stress.over", "", "play only rounds over transports with such names, as HTTP/2")
 	flagKeep   = flag.Bool("stress.keep", false, "continue after a failure")
 )
 
@@ -27,14 +29,19 @@ func TestStress(t *testing.T) {
 		seed = uint64(rand.Uint32())
 	}
 	rounds := 0
-	for began := time.Now(); time.Since(began) < *flagTime; rounds++ {
+	for began := time.Now(); time.Since(began) < *flagTime; {
+		if !strings.Contains(choose(seed).transport.name, *flagOver) {
+			seed++
+			continue
+		}
+		rounds++
 		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			if err := Run(seed); err != nil {
 				t.Error(err)
 			}
 		})
 		if !ok {
-			t.Errorf("to repeat it: go test -race ./internal/stress -run '^TestStress$' "+
+			t.Errorf("to repeat it: cd internal/stress && go test -race . -run '^TestStress$' "+
 				"-stress.seed=%d -stress.repeat -stress.time=1m", seed)
 			if !*flagKeep {
 				return

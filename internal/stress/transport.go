@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,6 +25,9 @@ type transport struct {
 	base func() (a, b net.Conn, err error)
 	wrap func(nc net.Conn, r *rand.Rand) net.Conn // nil: nothing
 	tls  bool                                     // TLS runs over it
+
+	http2  bool // what is joined are the ends of a stream of HTTP/2 over it
+	window int  // of such a stream, for each end; 0: as usual
 
 	slow        bool // its throughput is low
 	noDeadlines bool // an interrupted call ends the connection
@@ -49,12 +53,17 @@ var transports = []transport{
 	{name: "slow pipe", base: pipe, wrap: delay, slow: true},
 	{name: "TCP without deadlines", base: tcp, wrap: strip, noDeadlines: true},
 	{name: "pipe without deadlines", base: pipe, wrap: strip, slow: true, noDeadlines: true},
+	{name: "HTTP/2", base: tcp, http2: true},
+	{name: "HTTP/2 with small windows", base: tcp, http2: true, window: 2000, slow: true},
+	{name: "HTTP/2 over chopped TCP", base: tcp, wrap: chop, http2: true, slow: true},
+	{name: "HTTP/2 over slow TCP", base: tcp, wrap: delay, http2: true, slow: true},
 }
 
 // A joint is two connected ends of a transport.
 type joint struct {
-	client, server net.Conn    // wrapped
-	below          [2]net.Conn // before wrapping
+	client, server net.Conn     // wrapped
+	below          [2]net.Conn  // before wrapping
+	streams        *http.Server // serves HTTP/2 on server; nil: nobody does
 }
 
 // join connects two ends.
@@ -74,7 +83,7 @@ func (tr *transport) join(r *rand.Rand) (*joint, error) {
 // Receiver may replace it.
 func (j *joint) follow(ends [2]*end) {
 	for i, joined := range [2]net.Conn{j.client, j.server} {
-		if nc := ends[i].conn.NetConn(); joined == j.below[i] && nc != joined {
+		if nc := ends[i].conn.NetConn(); nc != nil && joined == j.below[i] && nc != joined {
 			j.below[i] = nc
 		}
 	}
@@ -102,6 +111,9 @@ func (j *joint) cut(r *rand.Rand, server bool) {
 
 // close closes both ends.
 func (j *joint) close() {
+	if j.streams != nil {
+		j.streams.Close()
+	}
 	j.below[0].Close()
 	j.below[1].Close()
 }

@@ -1,0 +1,141 @@
+package stress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/fullduplex-go/websocket"
+	_ "github.com/fullduplex-go/websocket/h2"
+	"github.com/fullduplex-go/websocket/internal/faultnet"
+
+	//lint:ignore SA1019 net/http's own Transport refuses the field :protocol
+	"golang.org/x/net/http2"
+)
+
+// openStream performs the opening handshake over a stream of HTTP/2 (RFC 8441) on
+// j.
+func (d entryPoint) openStream(j *joint, tr *transport, cc, sc websocket.Config, late *lateReceiver) (client, server *websocket.Conn, err error) {
+	o := newOpening()
+	j.streams = &http.Server{
+		ErrorLog:  log.New(io.Discard, "", 0),
+		Handler:   d.handler(o, &websocket.AcceptOptions{Config: sc}, late),
+		Protocols: new(http.Protocols),
+		HTTP2:     tr.streamConfig(),
+	}
+	j.streams.Protocols.SetUnencryptedHTTP2(true)
+	go j.streams.Serve(&onceListener{nc: j.server, closed: make(chan struct{})})
+	if client, err = dialStream(j.client, tr, cc); err != nil {
+		o.failed <- err
+	}
+	server, err = o.wait()
+	if err != nil {
+		j.close()
+	}
+	return client, server, err
+}
+
+// streamConfig returns the settings of both ends of HTTP/2.
+func (tr *transport) streamConfig() *http.HTTP2Config {
+	return &http.HTTP2Config{MaxReceiveBufferPerStream: tr.window}
+}
+
+// dialStream opens a stream on nc, which is joined with one end of a pipe, and
+// returns the connection on the other end.
+func dialStream(nc net.Conn, tr *transport, cfg websocket.Config) (*websocket.Conn, error) {
+	t, err := http2.ConfigureTransports(&http.Transport{DisableCompression: true, HTTP2: tr.streamConfig()})
+	if err != nil {
+		return nil, err
+	}
+	cc, err := t.NewClientConn(nc)
+	if err != nil {
+		return nil, err
+	}
+	near, far := faultnet.Pipe()
+	response, err := connect(cc, far, cfg.Compression)
+	if err != nil {
+		return nil, err
+	}
+	return websocket.NewConn(near, &websocket.ConnOptions{
+		Config:     cfg,
+		Client:     true,
+		Extensions: response.Header.Get("Sec-WebSocket-Extensions"),
+	})
+}
+
+// connect opens a WebSocket with an extended CONNECT (RFC 8441, Section 4), and
+// joins nc with its stream.
+func connect(t http.RoundTripper, nc *faultnet.Conn, compression *websocket.Compression) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	sent, body := io.Pipe()
+	r := (&http.Request{
+		Method:        http.MethodConnect,
+		URL:           &url.URL{Scheme: "http", Host: host, Path: "/"},
+		Header:        http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}},
+		Body:          sent,
+		ContentLength: -1,
+	}).WithContext(ctx)
+	if compression != nil {
+		r.Header.Set("Sec-WebSocket-Extensions", offer(compression))
+	}
+	response, err := t.RoundTrip(r)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("answered with %s", response.Status)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	upwards := make(chan struct{})
+	go func() {
+		defer close(upwards)
+		sendUpwards(body, nc)
+	}()
+	go func() {
+		defer cancel()
+		sendDownwards(nc, response.Body)
+		<-upwards
+	}()
+	return response, nil
+}
+
+// sendUpwards sends to the stream what comes from nc, and then ends or resets it.
+func sendUpwards(body *io.PipeWriter, nc *faultnet.Conn) {
+	_, err := io.Copy(body, nc)
+	body.CloseWithError(err)
+	io.Copy(io.Discard, nc) // the server may have ended the stream before
+}
+
+// sendDownwards sends to nc what comes from the stream, and then ends or resets it.
+func sendDownwards(nc *faultnet.Conn, body io.ReadCloser) {
+	defer body.Close()
+	var failed *net.OpError
+	_, err := io.Copy(nc, body)
+	switch {
+	case errors.As(err, &failed) && failed.Net == "mem": // nc is closed
+		io.Copy(io.Discard, body)
+	case err != nil:
+		nc.Reset()
+	default:
+		nc.CloseWrite()
+	}
+}
+
+// offer returns the offer of permessage-deflate that asks for what c does
+// (RFC 7692, Section 7.1).
+func offer(c *websocket.Compression) string {
+	params := []string{"permessage-deflate", "client_max_window_bits"}
+	if c.PeerWindowBits != 0 {
+		params = append(params, fmt.Sprintf("server_max_window_bits=%d", c.PeerWindowBits))
+	}
+	if c.PeerNoContextTakeover {
+		params = append(params, "server_no_context_takeover")
+	}
+	return strings.Join(params, "; ")
+}
