@@ -49,34 +49,47 @@ func (tr *transport) streamConfig() *http.HTTP2Config {
 // dialStream opens a stream on nc, which is joined with one end of a pipe, and
 // returns the connection on the other end.
 func dialStream(nc net.Conn, tr *transport, cfg websocket.Config) (*websocket.Conn, error) {
-	t, err := http2.ConfigureTransports(&http.Transport{DisableCompression: true, HTTP2: tr.streamConfig()})
+	t, err := newClient(nc, tr.streamConfig())
 	if err != nil {
 		return nil, err
 	}
-	cc, err := t.NewClientConn(nc)
+	c, _, err := openOn(t, "/", cfg)
+	return c, err
+}
+
+// newClient returns the client's side of HTTP/2 on nc.
+func newClient(nc net.Conn, cfg *http.HTTP2Config) (*http2.ClientConn, error) {
+	t, err := http2.ConfigureTransports(&http.Transport{DisableCompression: true, HTTP2: cfg})
 	if err != nil {
 		return nil, err
 	}
+	return t.NewClientConn(nc)
+}
+
+// openOn opens a stream of t with this path. It returns the connection, and the end
+// of the pipe that it is on.
+func openOn(t http.RoundTripper, path string, cfg websocket.Config) (*websocket.Conn, *faultnet.Conn, error) {
 	near, far := faultnet.Pipe()
-	response, err := connect(cc, far, cfg.Compression)
+	response, err := connect(t, path, far, cfg.Compression)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return websocket.NewConn(near, &websocket.ConnOptions{
+	c, err := websocket.NewConn(near, &websocket.ConnOptions{
 		Config:     cfg,
 		Client:     true,
 		Extensions: response.Header.Get("Sec-WebSocket-Extensions"),
 	})
+	return c, near, err
 }
 
 // connect opens a WebSocket with an extended CONNECT (RFC 8441, Section 4), and
 // joins nc with its stream.
-func connect(t http.RoundTripper, nc *faultnet.Conn, compression *websocket.Compression) (*http.Response, error) {
+func connect(t http.RoundTripper, path string, nc *faultnet.Conn, compression *websocket.Compression) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	sent, body := io.Pipe()
 	r := (&http.Request{
 		Method:        http.MethodConnect,
-		URL:           &url.URL{Scheme: "http", Host: host, Path: "/"},
+		URL:           &url.URL{Scheme: "http", Host: host, Path: path},
 		Header:        http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}},
 		Body:          sent,
 		ContentLength: -1,

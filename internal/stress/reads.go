@@ -152,6 +152,9 @@ func (d *delivered) Closed(_ *websocket.Conn, end *websocket.CloseError) {
 		d.report("Closed was called with %v, and the end is %v", end, d.terminal())
 	}
 	d.over = true
+	if d.plan.after[d.index] == closeNowAfter {
+		d.conn.CloseNow()
+	}
 }
 
 // closeAgain calls Close after the end, which only returns how it ended.
