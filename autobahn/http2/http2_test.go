@@ -1,5 +1,7 @@
 package http2
 
+//lint:file-ignore SA1019 net/http's own Transport refuses the field :protocol, so x/net's is used
+
 import (
 	"flag"
 	"maps"

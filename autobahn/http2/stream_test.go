@@ -1,5 +1,7 @@
 package http2
 
+//lint:file-ignore SA1019 net/http's own Transport refuses the field :protocol, so x/net's is used
+
 import (
 	"context"
 	"crypto/tls"
@@ -10,7 +12,6 @@ import (
 	"net/url"
 	"time"
 
-	//lint:ignore SA1019 net/http's own Transport refuses the field :protocol
 	"golang.org/x/net/http2"
 )
 

@@ -1,5 +1,7 @@
 package stress
 
+//lint:file-ignore SA1019 net/http's own Transport refuses the field :protocol, so x/net's is used
+
 import (
 	"context"
 	"errors"
@@ -15,7 +17,6 @@ import (
 	_ "github.com/fullduplex-go/websocket/h2"
 	"github.com/fullduplex-go/websocket/internal/faultnet"
 
-	//lint:ignore SA1019 net/http's own Transport refuses the field :protocol
 	"golang.org/x/net/http2"
 )
 
