@@ -42,7 +42,11 @@ type peer struct {
 // A reply is a line that peer.js prints.
 type reply struct {
 	Port       int
+	Status     int // of a handshake over HTTP/2
 	Extensions string
+	Pong       string // payload of a Pong frame
+	Code       int    // of the CloseEvent
+	Reason     string
 	Error      string
 }
 
@@ -120,6 +124,18 @@ func (p *peer) next(t *testing.T) reply {
 	}
 }
 
+// order writes a line.
+func (p *peer) order(t *testing.T, order map[string]any) {
+	t.Helper()
+	line, err := json.Marshal(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // serve returns a connection on which we are the client, and what was agreed.
 func (p *peer) serve(t *testing.T, ours *websocket.Compression, theirs deflateOptions) (*websocket.Conn, string) {
 	t.Helper()
@@ -147,13 +163,7 @@ func (p *peer) connect(t *testing.T, ours *websocket.Compression, theirs deflate
 		accepted <- c
 	}))
 	t.Cleanup(h.Close)
-	line, err := json.Marshal(map[string]any{"url": "ws" + strings.TrimPrefix(h.URL, "http"), "deflate": theirs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
-		t.Fatal(err)
-	}
+	p.order(t, map[string]any{"url": "ws" + strings.TrimPrefix(h.URL, "http"), "deflate": theirs})
 	agreed := p.next(t).Extensions
 	return <-accepted, agreed
 }

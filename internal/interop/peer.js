@@ -3,12 +3,14 @@
 // The peer of interop_test.go: ws as an echo server and an echo client. It
 // listens and prints its port as a line of JSON. Every line of JSON that it reads
 // asks it to connect to a URL, with options for ws; it answers with a line that
-// says what was agreed on, or what went wrong. It exits when its standard input
-// ends.
+// says what was agreed on, or what went wrong. A line with a field http2 asks for a
+// WebSocket over HTTP/2, and says in it what to do with that. It exits when its
+// standard input ends.
 
 const http = require("node:http");
 const readline = require("node:readline");
 const { WebSocket, WebSocketServer } = require("ws");
+const http2 = require("./http2.js");
 
 const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
@@ -48,6 +50,37 @@ function connect({ url, deflate }) {
   ws.on("error", (e) => tell({ error: String(e) }));
 }
 
+// acts are what an opened WebSocket over HTTP/2 is used for.
+const acts = {
+  echo: ({ ws }) => echo(ws),
+  ping({ ws }) {
+    ws.on("pong", (data) => tell({ pong: data.toString() }));
+    ws.ping("are you there?");
+  },
+  close({ ws }) {
+    ws.on("close", (code, reason) => tell({ code, reason: reason.toString() }));
+    ws.close(4001, "bye");
+  },
+  await({ ws }) {
+    ws.on("close", (code, reason) => tell({ code, reason: reason.toString() }));
+  },
+  end: ({ stream }) => stream.end(),
+  reset: ({ stream }) => stream.close(8), // CANCEL
+};
+
+async function connectHTTP2({ url, deflate, http2: act }) {
+  try {
+    const opened = await http2.connect({ url, deflate, maxPayload: limit });
+    tell({ status: opened.status, extensions: opened.extensions });
+    if (opened.ws) acts[act](opened);
+  } catch (e) {
+    tell({ error: String(e) });
+  }
+}
+
 readline.createInterface({ input: process.stdin })
-  .on("line", (line) => connect(JSON.parse(line)))
+  .on("line", (line) => {
+    const order = JSON.parse(line);
+    (order.http2 ? connectHTTP2 : connect)(order);
+  })
   .on("close", () => process.exit(0));
