@@ -118,6 +118,7 @@ func addFields(typ *doc.Type, add func(name string)) {
 var guideCode = map[string][]string{
 	"docs/authentication.md": {"example_auth_test.go"},
 	"docs/gorilla-chat.md":   {"compat/gorilla/example_chat_test.go", "example_chat_test.go"},
+	"docs/http2.md":          {"http2_buffer_test.go"},
 	"docs/servers.md":        {"internal/servers/fasthttp_test.go"},
 	"docs/ssh-tunnel.md":     {"internal/nettest/ssh_tunnel_test.go"},
 	"docs/testing.md":        {"wstest/example_test.go"},
