@@ -152,12 +152,21 @@ func (d *delivery) yieldTurn() bool {
 // startDelivery begins d, also on a connection that has ended. It reports false
 // if there is a delivery.
 func (c *Conn) startDelivery(d *delivery) bool {
+	handedOver := c.handOver(d)
+	if handedOver {
+		go c.beginDelivery(d)
+	}
+	return handedOver
+}
+
+// handOver makes d, which is to be begun, the delivery of c. It reports false if
+// there is one.
+func (c *Conn) handOver(d *delivery) bool {
 	d.turn.Store(turnTaken)
 	if !c.delivery.CompareAndSwap(nil, d) {
 		return false
 	}
 	c.removeReadDeadline()
-	go c.beginDelivery(d)
 	return true
 }
 

@@ -69,6 +69,9 @@ type service interface {
 	// begin begins to serve c, and does not wait. h holds a reservation in the
 	// Registry, which is released when nothing serves c any more.
 	begin(h *handler, c *Conn, errorLog *log.Logger)
+	// stay is begin for a stream of HTTP/2, on the goroutine of its handler. It
+	// returns when the handler may.
+	stay(h *handler, c *Conn, errorLog *log.Logger)
 }
 
 // ServeHTTP returns when the handshake is over. The reservation in the Registry
@@ -79,6 +82,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var s service
 	c, err := h.acceptor.accept(w, r, &ans, func() (err error) {
 		s, err = h.ask(r)
+		_, ans.delivers = s.(receiverService)
 		return err
 	})
 	if err != nil {
@@ -90,9 +94,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if srv := serverOf(r); srv != nil {
 		errorLog = srv.ErrorLog
 	}
-	s.begin(h, c, errorLog)
 	if isExtendedConnect(r) {
-		stayForStream(c)
+		s.stay(h, c, errorLog)
+	} else {
+		s.begin(h, c, errorLog)
 	}
 }
 
@@ -133,6 +138,15 @@ type serveFunc func(c *Conn) error
 // begin serves c on a goroutine of its own.
 func (serve serveFunc) begin(h *handler, c *Conn, errorLog *log.Logger) {
 	go serve.run(h, c, errorLog)
+}
+
+// stay serves c on a goroutine of its own, so that the stream ends with the
+// connection and not when serve returns, and receives for it.
+func (serve serveFunc) stay(h *handler, c *Conn, errorLog *log.Logger) {
+	s := c.socket().stream()
+	serve.begin(h, c, errorLog)
+	s.Receive()
+	<-s.Done()
 }
 
 // run serves a connection, on the goroutine that the connection has for all of

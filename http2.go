@@ -43,6 +43,7 @@ func (a *acceptor) openStream(w http.ResponseWriter, r *http.Request, ans *answe
 	return http2stream.New(http2stream.Options{
 		Body:   r.Body,
 		Writer: s,
+		Direct: ans.delivers,
 		Linger: a.cfg.CloseTimeout,
 		Local:  localAddrOf(r),
 		Remote: remoteAddrOf(r),
@@ -146,12 +147,4 @@ func receiveInBackground(c *Conn) {
 	s := c.socket().stream()
 	s.Hosted.Store(true)
 	go s.Receive()
-}
-
-// stayForStream receives for c, a stream of HTTP/2, until nothing uses its
-// ResponseWriter any more and the handler may return.
-func stayForStream(c *Conn) {
-	s := c.socket().stream()
-	s.Receive()
-	<-s.Done()
 }

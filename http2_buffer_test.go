@@ -15,9 +15,9 @@ var http2Windows = &http.HTTP2Config{
 	MaxReceiveBufferPerStream:     256 << 10,
 }
 
-// stuckBesideUpload has one WebSocket that nobody reads, to which the peer sends all
-// that it may. It returns the peer, and a function that
-// lets the WebSocket be read.
+// stuckBesideUpload returns the peer of a server with these settings, where nobody
+// reads WebSockets until the function that it returns is called, and which takes
+// uploads.
 func stuckBesideUpload(t *testing.T, windows *http.HTTP2Config) (peer *http2Peer, read func()) {
 	t.Helper()
 	reading := make(chan struct{})
@@ -82,12 +82,27 @@ func (p *http2Peer) connectStuck() error {
 }
 
 // TestStuckWebSocketBesideUpload lets an upload through beside a WebSocket that
-// nobody reads, if a stream has a fraction of the connection's window.
+// nobody reads, if a stream has a fraction of the connection's window. By default it
+// has all of it, and the upload may send nothing until the WebSocket is read.
 func TestStuckWebSocketBesideUpload(t *testing.T) {
 	p, read := stuckBesideUpload(t, http2Windows)
 	defer read()
 	require.NoError(t, p.connectStuck())
 	status, err := p.upload()
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+
+	p, readDefault := stuckBesideUpload(t, nil)
+	_, err = p.setting(http2EnableConnectProtocol)
+	require.NoError(t, err)
+	require.NoError(t, p.await(func() bool { return p.window == 1<<20 }))
+	require.Equal(t, 1<<20, p.initial)
+	require.NoError(t, p.connectStuck())
+	p.mu.Lock()
+	require.Zero(t, p.window)
+	p.mu.Unlock()
+	readDefault()
+	status, err = p.upload()
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, status)
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -687,6 +690,23 @@ func TestHTTP2Interruptions(t *testing.T) {
 			require.NoError(t, <-results)
 		})
 	}
+}
+
+// TestReverseProxyRefusesExtendedConnect is about programs in which others than this
+// package are to take WebSockets: net/http's proxy refuses them over HTTP/2.
+func TestReverseProxyRefusesExtendedConnect(t *testing.T) {
+	backend := httptest.NewServer(HandlerFunc(nil, echo))
+	defer backend.Close()
+	target, err := url.Parse(backend.URL)
+	require.NoError(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	p := serveHTTP2(t, proxy)
+	_, err = p.setting(http2EnableConnectProtocol)
+	require.NoError(t, err)
+	status, err := p.open(0, connectFields()...).awaitStatus()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, status, 400)
 }
 
 // TestHTTP2HandlerReturns has an application's handler return while its connection

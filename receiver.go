@@ -34,6 +34,16 @@ func (s receiverService) begin(h *handler, c *Conn, errorLog *log.Logger) {
 	c.startDelivery(&delivery{to: s.to, host: h.hostFor(errorLog)})
 }
 
+// stay hands c over, and delivers on the goroutine of the handler, the only one
+// that an idle stream has.
+func (s receiverService) stay(h *handler, c *Conn, errorLog *log.Logger) {
+	stream := c.socket().stream()
+	defer func() { <-stream.Done() }() // also if the Receiver ends the goroutine
+	d := &delivery{to: s.to, host: h.hostFor(errorLog)}
+	c.handOver(d)
+	c.beginDelivery(d)
+}
+
 // hostFor returns the deliveryHost for connections of a server with errorLog:
 // most often the one before.
 func (h *handler) hostFor(errorLog *log.Logger) *deliveryHost {

@@ -142,6 +142,7 @@ type answer struct {
 	agreed      agreement
 	extensions  []extension
 	reservation reservation // in the Registry
+	delivers    bool        // what comes is for a Receiver
 }
 
 // accept is Accept. Everything is checked before the connection is taken from

@@ -88,11 +88,13 @@ func (s *socket) stream() *http2stream.Conn {
 }
 
 // isSocket reports whether nc is a TCP or Unix connection of package net, TLS
-// over one, or a stream of HTTP/2. These obey deadlines.
+// over one, or a stream of HTTP/2 with deadlines. These obey them.
 func isSocket(nc net.Conn) bool {
 	switch nc := nc.(type) {
-	case *net.TCPConn, *net.UnixConn, *http2stream.Conn:
+	case *net.TCPConn, *net.UnixConn:
 		return true
+	case *http2stream.Conn:
+		return !nc.IsDirect()
 	case *tls.Conn:
 		return isSocket(nc.NetConn())
 	}

@@ -5,6 +5,8 @@
 //
 //	body ──► Receive ──► receiver ──► Read        Write ──► sender ──► send ──► Writer
 //
+// Where Read needs no deadline, it can read the body itself.
+//
 // It knows nothing of WebSockets.
 package http2stream
 
@@ -31,13 +33,18 @@ type Writer interface {
 type Options struct {
 	Body   io.ReadCloser // Close makes a Read that waits return
 	Writer Writer
+	// Direct says that Read reads the body itself. Then Receive is not called,
+	// which saves its goroutine, and Read has no deadline: only Close
+	// interrupts it.
+	Direct bool
 	// Linger is for how long, after Close, what was written before may take to
 	// leave.
 	Linger        time.Duration
 	Local, Remote net.Addr
 }
 
-// A Conn is the net.Conn of a stream. Receive must be running for it to receive.
+// A Conn is the net.Conn of a stream. Unless it is direct, Receive must be running
+// for it to receive.
 type Conn struct {
 	in            receiver
 	out           sender
@@ -51,10 +58,13 @@ type Conn struct {
 // New returns the net.Conn of a stream.
 func New(o Options) *Conn {
 	c := &Conn{local: o.Local, remote: o.Remote}
-	c.in.init(o.Body)
+	c.in.init(o.Body, o.Direct)
 	c.out.init(o.Writer, o.Linger)
 	return c
 }
+
+// IsDirect reports whether Read reads the body itself, and has no deadline.
+func (c *Conn) IsDirect() bool { return c.in.direct }
 
 // Receive reads the body until it ends, fails, or c is closed. It is called once,
 // on a goroutine that it keeps that long.
@@ -92,7 +102,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 // RemoteAddr returns the address of the peer.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// SetDeadline sets both deadlines.
+// SetDeadline sets both deadlines. The error is os.ErrNoDeadline if Read has none.
 func (c *Conn) SetDeadline(t time.Time) error {
 	err := c.SetReadDeadline(t)
 	if err == nil {
@@ -101,7 +111,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return err
 }
 
-// SetReadDeadline sets when a Read that waits returns os.ErrDeadlineExceeded.
+// SetReadDeadline sets when a Read that waits returns os.ErrDeadlineExceeded. The
+// error is os.ErrNoDeadline if Read reads the body itself.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.in.setDeadline(t) }
 
 // SetWriteDeadline sets when a Write that waits returns os.ErrDeadlineExceeded.

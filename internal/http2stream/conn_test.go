@@ -183,6 +183,61 @@ func TestReadAhead(t *testing.T) {
 	})
 }
 
+// TestDirect reads the body in Read: short ones share a read of the body, long ones
+// have their own, and only Close interrupts one that waits.
+func TestDirect(t *testing.T) {
+	for _, end := range []error{io.EOF, errors.New("reset")} {
+		synctest.Test(t, func(t *testing.T) {
+			r, body := io.Pipe()
+			w := new(testWriter)
+			w.changed.L = &w.mu
+			c := New(Options{Body: r, Writer: w, Direct: true})
+			require.True(t, c.IsDirect())
+			require.Equal(t, os.ErrNoDeadline, c.SetReadDeadline(time.Time{}))
+			require.Equal(t, os.ErrNoDeadline, c.SetDeadline(time.Time{}))
+			require.NoError(t, c.SetWriteDeadline(time.Time{}))
+			go func() {
+				body.Write([]byte("short"))
+				body.Write(make([]byte, 10_000))
+				body.CloseWithError(end)
+			}()
+			n, err := c.Read(nil)
+			require.NoError(t, err)
+			require.Zero(t, n)
+			p := make([]byte, 20_000)
+			n, err = c.Read(p[:2])
+			require.NoError(t, err)
+			require.Equal(t, "sh", string(p[:n]))
+			n, err = c.Read(p)
+			require.NoError(t, err)
+			require.Equal(t, "ort", string(p[:n]))
+			n, err = c.Read(p)
+			require.NoError(t, err)
+			require.Equal(t, 10_000, n, "one read of the body")
+			for _, size := range []int{1, firstSize} {
+				_, err = c.Read(p[:size])
+				require.Equal(t, end, err)
+			}
+			require.NoError(t, c.Close())
+			_, err = c.Read(p)
+			require.Equal(t, net.ErrClosed, err)
+			<-c.Done()
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := io.Pipe()
+		c := New(Options{Body: r, Writer: new(testWriter), Direct: true})
+		failed := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			failed <- err
+		}()
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		require.Equal(t, net.ErrClosed, <-failed)
+	})
+}
+
 // TestBufferSizes grows the buffer while reads fill it, and gives it back.
 func TestBufferSizes(t *testing.T) {
 	var b readBuffer

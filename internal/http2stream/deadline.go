@@ -53,9 +53,12 @@ func (d *deadline) startTimer() {
 	}
 }
 
-// wake is called by the timer.
+// wake is called by the timer, which may be early for a clock that was set back.
 func (d *deadline) wake() {
 	d.changed.L.Lock()
 	defer d.changed.L.Unlock()
+	if d.waiting > 0 && !d.hasPassed() {
+		d.startTimer()
+	}
 	d.changed.Broadcast()
 }

@@ -156,11 +156,13 @@ func (s *sender) awaitDone(d time.Duration) {
 	<-s.done
 }
 
-// abort makes what is in flight fail.
+// abort makes what is in flight fail. The Writer of a handler that has returned
+// panics, and fails by itself.
 func (s *sender) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inFlight != nil {
+		defer func() { recover() }()
 		s.w.Abort()
 	}
 }
