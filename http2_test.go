@@ -547,6 +547,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 // TestHTTP2Timeouts has a server whose timeouts for requests are short: they do not
 // end WebSockets.
 func TestHTTP2Timeouts(t *testing.T) {
+	covers(t, "H22")
 	for _, door := range http2Doors {
 		t.Run(door.name, func(t *testing.T) {
 			s := http2Server(door.serve(&AcceptOptions{Config: silent}, echoForever))
@@ -689,6 +690,34 @@ func TestHTTP2Interruptions(t *testing.T) {
 			require.NoError(t, peer.send(0x88, code))
 			require.NoError(t, <-results)
 		})
+	}
+}
+
+// TestOneHandlerServesBothVersions has one handler take WebSockets over HTTP/1.1 and
+// HTTP/2.
+func TestOneHandlerServesBothVersions(t *testing.T) {
+	covers(t, "H21")
+	for _, door := range http2Doors {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		s := http2Server(door.serve(nil, echoForever))
+		s.Protocols.SetHTTP1(true)
+		go s.Serve(l)
+		defer s.Close()
+		c, _, err := Dial(t.Context(), "ws://"+l.Addr().String(), nil)
+		require.NoError(t, err)
+		defer c.CloseNow()
+		mustEcho(t, c)
+		nc, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer nc.Close()
+		stream, err := newHTTP2Peer(nc).connect()
+		require.NoError(t, err)
+		peer := newRawPeer(stream, server)
+		require.NoError(t, peer.send(0x81, "hello"))
+		f, err := peer.read()
+		require.NoError(t, err)
+		require.Equal(t, rawFrame{0x81, "hello"}, f)
 	}
 }
 

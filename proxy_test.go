@@ -41,7 +41,7 @@ func serveSwitch(nc net.Conn, br *bufio.Reader) {
 }
 
 func TestConnect(t *testing.T) {
-	covers(t, "C03", "P16", "Q.B09")
+	covers(t, "C03", "P16", "Q.B09", "H17")
 	for _, c := range []struct {
 		name, proxy, target, answer string
 		header                      http.Header

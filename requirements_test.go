@@ -24,13 +24,13 @@ type requirement struct {
 }
 
 // needsTest reports whether a test must carry r's ID: those of sections 1 to
-// 12, promises and decisions, and of hostile input all but those of HTTP/2. The
-// others are there so that a misspelt ID is noticed.
+// 13, promises and decisions, and of hostile input. The others are there so that a
+// misspelt ID is noticed.
 func (r requirement) needsTest() bool {
-	if r.untested != "" || strings.HasPrefix(r.id, "Q.K") {
+	if r.untested != "" {
 		return false
 	}
-	return strings.HasPrefix(r.id, "Q.") || len(r.id) == 3 && strings.Contains("UCSFKGOXRTENZVP", r.id[:1])
+	return strings.HasPrefix(r.id, "Q.") || len(r.id) == 3 && strings.Contains("UCSFKGOXRTENZVPH", r.id[:1])
 }
 
 // readRequirements reads testdata/requirements.tsv.

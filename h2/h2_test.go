@@ -21,6 +21,7 @@ const childVariable = "H2_TEST_CHILD"
 // TestEnvironment starts programs that import this package with several values of
 // GODEBUG, and asks what they offer, and what their environment is afterwards.
 func TestEnvironment(t *testing.T) {
+	covers(t, "H20")
 	if os.Getenv(childVariable) != "" {
 		value, found := os.LookupEnv("GODEBUG")
 		fmt.Printf("offers %v, GODEBUG %q %v\n", offersExtendedConnect(t), value, found)
@@ -57,6 +58,10 @@ func TestEnvironment(t *testing.T) {
 		})
 	}
 }
+
+// covers names the requirements that the test proves, for TestRequirements of the
+// root.
+func covers(testing.TB, ...string) {}
 
 // offersExtendedConnect reports whether the first settings of a server of net/http
 // have ENABLE_CONNECT_PROTOCOL (RFC 8441, Section 3).

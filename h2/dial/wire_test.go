@@ -181,6 +181,7 @@ func openWired(t testing.TB) (*websocket.Conn, *wiredServer) {
 
 // TestRequestOnWire has the fields of RFC 8441, Section 5, and no other ones.
 func TestRequestOnWire(t *testing.T) {
+	covers(t, "H04", "H06", "H07", "H08", "H09")
 	opts := &websocket.DialOptions{
 		Config: websocket.Config{Subprotocols: []string{"chat", "superchat"}, Compression: new(websocket.Compression)},
 		Header: http.Header{"Origin": {"http://www.example.com"}, "User-Agent": {"test"}},
@@ -224,6 +225,7 @@ func TestRequestOnWire(t *testing.T) {
 
 // TestServerClosesOnWire answers the Close frame, and END_STREAM with END_STREAM.
 func TestServerClosesOnWire(t *testing.T) {
+	covers(t, "H12")
 	c, s := openWired(t)
 	require.NoError(t, s.WriteData(1, false, []byte("\x88\x02"+closeOf(websocket.CloseGoingAway))))
 	require.Equal(t, websocket.CloseGoingAway, endOf(t, c).Code)
@@ -276,6 +278,7 @@ func TestViolationOnWire(t *testing.T) {
 
 // TestCloseNowOnWire resets the stream with CANCEL (RFC 8441, Section 5).
 func TestCloseNowOnWire(t *testing.T) {
+	covers(t, "H12")
 	c, s := openWired(t)
 	require.NoError(t, c.WriteString(within(t), "last"))
 	c.CloseNow()
@@ -308,6 +311,7 @@ func TestStreamEndsOnWire(t *testing.T) {
 // TestNotOfferedOnWire sends nothing of the handshake to a server without the
 // setting (RFC 8441, Section 3).
 func TestNotOfferedOnWire(t *testing.T) {
+	covers(t, "H03", "Q.K06")
 	for name, settings := range map[string][]http2.Setting{
 		"missing": nil,
 		"0":       {{ID: http2.SettingEnableConnectProtocol, Val: 0}},
@@ -368,3 +372,7 @@ func TestRefusedStreamOnWire(t *testing.T) {
 	require.Equal(t, http2.ErrCodeCancel, s.nextReset())
 	noneLeft(t)
 }
+
+// covers names the requirements that the test proves, for TestRequirements of the
+// root.
+func covers(testing.TB, ...string) {}
