@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -133,12 +134,14 @@ func localAddrOf(r *http.Request) net.Addr {
 	return hostAddr("unknown")
 }
 
-// remoteAddrOf returns the address that r came from.
+// remoteAddrOf returns the address that r came from. Names, which middleware may
+// have put there, are not looked up.
 func remoteAddrOf(r *http.Request) net.Addr {
-	if addr, err := net.ResolveTCPAddr("tcp", r.RemoteAddr); err == nil && addr.IP != nil {
-		return addr
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return hostAddr(r.RemoteAddr)
 	}
-	return hostAddr(r.RemoteAddr)
+	return net.TCPAddrFromAddrPort(addr)
 }
 
 // receiveInBackground receives for c, a stream of HTTP/2 whose handler is the

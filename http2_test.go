@@ -261,6 +261,21 @@ func TestHTTP2Response(t *testing.T) {
 	}
 }
 
+// TestHTTP2Addresses has the addresses of a connection, also if middleware has put
+// something else there.
+func TestHTTP2Addresses(t *testing.T) {
+	for _, remote := range []string{"192.0.2.1:1234", "[2001:db8::1]:99", "client.example.com:80", "192.0.2.7", ""} {
+		r := connectRequest()
+		r.RemoteAddr = remote
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: 443}))
+		c, err := Accept(httptest.NewRecorder(), r, nil)
+		require.NoError(t, err)
+		require.Equal(t, remote, c.RemoteAddr().String())
+		require.Equal(t, ":443", c.LocalAddr().String())
+		c.CloseNow()
+	}
+}
+
 // canonical returns h with keys as http.Header.Get wants them.
 func canonical(h http.Header) http.Header {
 	c := make(http.Header)
