@@ -19,7 +19,7 @@ import (
 )
 
 // deliveryNetworks are the kinds of net.Conn whose reading is handed over.
-var deliveryNetworks = append(slices.Clone(rawNetworks), rawNetwork{"Unix", 0, unixNetwork})
+var deliveryNetworks = append(slices.Clone(rawNetworks), rawNetwork{"Unix", 0, unixNetwork}, http2ReceiverNetwork)
 
 // unixNetwork joins two ends over a socket file. What the raw peer does is
 // bounded.

@@ -384,15 +384,25 @@ func serveHTTP2(t *testing.T, h http.Handler, settings ...uint32) *http2Peer {
 	return newHTTP2Peer(far, settings...)
 }
 
-// http2Network is a stream of HTTP/2 as a net.Conn. Its handler stays until the
-// stream is closed.
+// http2Network is a stream of HTTP/2 as a net.Conn.
 var http2Network = rawNetwork{"HTTP/2", noHalfClose, func(t *testing.T, ours role) (near, far net.Conn) {
+	return pairOverHTTP2(t, ours, new(answer))
+}}
+
+// http2ReceiverNetwork is a stream of HTTP/2 as ReceiverHandler has it.
+var http2ReceiverNetwork = rawNetwork{"HTTP/2 for a Receiver", noHalfClose | noDeadline, func(t *testing.T, ours role) (near, far net.Conn) {
+	return pairOverHTTP2(t, ours, &answer{delivers: true})
+}}
+
+// pairOverHTTP2 returns both ends of a stream that was accepted with this answer.
+// Its handler stays until the stream is closed.
+func pairOverHTTP2(t *testing.T, ours role, ans *answer) (near, far net.Conn) {
 	t.Helper()
 	nearTCP, farTCP := tcpNetwork(t, ours)
 	t.Cleanup(func() { farTCP.Close() })
 	opened := make(chan net.Conn, 1)
 	h := func(w http.ResponseWriter, r *http.Request) {
-		near, err := newAcceptor(new(AcceptOptions)).openStream(w, r, new(answer))
+		near, err := newAcceptor(new(AcceptOptions)).openStream(w, r, ans)
 		if err != nil {
 			t.Error(err)
 			close(opened)
@@ -407,7 +417,7 @@ var http2Network = rawNetwork{"HTTP/2", noHalfClose, func(t *testing.T, ours rol
 	near, ok := <-opened
 	require.True(t, ok)
 	return near, stream
-}}
+}
 
 // serveOneHTTP2 serves h over HTTP/2 on nc, and returns at once.
 func serveOneHTTP2(nc net.Conn, h http.HandlerFunc) { http2Server(h).Serve(&oneListener{nc: nc}) }
@@ -432,7 +442,9 @@ func (e rawEntryPoint) joinHTTP2(near, far net.Conn, cfg Config, app func(c *Con
 // stay serves nc, a stream, until it is closed.
 func stay(nc net.Conn) {
 	s := (&socket{Conn: nc}).stream()
-	s.Receive()
+	if !s.IsDirect() {
+		s.Receive()
+	}
 	<-s.Done()
 }
 
