@@ -181,6 +181,9 @@ func (k endCell) watchProcess(peer *rawPeer) error {
 	if k.cause.first == 0x88 && payload != k.cause.payload {
 		err = fmt.Errorf("the Close frame has %q, want %q", payload, k.cause.payload)
 	}
+	if k.entry.isHTTP2() {
+		return err // the peer has told the server's HTTP/2 that it may send more, which may reset a connection that nobody reads
+	}
 	return errors.Join(err, peer.readEnd())
 }
 

@@ -413,10 +413,13 @@ func (e rawEntryPoint) isHTTP2() bool { return strings.HasSuffix(e.name, overHTT
 
 // worksOn reports whether e works on n: net/http's server waits for a deadline
 // that it has set before it hands a connection over, and it speaks HTTP/2 over TLS
-// only if that was agreed on there.
+// only if that was agreed on there. Nobody does a handshake of HTTP/1.1 on a stream.
 func (e rawEntryPoint) worksOn(n rawNetwork) bool {
-	if e.isHTTP2() {
+	switch {
+	case e.isHTTP2():
 		return n.name == "TCP"
+	case n.name == http2Network.name:
+		return strings.HasPrefix(e.name, "NewConn")
 	}
 	return !n.is(noDeadline) || e.name != "Accept"
 }
