@@ -30,12 +30,13 @@
 // # What a stream takes
 //
 // An idle WebSocket takes 14 KiB as a stream of HTTP/2 with a Receiver, and up to
-// 19 otherwise, of which net/http takes 12, but no TCP connection and no TLS. All streams of a connection share
-// what [net/http.HTTP2Config] sets: MaxConcurrentStreams (250 by default) counts
-// WebSockets and ordinary requests together, and MaxReceiveBufferPerConnection is
-// shared by all that a client sends. So one stream that nobody reads could stop
-// the uploads of all others: make MaxReceiveBufferPerStream a fraction of
-// MaxReceiveBufferPerConnection. docs/http2.md has more.
+// 19 otherwise, of which net/http takes 12, but no TCP connection and no TLS. All
+// streams of a connection share what [net/http.HTTP2Config] sets:
+// MaxConcurrentStreams (250 by default) counts WebSockets and ordinary requests
+// together, and MaxReceiveBufferPerConnection is shared by all that a client
+// sends. So one stream that nobody reads could stop the uploads of all others: make
+// MaxReceiveBufferPerStream a fraction of MaxReceiveBufferPerConnection.
+// docs/http2.md has more.
 package h2
 
 import (
