@@ -652,8 +652,8 @@ func (c *Conn) closeNow() {
 // hostedStream returns the stream of HTTP/2 that c is, if the application's handler
 // may return once c is closed; otherwise nil.
 func (c *Conn) hostedStream() *http2stream.Conn {
-	if s := c.socket().stream(); s != nil && s.Hosted.Load() {
-		return s
+	if s := c.socket(); s.own != nil && s.own.hosted.Load() {
+		return s.stream()
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/http2stream"
@@ -34,11 +33,7 @@ func (a *acceptor) openStream(w http.ResponseWriter, r *http.Request, ans *answe
 	s.announce(w, http.StatusOK)
 	s.sendHead(w.Header())
 	if err := s.FlushError(); err != nil {
-		e := &HandshakeError{Reason: "response was not sent", Err: err}
-		if !deadline.IsZero() && !time.Now().Before(deadline) {
-			e.Err = os.ErrDeadlineExceeded
-		}
-		return nil, e
+		return nil, notSentError(err, deadline)
 	}
 	s.removeDeadlines()
 	return http2stream.New(http2stream.Options{
@@ -91,7 +86,7 @@ func (s *streamResponse) canFlush() bool {
 func (s *streamResponse) hiddenError() error {
 	return &HandshakeError{
 		Status: http.StatusNotImplemented,
-		Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
+		Reason: lacksUnwrap,
 		Err: fmt.Errorf("%T hides the stream: add the method Unwrap() http.ResponseWriter to it, "+
 			"or serve this path without that middleware: %w", s.ResponseWriter, errors.ErrUnsupported),
 	}
@@ -147,7 +142,7 @@ func remoteAddrOf(r *http.Request) net.Addr {
 // receiveInBackground receives for c, a stream of HTTP/2 whose handler is the
 // application's, and makes what closes c wait until the handler may return.
 func receiveInBackground(c *Conn) {
-	s := c.socket().stream()
-	s.Hosted.Store(true)
-	go s.Receive()
+	s := c.socket()
+	s.own.hosted.Store(true)
+	go s.stream().Receive()
 }

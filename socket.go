@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/fullduplex-go/websocket/internal/http2stream"
@@ -21,6 +22,7 @@ type ownIO struct {
 	raw        syscall.RawConn       // to read and write without waiting, or nil
 	onReadable func(fd uintptr) bool // with which a read of raw waits; set by the Conn
 	waitBuf    [waitBufferSize]byte  // with which any other read waits
+	hosted     atomic.Bool           // a stream of HTTP/2 whose handler returns once a call has closed the Conn
 }
 
 // waitBufferSize is how many bytes a net.Conn is asked for by a read that has

@@ -13,7 +13,6 @@ package http2stream
 import (
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 )
 
@@ -33,8 +32,8 @@ type Writer interface {
 type Options struct {
 	Body   io.ReadCloser // Close makes a Read that waits return
 	Writer Writer
-	// Direct says that Read reads the body itself. Then Receive is not called,
-	// which saves its goroutine, and Read has no deadline: only Close
+	// Direct says that Read reads the body itself. Then Receive has nothing to
+	// do, which saves its goroutine, and Read has no deadline: only Close
 	// interrupts it.
 	Direct bool
 	// Linger is for how long, after Close, what was written before may take to
@@ -46,28 +45,39 @@ type Options struct {
 // A Conn is the net.Conn of a stream. Unless it is direct, Receive must be running
 // for it to receive.
 type Conn struct {
-	in            receiver
+	in            input
 	out           sender
 	local, remote net.Addr
+}
 
-	// Hosted says that the stream belongs to code which ends it as soon as a
-	// call that closes it has returned.
-	Hosted atomic.Bool
+// An input is the receiving direction.
+type input interface {
+	run()                             // is Receive
+	read(p []byte) (n int, err error) // is Read
+	close()                           // makes all calls return, for good
+	setDeadline(t time.Time) error    // sets that of read
 }
 
 // New returns the net.Conn of a stream.
 func New(o Options) *Conn {
 	c := &Conn{local: o.Local, remote: o.Remote}
-	c.in.init(o.Body, o.Direct)
+	if o.Direct {
+		c.in = &directReader{body: o.Body}
+	} else {
+		c.in = newReceiver(o.Body)
+	}
 	c.out.init(o.Writer, o.Linger)
 	return c
 }
 
 // IsDirect reports whether Read reads the body itself, and has no deadline.
-func (c *Conn) IsDirect() bool { return c.in.direct }
+func (c *Conn) IsDirect() bool {
+	_, direct := c.in.(*directReader)
+	return direct
+}
 
 // Receive reads the body until it ends, fails, or c is closed. It is called once,
-// on a goroutine that it keeps that long.
+// on a goroutine that it keeps that long. If c is direct it returns at once.
 func (c *Conn) Receive() { c.in.run() }
 
 // Done returns a channel that is closed once c is closed and nothing uses the
