@@ -37,7 +37,7 @@ func hijackError(w http.ResponseWriter, err error) *HandshakeError {
 	case errors.Is(err, http.ErrNotSupported):
 		return &HandshakeError{
 			Status: http.StatusNotImplemented,
-			Reason: "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter",
+			Reason: lacksUnwrap,
 			Err: fmt.Errorf("%T hides the connection: add the method Unwrap() http.ResponseWriter, or Hijack, to it, "+
 				"or serve this path without that middleware: %w", innermostWriter(w), err),
 		}
@@ -49,6 +49,9 @@ func hijackError(w http.ResponseWriter, err error) *HandshakeError {
 		}
 	}
 }
+
+// lacksUnwrap is the reason for refusing a request whose connection is hidden.
+const lacksUnwrap = "connection cannot be upgraded: a ResponseWriter of the server lacks Unwrap() http.ResponseWriter"
 
 // innermostWriter returns the ResponseWriter that net/http asks for the
 // connection: the first one, from w inwards, that has Hijack or lacks Unwrap.

@@ -34,7 +34,7 @@ func (a *acceptor) switchBehind(s serverResponse, w http.ResponseWriter, r *http
 		return nc, early, a.send(nc, http1.AppendFields(head, w.Header(), isContentOrReservedField))
 	case s.writeFailed():
 		closeNow(nc)
-		return nil, nil, notSentError(deadline)
+		return nil, nil, notSentError(errWrite, deadline)
 	default:
 		return nc, early, nil
 	}
@@ -61,9 +61,9 @@ func (a *acceptor) setApplicationFields(h http.Header) {
 }
 
 // notSentError returns the error for a response that net/http could not send
-// before the deadline. It does not say why.
-func notSentError(deadline time.Time) error {
-	e := &HandshakeError{Reason: "response was not sent", Err: errWrite}
+// because of err, which need not say that the deadline has passed.
+func notSentError(err error, deadline time.Time) error {
+	e := &HandshakeError{Reason: "response was not sent", Err: err}
 	if !deadline.IsZero() && !time.Now().Before(deadline) {
 		e.Err = os.ErrDeadlineExceeded
 	}

@@ -17,11 +17,11 @@ const (
 	setting  = "http2xconnect"
 )
 
-// before is what the variable was, if it was changed.
+// What Restore needs.
 var (
-	before  string
-	wasSet  bool
-	changed bool
+	before  string // the variable's value
+	wasSet  bool   // it had one
+	changed bool   // it has another one now
 )
 
 func init() {
