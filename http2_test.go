@@ -86,12 +86,7 @@ func atHTTP2Doors(t *testing.T, cfg Config, f func(t *testing.T, p *rawPeer, s *
 				})
 			}
 			var handlers atomic.Int32
-			counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				handlers.Add(1)
-				defer handlers.Add(-1)
-				h.ServeHTTP(w, r)
-			})
-			inHTTP2Bubble(t, http2Server(counted), func(t *testing.T, p *http2Peer) {
+			inHTTP2Bubble(t, http2Server(countRunning(h, &handlers)), func(t *testing.T, p *http2Peer) {
 				s, err := p.connect()
 				require.NoError(t, err)
 				synctest.Wait()
@@ -107,6 +102,15 @@ func atHTTP2Doors(t *testing.T, cfg Config, f func(t *testing.T, p *rawPeer, s *
 			})
 		})
 	}
+}
+
+// countRunning returns h, with running counting the calls of it that have not returned.
+func countRunning(h http.Handler, running *atomic.Int32) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Add(-1)
+		h.ServeHTTP(w, r)
+	})
 }
 
 // A keepingReceiver echoes, and keeps its Conn.
@@ -514,6 +518,10 @@ func TestHTTP2ManyStreams(t *testing.T) {
 			require.NoError(t, stuck.send(0x82, strings.Repeat("x", 7000)))
 		}
 		p.send(http2Frame{http2WindowUpdate, 0, 0, []byte{0x00, 0xff, 0, 0}})
+		synctest.Wait()
+		p.mu.Lock()
+		require.Len(t, open[0].received, 65535, "it is stuck")
+		p.mu.Unlock()
 		for _, s := range open[1:] {
 			peer := newRawPeer(s, server)
 			require.NoError(t, peer.send(0x81, "hello"))
@@ -531,12 +539,7 @@ func TestHTTP2RapidReset(t *testing.T) {
 	for _, door := range http2Doors {
 		t.Run(door.name, func(t *testing.T) {
 			var handlers atomic.Int32
-			h := door.serve(&AcceptOptions{Config: silent}, echoForever)
-			s := http2Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				handlers.Add(1)
-				defer handlers.Add(-1)
-				h.ServeHTTP(w, r)
-			}))
+			s := http2Server(countRunning(door.serve(&AcceptOptions{Config: silent}, echoForever), &handlers))
 			inHTTP2Bubble(t, s, func(t *testing.T, p *http2Peer) {
 				_, err := p.setting(http2EnableConnectProtocol)
 				require.NoError(t, err)
@@ -783,18 +786,10 @@ func TestHTTP2HandlerReturns(t *testing.T) {
 func TestHTTP2ShutdownIsCutShort(t *testing.T) {
 	registry := new(Registry)
 	var handlers atomic.Int32
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handlers.Add(1)
-		defer handlers.Add(-1)
-		c, err := Accept(w, r, &AcceptOptions{Config: silent, Registry: registry})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer c.CloseNow()
+	h := http2Doors[0].serve(&AcceptOptions{Config: silent, Registry: registry}, func(c *Conn) {
 		c.Write(context.Background(), Binary, make([]byte, 200_000))
 	})
-	inHTTP2Bubble(t, http2Server(h), func(t *testing.T, p *http2Peer) {
+	inHTTP2Bubble(t, http2Server(countRunning(h, &handlers)), func(t *testing.T, p *http2Peer) {
 		p.manual = true
 		const n = 100
 		for range n {
