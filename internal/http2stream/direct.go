@@ -16,9 +16,10 @@ type directReader struct {
 	closed atomic.Bool
 
 	mu     sync.Mutex // held while the body is read; guards what follows
-	buffer []byte     // nil until a short read needs it
-	unread []byte     // of buffer
-	err    error      // what ended the body
+	buffer readBuffer
+	unread []byte // of buffer
+	filled int    // bytes that the last fill read
+	err    error  // what ended the body
 }
 
 // run does nothing: read reads the body.
@@ -41,7 +42,7 @@ func (r *directReader) read(p []byte) (n int, err error) {
 			return n, nil
 		case r.err != nil:
 			return 0, r.err
-		case len(p) < firstSize:
+		case len(p) < len(r.buffer.room()):
 			r.fill()
 		default:
 			if n, r.err = r.body.Read(p); n > 0 {
@@ -51,14 +52,11 @@ func (r *directReader) read(p []byte) (n int, err error) {
 	}
 }
 
-// fill reads into the buffer. The caller holds mu.
+// fill reads into the buffer, of which nothing is unread. The caller holds mu.
 func (r *directReader) fill() {
-	if r.buffer == nil {
-		r.buffer = make([]byte, firstSize)
-	}
-	var n int
-	n, r.err = r.body.Read(r.buffer)
-	r.unread = r.buffer[:n]
+	r.buffer.resize(r.filled)
+	r.filled, r.err = r.body.Read(r.buffer.room())
+	r.unread = r.buffer.room()[:r.filled]
 }
 
 // close makes all calls return, for good.
