@@ -3,14 +3,15 @@
 package measure
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/netip"
 
-	"github.com/fullduplex-go/websocket/bench/wire"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // A session is a connection of HTTP/2 whose streams are the links of a load. What
@@ -19,11 +20,12 @@ type session struct {
 	*load
 	socket   *socket
 	streams  []*link // by the order of their identifiers
-	unparsed []byte  // the start of a frame
-	out      []byte
-	window   int // what the subject takes from all streams
-	initial  int // what it takes from each of them
-	received int // that was not yet given back to the subject's windows
+	framer   *http2.Framer
+	in       bytes.Buffer // received, and not yet read by framer
+	out      bytes.Buffer // written by framer, and not yet sent
+	window   int          // what the subject takes from all streams
+	initial  int          // what it takes from each of them
+	received int          // that was not yet given back to the subject's windows
 	offered  bool
 	accepted int // requests that were
 }
@@ -35,6 +37,10 @@ const (
 	refillAfter = hugeWindow / 4
 )
 
+// defaultWindow is the window of a connection, and of a stream unless a setting
+// says something else (RFC 9113, Section 6.9.2).
+const defaultWindow = 65535
+
 // openSession connects to the subject and opens the row's streams.
 func openSession(ld *load) (*session, error) {
 	addr, err := netip.ParseAddrPort(ld.spec.Addr)
@@ -45,14 +51,17 @@ func openSession(ld *load) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{load: ld, socket: so, window: wire.HTTP2DefaultWindow, initial: wire.HTTP2DefaultWindow}
-	s.out = append(s.out, wire.HTTP2Preface...)
-	s.add(wire.HTTP2Frame{Type: wire.HTTP2Settings, Payload: wire.AppendHTTP2Setting(nil, wire.HTTP2InitialWindow, hugeWindow)})
-	s.enlarge(0, hugeWindow-wire.HTTP2DefaultWindow)
+	s := &session{load: ld, socket: so, window: defaultWindow, initial: defaultWindow}
+	s.framer = http2.NewFramer(&s.out, &s.in) // whose writes cannot fail
+	s.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	s.framer.SetReuseFrames()
+	s.out.WriteString(http2.ClientPreface)
+	s.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: hugeWindow})
+	s.enlarge(0, hugeWindow-defaultWindow)
 	if err := s.receiveUntil(func() bool { return s.offered }); err != nil {
 		return nil, err
 	}
-	fields := wire.ConnectFields(ld.spec.Addr)
+	fields := connectFields(ld.spec.Addr)
 	for range ld.spec.Row.Conns {
 		s.openStream(fields)
 	}
@@ -65,24 +74,36 @@ func openSession(ld *load) (*session, error) {
 func (s *session) openStream(fields []byte) {
 	st := &stream{session: s, id: uint32(2*len(s.streams) + 1), window: s.initial}
 	s.streams = append(s.streams, &link{stream: st})
-	s.add(wire.HTTP2Frame{Type: wire.HTTP2Headers, Flags: wire.HTTP2EndHeaders, Stream: st.id, Payload: fields})
+	s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: st.id, BlockFragment: fields, EndHeaders: true})
 }
 
-// add appends a frame to what is sent.
-func (s *session) add(f wire.HTTP2Frame) { s.out = f.AppendTo(s.out) }
+// connectFields returns the fields of a request for a WebSocket (RFC 8441, Section
+// 5).
+func connectFields(host string) []byte {
+	var b bytes.Buffer
+	encoder := hpack.NewEncoder(&b)
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: "CONNECT"}, {Name: ":protocol", Value: "websocket"},
+		{Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/"}, {Name: ":authority", Value: host},
+		{Name: "sec-websocket-version", Value: "13"}, {Name: "origin", Value: "http://" + host},
+	} {
+		encoder.WriteField(f)
+	}
+	return b.Bytes()
+}
 
 // enlarge lets the subject send n bytes more on a stream, or on all if it is 0.
 func (s *session) enlarge(id uint32, n int) {
-	s.add(wire.HTTP2Frame{Type: wire.HTTP2WindowUpdate, Stream: id, Payload: binary.BigEndian.AppendUint32(nil, uint32(n))})
+	s.framer.WriteWindowUpdate(id, uint32(n))
 }
 
 // flush sends what the streams have written.
 func (s *session) flush() error {
-	if len(s.out) == 0 {
+	if s.out.Len() == 0 {
 		return nil
 	}
-	_, err := s.socket.Write(s.out)
-	s.out = s.out[:0]
+	_, err := s.socket.Write(s.out.Bytes())
+	s.out.Reset()
 	return err
 }
 
@@ -108,56 +129,62 @@ func (s *session) receive() error {
 	case err != nil:
 		return fmt.Errorf("measure: the subject ended the connection: %w", err)
 	}
-	s.unparsed = append(s.unparsed, s.buf[:n]...)
-	rest := s.unparsed
-	for {
-		f, after, whole := wire.TakeHTTP2Frame(rest)
-		if !whole {
-			s.unparsed = s.unparsed[:copy(s.unparsed, rest)]
-			return nil
+	s.in.Write(s.buf[:n])
+	for s.holdsFrame() {
+		f, err := s.framer.ReadFrame()
+		if err != nil {
+			return err
 		}
 		if err := s.take(f); err != nil {
 			return err
 		}
-		rest = after
 	}
+	return nil
+}
+
+// frameHeaderLen is the length of a frame's header (RFC 9113, Section 4.1).
+const frameHeaderLen = 9
+
+// holdsFrame reports whether a whole frame was received, and not yet read.
+func (s *session) holdsFrame() bool {
+	h, err := http2.ReadFrameHeader(bytes.NewReader(s.in.Bytes()))
+	return err == nil && s.in.Len() >= frameHeaderLen+int(h.Length)
 }
 
 // take handles one frame.
-func (s *session) take(f wire.HTTP2Frame) error {
-	switch f.Type {
-	case wire.HTTP2Data:
+func (s *session) take(f http2.Frame) error {
+	switch f := f.(type) {
+	case *http2.DataFrame:
 		return s.takeData(f)
-	case wire.HTTP2Headers:
-		if !wire.AcceptsConnect(f.Payload) || f.Flags&wire.HTTP2EndStream != 0 {
+	case *http2.MetaHeadersFrame:
+		if f.PseudoValue("status") != "200" || f.StreamEnded() {
 			return errors.New("measure: request for a WebSocket refused")
 		}
 		s.accepted++
-	case wire.HTTP2WindowUpdate:
-		return s.takeWindow(f.Stream, int(binary.BigEndian.Uint32(f.Payload)))
-	case wire.HTTP2Settings:
+	case *http2.WindowUpdateFrame:
+		return s.takeWindow(f.StreamID, int(f.Increment))
+	case *http2.SettingsFrame:
 		return s.takeSettings(f)
-	case wire.HTTP2Ping:
-		if f.Flags&wire.HTTP2Ack == 0 {
-			f.Flags = wire.HTTP2Ack
-			s.add(f)
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			s.framer.WritePing(true, f.Data)
 		}
-	case wire.HTTP2ResetStream, wire.HTTP2GoAway:
-		return fmt.Errorf("measure: the subject ended a stream: %x", f.Payload)
+	case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+		return fmt.Errorf("measure: the subject ended a stream: %v", f)
 	}
 	return nil
 }
 
 // takeData compares what a stream has received. It lets the subject send as much
 // again, but says so rarely.
-func (s *session) takeData(f wire.HTTP2Frame) error {
-	l, err := s.linkOf(f.Stream)
+func (s *session) takeData(f *http2.DataFrame) error {
+	l, err := s.linkOf(f.StreamID)
 	if err != nil {
 		return err
 	}
 	st := l.stream.(*stream)
-	st.received += len(f.Payload)
-	s.received += len(f.Payload)
+	st.received += int(f.Length)
+	s.received += int(f.Length)
 	if st.received >= refillAfter {
 		s.enlarge(st.id, st.received)
 		st.received = 0
@@ -166,10 +193,10 @@ func (s *session) takeData(f wire.HTTP2Frame) error {
 		s.enlarge(0, s.received)
 		s.received = 0
 	}
-	if len(f.Payload) == 0 {
+	if len(f.Data()) == 0 {
 		return nil
 	}
-	return s.echoed(l, f.Payload)
+	return s.echoed(l, f.Data())
 }
 
 // linkOf returns the stream with the identifier.
@@ -181,23 +208,23 @@ func (s *session) linkOf(id uint32) (*link, error) {
 }
 
 // takeSettings takes note of the subject's settings.
-func (s *session) takeSettings(f wire.HTTP2Frame) error {
-	if f.Flags&wire.HTTP2Ack != 0 {
+func (s *session) takeSettings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
 		return nil
 	}
-	for p := f.Payload; len(p) >= 6; p = p[6:] {
-		value := binary.BigEndian.Uint32(p[2:])
-		switch binary.BigEndian.Uint16(p) {
-		case wire.HTTP2EnableConnectProtocol:
-			s.offered = value == 1
-		case wire.HTTP2InitialWindow:
+	f.ForeachSetting(func(setting http2.Setting) error {
+		switch setting.ID {
+		case http2.SettingEnableConnectProtocol:
+			s.offered = setting.Val == 1
+		case http2.SettingInitialWindowSize:
 			for _, l := range s.streams {
-				l.stream.(*stream).window += int(value) - s.initial
+				l.stream.(*stream).window += int(setting.Val) - s.initial
 			}
-			s.initial = int(value)
+			s.initial = int(setting.Val)
 		}
-	}
-	s.add(wire.HTTP2Frame{Type: wire.HTTP2Settings, Flags: wire.HTTP2Ack})
+		return nil
+	})
+	s.framer.WriteSettingsAck()
 	if !s.offered {
 		return errors.New("measure: the subject does not offer WebSockets over HTTP/2")
 	}
@@ -257,7 +284,7 @@ func (st *stream) send(p []byte) (sent int) {
 		}
 		st.window -= n
 		st.session.window -= n
-		st.add(wire.HTTP2Frame{Type: wire.HTTP2Data, Stream: st.id, Payload: p[sent : sent+n]})
+		st.framer.WriteData(st.id, false, p[sent:sent+n])
 		sent += n
 	}
 }

@@ -70,39 +70,3 @@ func TestCheckResponseRefuses(t *testing.T) {
 		}
 	}
 }
-
-// TestHTTP2Frame appends a frame and takes it.
-func TestHTTP2Frame(t *testing.T) {
-	want := HTTP2Frame{HTTP2Data, HTTP2EndStream, 258, []byte("Hello")}
-	p := want.AppendTo(nil)
-	if string(p) != "\x00\x00\x05\x00\x01\x00\x00\x01\x02Hello" {
-		t.Fatalf("AppendTo = % x", p)
-	}
-	for cut := range p {
-		if _, _, whole := TakeHTTP2Frame(p[:cut]); whole {
-			t.Fatalf("TakeHTTP2Frame takes %d of %d bytes for a frame", cut, len(p))
-		}
-	}
-	f, rest, whole := TakeHTTP2Frame(append(p, 'x'))
-	if !whole || string(rest) != "x" || f.Type != want.Type || f.Flags != want.Flags || f.Stream != want.Stream || !bytes.Equal(f.Payload, want.Payload) {
-		t.Errorf("TakeHTTP2Frame = %v, %q, %v", f, rest, whole)
-	}
-}
-
-// TestAcceptsConnect checks heads of responses in the forms that servers choose.
-func TestAcceptsConnect(t *testing.T) {
-	for fields, want := range map[string]bool{
-		"":                     false,
-		"\x88":                 true,  // 200
-		"\x20\x88":             true,  // the dynamic table becomes empty first
-		"\x3f\xe1\x1f\x88":     true,  // or has 4096 bytes
-		"\x20\x3f\xe1\x1f\x88": true,  // or both
-		"\x3f\xe1":             false, // cut
-		"\x8d":                 false, // 404
-		"\x48\x03101":          false, // a literal
-	} {
-		if got := AcceptsConnect([]byte(fields)); got != want {
-			t.Errorf("AcceptsConnect(%q) = %v", fields, got)
-		}
-	}
-}
