@@ -291,9 +291,10 @@ func TestDeliverFromALoop(t *testing.T) {
 }
 
 // TestDeliverBesideReads calls Deliver while others read: each message goes to
-// one of them, and once a call was refused all go to the Receiver.
+// one of them, and once a call was refused all go to the Receiver. A call that began
+// just before Deliver may wait when all messages have been taken: then there is
+// another one.
 func TestDeliverBesideReads(t *testing.T) {
-	const messages = 200
 	eachEnd(t, silent, deliveryNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
 		p := peer.listen(t, true)
 		var mu sync.Mutex
@@ -307,6 +308,7 @@ func TestDeliverBesideReads(t *testing.T) {
 		for _, loop := range []readLoop{loopRead, loopReadInto, loopRead} {
 			readers.Go(func() { assert.ErrorIs(t, loop(c, keep), errDelivered) })
 		}
+		messages := 200
 		for n := range messages {
 			p.say(p.frame(0x81, fmt.Sprint(n)))
 			if n == messages/2 {
@@ -314,7 +316,20 @@ func TestDeliverBesideReads(t *testing.T) {
 				require.NoError(t, c.Deliver(r))
 			}
 		}
-		readers.Wait()
+		refused := make(chan struct{})
+		go func() {
+			readers.Wait()
+			close(refused)
+		}()
+		for waiting := true; waiting; {
+			select {
+			case <-refused:
+				waiting = false
+			case <-time.After(time.Second):
+				p.say(p.frame(0x81, fmt.Sprint(messages)))
+				messages++
+			}
+		}
 		all := func() bool {
 			mu.Lock()
 			defer mu.Unlock()
