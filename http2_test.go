@@ -31,8 +31,10 @@ func inHTTP2Bubble(t *testing.T, s *http.Server, f func(t *testing.T, p *http2Pe
 	synctest.Test(t, func(t *testing.T) { f(t, serveInMemory(t, s)) })
 }
 
-// serveInMemory serves one connection in memory and returns the peer on it.
+// serveInMemory serves one connection in memory and returns the peer on it. It is
+// called in a bubble, which ends once the timers of net/http have run out.
 func serveInMemory(t *testing.T, s *http.Server) *http2Peer {
+	t.Cleanup(func() { time.Sleep(time.Minute) })
 	near, far := faultnet.Pipe()
 	t.Cleanup(func() { far.Close() })
 	go s.Serve(&oneListener{nc: near})
@@ -606,6 +608,7 @@ func TestHTTP2Shutdown(t *testing.T) {
 			inHTTP2Bubble(t, s, func(t *testing.T, p *http2Peer) {
 				stream, err := p.connect()
 				require.NoError(t, err)
+				synctest.Wait()
 				require.Equal(t, 1, registry.Len())
 				stopped := make(chan error, 1)
 				go func() { stopped <- s.Shutdown(context.Background()) }()

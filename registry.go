@@ -175,7 +175,7 @@ func (r *Registry) closePending(ctx context.Context) {
 	defer timer.Stop()
 	began := time.Now()
 	step := r.stagger(ctx)
-	for i := time.Duration(0); ; i++ {
+	for i := time.Duration(0); r.hasPending(); i++ {
 		if wait := time.Until(began.Add(i * step)); wait > 0 {
 			timer.Reset(wait)
 			select {
@@ -184,11 +184,9 @@ func (r *Registry) closePending(ctx context.Context) {
 				return
 			}
 		}
-		last, ok := r.takePending()
-		if !ok {
-			return
+		if last, ok := r.takePending(); ok {
+			go last.c.Close(last.end.Code, last.end.Reason)
 		}
-		go last.c.Close(last.end.Code, last.end.Reason)
 	}
 }
 
@@ -204,6 +202,13 @@ func (r *Registry) stagger(ctx context.Context) time.Duration {
 		span = max(0, min(span, time.Until(deadline)/2))
 	}
 	return min(time.Millisecond, span/time.Duration(len(r.pending)+1))
+}
+
+// hasPending reports whether a closing has yet to begin.
+func (r *Registry) hasPending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.pending) > 0
 }
 
 // takePending removes and returns a pending connection. ok is false if there is

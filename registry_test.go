@@ -134,7 +134,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		if quiet != nil {
 			<-quiet
 		}
-		require.Zero(t, r.busy)
+		require.NoError(t, r.Shutdown(t.Context(), CloseGoingAway, ""))
 	}
 }
 
@@ -371,10 +371,12 @@ func TestShutdownIsStaggered(t *testing.T) {
 		limit time.Duration
 		want  time.Duration
 	}{
-		{10, 0, 10 * time.Millisecond},
-		{10, 22 * time.Millisecond, 10 * time.Millisecond},
-		{10, 11 * time.Millisecond, 5 * time.Millisecond},
-		{9999, 0, 5 * time.Second * 9999 / 10000},
+		{0, 0, 0},
+		{1, 0, 0},
+		{10, 0, 9 * time.Millisecond},
+		{10, 22 * time.Millisecond, 9 * time.Millisecond},
+		{10, 11 * time.Millisecond, 4500 * time.Microsecond},
+		{9999, 0, 5 * time.Second * 9998 / 10000},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx := t.Context()

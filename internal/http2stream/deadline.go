@@ -17,10 +17,13 @@ type deadline struct {
 // set sets when waiting ends. Whoever waits looks again.
 func (d *deadline) set(at time.Time) {
 	d.at = at
-	if d.waiting > 0 {
-		d.startTimer()
-		d.changed.Broadcast()
+	if d.waiting == 0 {
+		return
 	}
+	if !d.hasPassed() {
+		d.startTimer()
+	}
+	d.changed.Broadcast()
 }
 
 // hasPassed reports whether waiting is over.
