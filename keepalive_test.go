@@ -244,15 +244,22 @@ func TestProbesOnSockets(t *testing.T) {
 					go c.Read(context.Background())
 				}
 				peer := newRawPeer(far, r)
-				for range 20 {
-					ping, err := peer.read()
-					require.NoError(t, err)
-					require.EqualValues(t, 9, ping.opcode())
-					require.NoError(t, peer.send(0x8a, ping.payload))
+				answerPings := func(n int) {
+					for range n {
+						ping, err := peer.read()
+						require.NoError(t, err)
+						require.EqualValues(t, 9, ping.opcode())
+						require.NoError(t, peer.send(0x8a, ping.payload))
+					}
 				}
-				if reading { // otherwise a poller may read, which is known there
-					require.Nil(t, c.lazy.Load())
+				answerPings(1)
+				if reading { // until it has begun, a poller may read, which is known there
+					require.Eventually(t, c.isBeingRead, time.Minute, time.Millisecond)
 				}
+				answerPings(10)
+				allocated := c.lazy.Load()
+				answerPings(10)
+				require.Same(t, allocated, c.lazy.Load())
 				<-c.Context().Done()
 				require.ErrorIs(t, context.Cause(c.Context()), ErrPongTimeout)
 			})
