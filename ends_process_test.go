@@ -109,11 +109,12 @@ func TestEndsOfProcesses(t *testing.T) {
 
 // processCells returns the cells that end with an exit: for each entry point and
 // network each cause with Read, and for one entry point of each role each way to
-// read with the first cause.
+// read with the first cause. Streams of HTTP/2 are left out: net/http hands to the
+// network what a call has written after the call, and an exit may come before.
 func processCells() (cells []endCell) {
 	for _, e := range rawEntryPoints {
 		for _, n := range rawNetworks[:2] {
-			if !e.worksOn(n) {
+			if !e.worksOn(n) || e.isHTTP2() {
 				continue
 			}
 			for i, c := range causes {
@@ -155,13 +156,6 @@ func (k endCell) playProcess(t *testing.T) error {
 			nc = tls.Server(nc, serverTLS())
 		}
 	}
-	if k.entry.isHTTP2() {
-		stream, err := newHTTP2Peer(nc).connect()
-		if err != nil {
-			return fmt.Errorf("handshake: %w", err)
-		}
-		return k.watchProcess(newRawPeer(stream, k.entry.role))
-	}
 	peer := newRawPeer(nc, k.entry.role)
 	if err := peer.shakeHands(); err != nil {
 		return fmt.Errorf("handshake: %w", err)
@@ -180,9 +174,6 @@ func (k endCell) watchProcess(peer *rawPeer) error {
 	}
 	if k.cause.first == 0x88 && payload != k.cause.payload {
 		err = fmt.Errorf("the Close frame has %q, want %q", payload, k.cause.payload)
-	}
-	if k.entry.isHTTP2() {
-		return err // the peer has told the server's HTTP/2 that it may send more, which may reset a connection that nobody reads
 	}
 	return errors.Join(err, peer.readEnd())
 }

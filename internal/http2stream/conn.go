@@ -20,7 +20,7 @@ import (
 // that Abort may be called meanwhile. Nothing uses it once Done is closed.
 type Writer interface {
 	io.Writer
-	// FlushError sends what was written.
+	// FlushError lets what was written leave, and need not wait for that.
 	FlushError() error
 	// Abort makes calls that wait fail, and later ones.
 	Abort()
