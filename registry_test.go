@@ -134,7 +134,10 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		if quiet != nil {
 			<-quiet
 		}
-		require.NoError(t, r.Shutdown(t.Context(), CloseGoingAway, ""))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, r.Shutdown(ctx, CloseGoingAway, ""), "a reservation was not released")
+		require.Zero(t, r.busy)
 	}
 }
 
