@@ -1,0 +1,167 @@
+package natsgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/fullduplex-go/websocket"
+	"github.com/fullduplex-go/websocket/wstest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// encode tells a message's sequence, for clients that resume.
+func encode(m Message) *websocket.Prepared {
+	return websocket.Prepare(websocket.Text, fmt.Appendf(nil, "%d %s", m.Seq, m.Data))
+}
+
+// deadline returns a context that ends a hanging test.
+func deadline(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A client is the other end of a member.
+type client struct {
+	t    testing.TB
+	c    *websocket.Conn // the client's
+	peer *websocket.Conn // the server's: the member
+}
+
+// newClient returns a client that has joined nothing.
+func newClient(t testing.TB) *client {
+	t.Helper()
+	server, c := wstest.Pipe(t, nil, nil)
+	t.Cleanup(func() { c.CloseNow(); server.CloseNow() })
+	return &client{t, c, server}
+}
+
+// join joins a topic after a sequence, or from now on if that is 0.
+func (c *client) join(topic *Topic, after uint64) *Membership {
+	c.t.Helper()
+	m, err := topic.Join(deadline(c.t), c.peer, &JoinOptions{After: after})
+	require.NoError(c.t, err)
+	return m
+}
+
+// expect reads messages that encode has made, and checks their texts.
+func (c *client) expect(texts ...string) (last uint64) {
+	c.t.Helper()
+	for _, want := range texts {
+		_, data, err := c.c.Read(deadline(c.t))
+		require.NoError(c.t, err)
+		var seq uint64
+		var text string
+		_, err = fmt.Sscanf(string(data), "%d %s", &seq, &text)
+		require.NoError(c.t, err)
+		require.Equal(c.t, want, text)
+		require.Greater(c.t, seq, last)
+		last = seq
+	}
+	return last
+}
+
+// topicOf returns a topic.
+func topicOf(t testing.TB, g *Group, name string) *Topic {
+	t.Helper()
+	topic, err := g.Topic(name)
+	require.NoError(t, err)
+	return topic
+}
+
+// publish publishes texts.
+func publish(t testing.TB, topic *Topic, texts ...string) (last uint64) {
+	t.Helper()
+	for _, text := range texts {
+		seq, err := topic.Publish(deadline(t), websocket.Text, []byte(text))
+		require.NoError(t, err)
+		last = seq
+	}
+	return last
+}
+
+func TestEveryoneOnEveryNode(t *testing.T) {
+	s := startServer(t)
+	a := openGroup(t, connect(t, s.ClientURL()), Options{Encode: encode})
+	b := openGroup(t, connect(t, s.ClientURL()), Options{Encode: encode})
+	red, blue := topicOf(t, a, "red"), topicOf(t, b, "blue")
+	publish(t, red, "before")
+	x, y, z := newClient(t), newClient(t), newClient(t)
+	x.join(red, 0)
+	y.join(topicOf(t, b, "red"), 0)
+	z.join(blue, 0)
+
+	publish(t, red, "one", "two")
+	publish(t, blue, "other")
+	publish(t, topicOf(t, b, "red"), "three")
+	x.expect("one", "two", "three")
+	y.expect("one", "two", "three")
+	z.expect("other")
+}
+
+func TestResume(t *testing.T) {
+	s := startServer(t)
+	g := openGroup(t, connect(t, s.ClientURL()), Options{Encode: encode})
+	topic := topicOf(t, g, "red")
+	first := newClient(t)
+	m := first.join(topic, 0)
+	publish(t, topic, "one")
+	seen := first.expect("one")
+	m.Leave()
+	m.Leave()
+	publish(t, topicOf(t, g, "blue"), "other")
+	publish(t, topic, "two", "three")
+
+	second := newClient(t)
+	second.join(topic, seen)
+	publish(t, topic, "four")
+	last := second.expect("two", "three", "four")
+
+	third := newClient(t)
+	assert.Equal(t, last, third.join(topic, last).Start())
+	publish(t, topic, "five")
+	third.expect("five")
+	second.expect("five")
+
+	g.patience = time.Second
+	var gap *GapError
+	_, err := topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: 1000})
+	require.ErrorAs(t, err, &gap)
+	assert.Equal(t, uint64(1000), gap.After)
+}
+
+func TestJoinErrors(t *testing.T) {
+	s := startServer(t)
+	g := openGroup(t, connect(t, s.ClientURL()), Options{})
+	topic := topicOf(t, g, "red")
+	c := newClient(t)
+	c.join(topic, 0)
+	_, err := topic.Join(deadline(t), c.peer, nil)
+	assert.ErrorIs(t, err, ErrMember)
+	require.NoError(t, g.Close(deadline(t)))
+	_, err = topic.Join(deadline(t), newClient(t).peer, nil)
+	assert.ErrorIs(t, err, ErrClosed)
+	_, err = topic.Publish(deadline(t), websocket.Text, nil)
+	assert.ErrorIs(t, err, ErrClosed)
+	_, err = topic.Present(deadline(t))
+	assert.ErrorIs(t, err, ErrClosed)
+}
+
+func TestNames(t *testing.T) {
+	g := new(Group)
+	for _, name := range []string{"a", "A-b_9", "a.b.c", "room-1.users"} {
+		_, err := g.Topic(name)
+		assert.NoError(t, err, name)
+	}
+	for _, name := range []string{"", ".", "a.", ".a", "a..b", "*", "a.*", ">", "a.>", "a b", "a\r\nb", "$JS", "ä", "a\x00", string(make([]byte, 200))} {
+		_, err := g.Topic(name)
+		var bad *NameError
+		if assert.True(t, errors.As(err, &bad), "%q: %v", name, err) {
+			assert.Equal(t, name, bad.Name)
+		}
+	}
+}
