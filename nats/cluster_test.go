@@ -287,3 +287,16 @@ func openGroup(t testing.TB, js jetstream.JetStream, opts Options) *Group {
 	})
 	return g
 }
+
+// subjects returns the subjects that the clients of a server subscribe to.
+func subjects(s *server.Server) []string {
+	conns, err := s.Connz(&server.ConnzOptions{Subscriptions: true})
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, c := range conns.Conns {
+		all = append(all, c.Subs...)
+	}
+	return all
+}

@@ -23,14 +23,14 @@
 // was none after the lost one. There is no consumer, and no state on the servers for
 // each member or topic.
 //
-//	          Publish                                 Publish
-//	             |                                       |
-//	    +--------+---------+   stored, in one   +--------+---------+
-//	    | node             |------------------->| node             |
-//	    |   Topic "red"    |   order: STREAM    |   Topic "red"    |
-//	    |   feed: last seen|<-------------------|   feed: last seen|
-//	    +---+-----+-----+--+   repeated: live   +--+-----+-----+---+
-//	        c     c     c                          c     c     c
+//	      Publish                                 Publish
+//	         |                                       |
+//	+--------+---------+   stored, in one   +--------+---------+
+//	| node             |------------------->| node             |
+//	|   Topic "red"    |   order: STREAM    |   Topic "red"    |
+//	|   feed: last seen|<-------------------|   feed: last seen|
+//	+---+-----+-----+--+   repeated: live   +--+-----+-----+---+
+//	    c     c     c                          c     c     c
 //
 // A node that is cut off from NATS keeps its members, and catches up when it is back.
 // Publishers see the fault as an error when their context ends. What a Topic costs a

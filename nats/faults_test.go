@@ -3,9 +3,7 @@ package natsgroup
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +31,7 @@ type book struct {
 	mu    sync.Mutex
 	texts map[uint64]string
 	tries int
+	grown chan struct{} // holds one when there is a new text
 }
 
 // publish publishes texts of its own until ctx ends, and enters those for which
@@ -47,7 +46,31 @@ func (b *book) publish(ctx context.Context, topic *Topic, name string) {
 			b.texts[seq] = text
 		}
 		b.mu.Unlock()
+		select {
+		case b.grown <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// wait waits until n more texts were entered.
+func (b *book) wait(t *testing.T, n int) {
+	t.Helper()
+	ctx := deadline(t)
+	for first := b.len(); b.len() < first+n; {
+		select {
+		case <-b.grown:
+		case <-ctx.Done():
+			t.Error("nothing is published any more")
+			return
+		}
+	}
+}
+
+func (b *book) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.texts)
 }
 
 // last returns the highest sequence that was entered.
@@ -166,11 +189,11 @@ func (l *listener) check(t *testing.T, b *book) {
 
 // faultTest has three nodes, publishers on all of them, and clients of which some
 // stay and others leave and resume elsewhere, while disturb does its worst.
-func faultTest(t *testing.T, disturb func(cl *cluster, groups []*Group)) {
+func faultTest(t *testing.T, disturb func(cl *cluster, groups []*Group, b *book)) {
 	cl := startCluster(t)
 	var groups []*Group
 	for i := range 3 {
-		groups = append(groups, openGroup(t, connect(t, cl.urls(i)), Options{Replicas: 3, Encode: encode, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", i)}))
+		groups = append(groups, openGroup(t, connect(t, cl.urls(i)), Options{Replicas: 3, Encode: encode}))
 	}
 	first := publish(t, topicOf(t, groups[0], "red"), "first")
 
@@ -185,13 +208,13 @@ func faultTest(t *testing.T, disturb func(cl *cluster, groups []*Group)) {
 		listeners = append(listeners, l)
 		listening.Go(func() { l.run(ctx, t, first) })
 	}
-	b := &book{texts: make(map[uint64]string)}
+	b := &book{texts: make(map[uint64]string), grown: make(chan struct{}, 1)}
 	for i, g := range groups {
 		for n := range 2 {
 			publishing.Go(func() { b.publish(quiet, topicOf(t, g, "red"), fmt.Sprintf("%d-%d", i, n)) })
 		}
 	}
-	disturb(cl, groups)
+	disturb(cl, groups, b)
 	hush()
 	publishing.Wait()
 	last := b.last()
@@ -208,32 +231,44 @@ func faultTest(t *testing.T, disturb func(cl *cluster, groups []*Group)) {
 	}
 }
 
+// TestServersAreKilled kills each server of the cluster, the leader of the stream
+// first, and starts it again.
 func TestServersAreKilled(t *testing.T) {
-	faultTest(t, func(cl *cluster, groups []*Group) {
+	faultTest(t, func(cl *cluster, groups []*Group, b *book) {
+		leader := cl.leaderOf(groups[0].history.js, "test")
 		for i := range 3 {
-			time.Sleep(time.Second)
-			victim := i
-			if i == 0 {
-				victim = cl.leaderOf(groups[0].history.js, "test")
-			}
+			b.wait(t, 100)
+			victim := (leader + i) % 3
 			cl.kill(victim)
-			time.Sleep(2 * time.Second)
+			b.wait(t, 100)
 			cl.start(victim)
 		}
+		b.wait(t, 100)
 	})
 }
 
+// TestPartition cuts servers off from the others, but not from their clients.
 func TestPartition(t *testing.T) {
-	faultTest(t, func(cl *cluster, groups []*Group) {
+	faultTest(t, func(cl *cluster, groups []*Group, b *book) {
+		leader := cl.leaderOf(groups[0].history.js, "test")
 		for i := range 2 {
-			victim := i
-			if i == 0 {
-				victim = cl.leaderOf(groups[0].history.js, "test")
-			}
+			victim := (leader + i) % 3
+			b.wait(t, 100)
 			cl.cut(victim, true)
-			time.Sleep(3 * time.Second)
+			b.wait(t, 300)
 			cl.cut(victim, false)
-			time.Sleep(2 * time.Second)
 		}
+		b.wait(t, 100)
+	})
+}
+
+// TestNodesLoseNATS cuts a node off from all servers, one after another.
+func TestNodesLoseNATS(t *testing.T) {
+	faultTest(t, func(_ *cluster, groups []*Group, b *book) {
+		for _, g := range groups {
+			b.wait(t, 100)
+			require.NoError(t, g.history.js.Conn().ForceReconnect())
+		}
+		b.wait(t, 100)
 	})
 }

@@ -331,6 +331,7 @@ func (f *feed) lose(gap *GapError, target uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.target = 0
+	f.newest = max(f.newest, target)
 	f.advanceLocked(max(f.last, target))
 }
 

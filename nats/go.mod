@@ -9,6 +9,7 @@ require (
 	github.com/nats-io/nuid v1.0.1
 	github.com/stretchr/testify v1.12.1
 	github.com/synadia-io/orbit.go/natsext v0.1.3
+	golang.org/x/sync v0.19.0
 )
 
 require (

@@ -25,6 +25,7 @@ import (
 type history struct {
 	js     jetstream.JetStream
 	stream string // the name of the group
+	kept   jetstream.Stream
 }
 
 // Bounds on requests to NATS.
@@ -58,17 +59,18 @@ func (h *history) open(ctx context.Context, opts *Options) error {
 		Duplicates:        min(duplicates, opts.maxAge()),
 		AllowDirect:       true,
 	}
-	have, err := h.info(ctx)
+	var err error
+	h.kept, err = h.js.Stream(ctx, h.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if _, err = h.js.CreateStream(ctx, want); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return err
+		h.kept, err = h.js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+			h.kept, err = h.js.Stream(ctx, h.stream)
 		}
-		have, err = h.info(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	return checkStream(&have.Config, &want)
+	return checkStream(&h.kept.CachedInfo().Config, &want)
 }
 
 // checkStream returns an error unless have does what the group needs. Its limits
@@ -85,19 +87,16 @@ func checkStream(have, want *jetstream.StreamConfig) error {
 	return nil
 }
 
-// info returns what the leader says about the stream and the number of messages
-// kept on subjects.
-func (h *history) info(ctx context.Context, subjects ...string) (*jetstream.StreamInfo, error) {
+// info returns what the leader says about the stream and, if a subject is given,
+// the number of messages kept on it.
+func (h *history) info(ctx context.Context, subject ...string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	s, err := h.js.Stream(ctx, h.stream)
-	if err != nil || len(subjects) == 0 {
-		if err != nil {
-			return nil, err
-		}
-		return s.CachedInfo(), nil
+	var opts []jetstream.StreamInfoOpt
+	for _, filter := range subject {
+		opts = append(opts, jetstream.WithSubjectFilter(filter))
 	}
-	return s.Info(ctx, jetstream.WithSubjectFilter(subjects[0]))
+	return h.kept.Info(ctx, opts...)
 }
 
 // publish stores a message and returns its sequence. While NATS does not answer,
