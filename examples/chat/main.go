@@ -1,7 +1,9 @@
-// Command chat serves a chat room: a page, and the WebSocket behind it.
+// Command chat serves chat rooms: a page, and the WebSocket behind it.
 //
 // Open the address it prints in two tabs. Ctrl-C closes every connection with
 // 1001, and the pages reconnect when the program is started again.
+//
+// main.go serves and stops, house.go keeps the rooms, room.go is one of them.
 package main
 
 import (
@@ -24,10 +26,13 @@ import (
 
 func main() {
 	addr := flag.String("addr", "localhost:8080", "`host:port` to listen on")
+	var most limits
+	flag.IntVar(&most.rooms, "rooms", 100, "most rooms with people in them")
+	flag.IntVar(&most.people, "people", 1000, "most people in a room")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	if err := run(ctx, *addr, os.Stdout); err != nil {
+	if err := run(ctx, *addr, most, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "chat:", err)
 		os.Exit(1)
 	}
@@ -35,13 +40,16 @@ func main() {
 
 // run listens on addr, prints the address of the page to out, and serves it
 // until ctx ends.
-func run(ctx context.Context, addr string, out io.Writer) error {
+func run(ctx context.Context, addr string, most limits, out io.Writer) error {
+	if most.rooms < 1 || most.people < 1 {
+		return errors.New("nobody could enter: give -rooms and -people numbers from 1")
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("%w\nIs another program using this address? Choose one with -addr, such as -addr localhost:8081", err)
 	}
 	fmt.Fprintf(out, "Chat at %s (open it in two tabs; Ctrl-C stops)\n", pageURL(l.Addr()))
-	if err := serve(ctx, l); err != nil {
+	if err := serve(ctx, l, most); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "Stopped. All connections were closed.")
@@ -57,11 +65,11 @@ func pageURL(a net.Addr) string {
 	return "http://" + a.String()
 }
 
-// serve runs a new room on l until ctx ends, then closes every connection with
+// serve runs a new house on l until ctx ends, then closes every connection with
 // 1001. It closes l.
-func serve(ctx context.Context, l net.Listener) error {
+func serve(ctx context.Context, l net.Listener, most limits) error {
 	var conns websocket.Registry // http.Server.Shutdown does not know of WebSockets
-	srv := &http.Server{Handler: routes(&conns), ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: routes(&conns, most), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	select {
@@ -78,9 +86,9 @@ func serve(ctx context.Context, l net.Listener) error {
 //go:embed page
 var files embed.FS
 
-// routes returns the page at / and a room at /ws, whose connections are in
+// routes returns the page at / and a house at /ws, whose connections are in
 // conns.
-func routes(conns *websocket.Registry) http.Handler {
+func routes(conns *websocket.Registry, most limits) http.Handler {
 	page, err := fs.Sub(files, "page")
 	if err != nil {
 		panic(err) // page is embedded above
@@ -92,13 +100,13 @@ func routes(conns *websocket.Registry) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		static.ServeHTTP(w, r)
 	})
-	var lobby room
+	rooms := newHouse(most)
 	mux.Handle("/ws", websocket.Handler(&websocket.AcceptOptions{
 		Registry: conns,
 		Config: websocket.Config{
 			MaxMessageSize: maxText,
 			SlowConsumer:   websocket.CloseSlow, // a page that does not read holds up nobody
 		},
-	}, lobby.enter))
+	}, rooms.enter))
 	return mux
 }

@@ -30,9 +30,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startServer serves a new room on addr until stop is called or the test ends.
+// roomy are limits that no test reaches by chance.
+var roomy = limits{rooms: 100, people: 1000}
+
+// startServer serves a new house on addr until stop is called or the test ends.
 // It returns the address it listens on.
 func startServer(t *testing.T, addr string) (listening string, stop func()) {
+	return startLimited(t, addr, roomy)
+}
+
+// startLimited is startServer with other limits.
+func startLimited(t *testing.T, addr string, most limits) (listening string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -40,7 +48,7 @@ func startServer(t *testing.T, addr string) (listening string, stop func()) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, l); close(served) }()
+	go func() { served <- serve(ctx, l, most); close(served) }()
 	stop = func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -80,7 +88,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := regexp.MustCompile(`http://localhost:\d+`).FindString(line)
-	c, _, err := websocket.Dial(ctx, url+"/ws", nil)
+	c, _, err := websocket.Dial(ctx, url+"/ws?room=lobby", nil)
 	if err != nil {
 		t.Fatalf("the program printed %q: %v", line, err)
 	}
@@ -115,9 +123,18 @@ func endOf(ctx context.Context, c *websocket.Conn) error {
 
 func TestAddressInUse(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
-	err := run(deadline(t), addr, io.Discard)
+	err := run(deadline(t), addr, roomy, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "-addr") {
 		t.Errorf("got %v, want an error that names the flag", err)
+	}
+}
+
+func TestLimitsThatLetNobodyIn(t *testing.T) {
+	for _, most := range []limits{{rooms: 0, people: 5}, {rooms: 5, people: -1}} {
+		err := run(deadline(t), "localhost:0", most, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "-rooms and -people") {
+			t.Errorf("%+v: got %v, want an error that names the flags", most, err)
+		}
 	}
 }
 
@@ -185,7 +202,7 @@ func TestPageIsWhole(t *testing.T) {
 func TestForeignOriginIsRefused(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
 	header := http.Header{"Origin": {"https://elsewhere.example"}}
-	c, resp, err := websocket.Dial(deadline(t), "ws://"+addr+"/ws", &websocket.DialOptions{Header: header})
+	c, resp, err := websocket.Dial(deadline(t), "ws://"+addr+"/ws?room=lobby", &websocket.DialOptions{Header: header})
 	if err == nil {
 		c.CloseNow()
 		t.Fatal("accepted")

@@ -4,102 +4,88 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
 	"github.com/fullduplex-go/websocket"
 )
 
+// What a room takes of what people write.
 const (
 	maxText   = 2048 // bytes of one message
-	maxName   = 24   // runes of a name
+	maxName   = 24   // runes of a person's name
 	maxRecent = 50   // messages that a newcomer is shown
 )
 
 // An event is sent to the page as JSON.
 type event struct {
-	Kind   string   `json:"kind"`             // "welcome", "joined", "left" or "message"
-	Name   string   `json:"name"`             // who joined, left or wrote; in a welcome, the newcomer
-	Time   int64    `json:"time,omitempty"`   // milliseconds since 1970, different for every event; not in a welcome
-	Text   string   `json:"text,omitempty"`   // in a message
-	People []string `json:"people,omitempty"` // in joined and left: everyone who is here now, sorted
-	Recent []event  `json:"recent,omitempty"` // in a welcome: the last messages, oldest first
+	Kind   string    `json:"kind"`             // "welcome", "joined", "left", "message" or "rooms"
+	Name   string    `json:"name,omitempty"`   // who joined, left or wrote; in a welcome, the newcomer
+	Time   int64     `json:"time,omitempty"`   // milliseconds since 1970, different for all that join, leave and write in a room
+	Number int64     `json:"number,omitempty"` // in a message: the first of its room is 1
+	Text   string    `json:"text,omitempty"`   // in a message
+	People []string  `json:"people,omitempty"` // in a welcome: everyone who is here, sorted
+	Recent []event   `json:"recent,omitempty"` // in a welcome: the last messages, oldest first
+	Rooms  []listing `json:"rooms,omitempty"`  // in rooms: those that have changed, or all
 }
 
-// A room is a set of people who see the same messages. The zero value is an
-// empty room. Its methods are safe for concurrent use.
+// A room is a set of people who see the same messages. Its methods are safe for
+// concurrent use.
 type room struct {
-	everyone websocket.Group
+	name     string
+	people   int             // places taken; the lock of the house guards it
+	said     atomic.Int64    // messages so far
+	everyone websocket.Group // those who have joined
 
 	mu     sync.Mutex
-	names  map[*websocket.Conn]string // of everyone who is here
-	recent []event                    // at most maxRecent messages
-	last   int64                      // Time of the latest event
+	names  map[string]struct{} // of those who have joined and not left
+	recent []event             // at most maxRecent messages
+	last   int64               // Time of the latest event
 }
 
-// enter takes the name from the request, which must not be used once the
-// connection is served.
-func (ro *room) enter(r *http.Request) (serve func(c *websocket.Conn) error, err error) {
-	name := cleanName(r.URL.Query().Get("name"))
-	return func(c *websocket.Conn) error { return ro.serve(c, name) }, nil
-}
-
-// serve serves one connection: it joins, speaks and leaves.
-func (ro *room) serve(c *websocket.Conn, name string) error {
-	ro.join(c, name)
-	defer ro.leave(c)
-	for m, err := range c.Messages(c.Context()) {
-		switch {
-		case err != nil:
-			return err
-		case m.Type != websocket.Text:
-			return websocket.CloseUnsupportedData
-		}
-		ro.say(c, string(m.Data))
-	}
-	return nil
-}
-
-// join welcomes c under name, or under a similar one if that is taken, and
-// tells everyone.
-func (ro *room) join(c *websocket.Conn, name string) {
+// join welcomes c under name, or under a similar one if that is taken, which it
+// returns, and tells everyone. Only the newcomer is sent all names.
+func (ro *room) join(c *websocket.Conn, name string) (free string) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	if ro.names == nil {
-		ro.names = make(map[*websocket.Conn]string)
-	}
-	people := ro.peopleLocked()
-	for n, wanted := 2, name; slices.Contains(people, name); n++ {
-		name = fmt.Sprintf("%s %d", wanted, n)
-	}
-	ro.names[c] = name
-	c.Send(websocket.Text, encode(event{Kind: "welcome", Name: name, Recent: ro.recent}))
+	free = ro.freeNameLocked(name)
+	ro.names[free] = struct{}{}
+	c.Send(websocket.Text, encode(event{
+		Kind: "welcome", Name: free, People: slices.Sorted(maps.Keys(ro.names)), Recent: ro.recent,
+	}))
 	ro.everyone.Add(c)
-	ro.tellLocked(event{Kind: "joined", Name: name, People: ro.peopleLocked()})
+	ro.tellLocked(event{Kind: "joined", Name: free})
+	return free
 }
 
-// leave tells the others that c has left.
-func (ro *room) leave(c *websocket.Conn) {
-	ro.mu.Lock()
-	defer ro.mu.Unlock()
-	name := ro.names[c]
-	delete(ro.names, c)
-	ro.tellLocked(event{Kind: "left", Name: name, People: ro.peopleLocked()})
-}
-
-// say tells everyone, including c, that c wrote text.
-func (ro *room) say(c *websocket.Conn, text string) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return
+// freeNameLocked returns name, with a number behind it if it is taken.
+func (ro *room) freeNameLocked(name string) string {
+	free := name
+	for n := 2; ; n++ {
+		if _, taken := ro.names[free]; !taken {
+			return free
+		}
+		free = fmt.Sprintf("%s %d", name, n)
 	}
+}
+
+// leave tells everyone that the person of this name has left.
+func (ro *room) leave(name string) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	e := ro.tellLocked(event{Kind: "message", Name: ro.names[c], Text: text})
+	delete(ro.names, name)
+	ro.tellLocked(event{Kind: "left", Name: name})
+}
+
+// say tells everyone, including its author, what the person of this name wrote.
+func (ro *room) say(name, text string) {
+	ro.mu.Lock()
+	defer ro.mu.Unlock()
+	e := ro.tellLocked(event{Kind: "message", Name: name, Text: text, Number: ro.said.Add(1)})
 	ro.recent = append(ro.recent, e)
 	ro.recent = ro.recent[max(0, len(ro.recent)-maxRecent):]
 }
@@ -111,11 +97,6 @@ func (ro *room) tellLocked(e event) event {
 	e.Time = ro.last
 	ro.everyone.Send(websocket.Prepare(websocket.Text, encode(e)))
 	return e
-}
-
-// peopleLocked returns the names, sorted.
-func (ro *room) peopleLocked() []string {
-	return slices.Sorted(maps.Values(ro.names))
 }
 
 // encode returns e as JSON.

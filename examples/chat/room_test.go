@@ -21,21 +21,26 @@ type person struct {
 	c   *websocket.Conn
 }
 
-// enter joins the room at addr.
-func enter(t *testing.T, addr, name string) *person {
+// enter joins a room of the server at addr.
+func enter(t *testing.T, addr, room, name string) *person {
 	t.Helper()
-	return enterWith(t, addr, name, nil)
+	return enterWith(t, addr, room, name, nil)
 }
 
-func enterWith(t *testing.T, addr, name string, opts *websocket.DialOptions) *person {
+func enterWith(t *testing.T, addr, room, name string, opts *websocket.DialOptions) *person {
 	t.Helper()
 	ctx := deadline(t)
-	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws?name="+url.QueryEscape(name), opts)
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+path(room, name), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.CloseNow() })
 	return &person{t, ctx, c}
+}
+
+// path returns where somebody enters a room.
+func path(room, name string) string {
+	return "/ws?" + url.Values{"room": {room}, "name": {name}}.Encode()
 }
 
 // next returns the next event of a kind and skips all others.
@@ -74,39 +79,45 @@ func (p *person) wantEnd(code websocket.CloseCode) {
 
 func TestEverybodyHears(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
-	ada := enter(t, addr, "Ada")
+	ada := enter(t, addr, "lobby", "Ada")
 	ada.next("joined")
-	bob := enter(t, addr, "Bob")
-	if e := ada.next("joined"); e.Name != "Bob" || !slices.Equal(e.People, []string{"Ada", "Bob"}) {
+	bob := enter(t, addr, "lobby", "Bob")
+	if e := bob.next("welcome"); e.Name != "Bob" || !slices.Equal(e.People, []string{"Ada", "Bob"}) {
+		t.Errorf("Bob was told %+v", e)
+	}
+	if e := ada.next("joined"); e.Name != "Bob" {
 		t.Errorf("Ada was told %+v", e)
 	}
 	ada.say("  hello  ")
 	for _, p := range []*person{ada, bob} {
-		if e := p.next("message"); e.Name != "Ada" || e.Text != "hello" {
+		if e := p.next("message"); e.Name != "Ada" || e.Text != "hello" || e.Number != 1 {
 			t.Errorf("got %+v", e)
 		}
 	}
 	bob.c.Close(websocket.CloseNormal, "")
-	if e := ada.next("left"); e.Name != "Bob" || !slices.Equal(e.People, []string{"Ada"}) {
+	if e := ada.next("left"); e.Name != "Bob" {
 		t.Errorf("Ada was told %+v", e)
 	}
 }
 
 func TestNewcomerSeesTheLastMessages(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
-	ada := enter(t, addr, "Ada")
+	ada := enter(t, addr, "lobby", "Ada")
 	for i := range maxRecent + 5 {
 		ada.say(fmt.Sprint(i))
 		ada.next("message")
 	}
 	ada.say(" ") // ignored
-	recent := enter(t, addr, "Bob").next("welcome").Recent
+	recent := enter(t, addr, "lobby", "Bob").next("welcome").Recent
 	if len(recent) != maxRecent {
 		t.Fatalf("got %d messages, want %d", len(recent), maxRecent)
 	}
 	for i, e := range recent {
 		if e.Text != fmt.Sprint(i+5) {
 			t.Errorf("message %d is %q", i, e.Text)
+		}
+		if e.Number != int64(i+6) {
+			t.Errorf("message %d has the number %d", i, e.Number)
 		}
 		if i > 0 && e.Time <= recent[i-1].Time {
 			t.Errorf("message %d is not later than the one before", i)
@@ -117,7 +128,7 @@ func TestNewcomerSeesTheLastMessages(t *testing.T) {
 func TestNamesAreUnlike(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
 	for _, want := range []string{"Ada", "Ada 2", "Ada 3"} {
-		if got := enter(t, addr, "Ada").next("welcome").Name; got != want {
+		if got := enter(t, addr, "lobby", "Ada").next("welcome").Name; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -142,14 +153,14 @@ func TestCleanName(t *testing.T) {
 func TestRefusedMessages(t *testing.T) {
 	addr, _ := startServer(t, "localhost:0")
 	t.Run("binary", func(t *testing.T) {
-		p := enter(t, addr, "Ada")
+		p := enter(t, addr, "lobby", "Ada")
 		if err := p.c.Write(p.ctx, websocket.Binary, []byte{1}); err != nil {
 			t.Fatal(err)
 		}
 		p.wantEnd(websocket.CloseUnsupportedData)
 	})
 	t.Run("too long", func(t *testing.T) {
-		p := enter(t, addr, "Ada")
+		p := enter(t, addr, "lobby", "Ada")
 		p.say(strings.Repeat("x", maxText+1))
 		p.wantEnd(websocket.CloseMessageTooBig)
 	})
@@ -160,9 +171,9 @@ func TestRefusedMessages(t *testing.T) {
 func TestSlowPage(t *testing.T) {
 	t.Parallel()
 	addr, _ := startServer(t, "localhost:0")
-	ada := enter(t, addr, "Ada")
+	ada := enter(t, addr, "lobby", "Ada")
 	ada.next("joined")
-	enterWith(t, addr, "Sloth", &websocket.DialOptions{NetDial: dialNarrow})
+	enterWith(t, addr, "lobby", "Sloth", &websocket.DialOptions{NetDial: dialNarrow})
 	ada.next("joined")
 	long := strings.Repeat("x", maxText)
 	for left := false; !left; {
@@ -186,7 +197,7 @@ func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
 
 func TestStop(t *testing.T) {
 	addr, stop := startServer(t, "localhost:0")
-	ada, bob := enter(t, addr, "Ada"), enter(t, addr, "Bob")
+	ada, bob := enter(t, addr, "lobby", "Ada"), enter(t, addr, "lobby", "Bob")
 	go stop()
 	ada.wantEnd(websocket.CloseGoingAway)
 	bob.wantEnd(websocket.CloseGoingAway)
