@@ -16,6 +16,8 @@ import (
 	coder "github.com/coder/websocket"
 	gorilla "github.com/gorilla/websocket"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/fullduplex-go/websocket"
 )
 
@@ -205,6 +207,35 @@ func TestClientGoesDuringHandshake(t *testing.T) {
 	}
 }
 
+// TestRefusedBehindTheServer checks that the connection to the server ends when
+// the client is refused although the server has accepted.
+func TestRefusedBehindTheServer(t *testing.T) {
+	h, conns := hold(nil)
+	f := start(t, h)
+	if err := f.proxy.conns.Shutdown(deadline(t), websocket.CloseGoingAway, ""); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := f.handshake("/", nil); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s", resp.Status)
+	}
+	wantEnd(t, <-conns, websocket.CloseAbnormal, "")
+}
+
+// TestStopDuringHandshake checks that a server which does not answer does not
+// hold up the end of the program.
+func TestStopDuringHandshake(t *testing.T) {
+	asked := make(chan net.Conn, 1)
+	l := listener(t, func(nc net.Conn) { asked <- nc })
+	f := startFor(t, []string{"ws://" + l.Addr().String()}, "-handshake-timeout", "1h")
+	go func() {
+		<-asked
+		f.stop()
+	}()
+	if resp, _ := f.handshake("/", nil); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s", resp.Status)
+	}
+}
+
 // TestServerClosesAtOnce checks that messages and a Close that the server sends
 // before the client is answered arrive.
 func TestServerClosesAtOnce(t *testing.T) {
@@ -245,10 +276,12 @@ func TestRequest(t *testing.T) {
 		"X-User":            {"root"},
 		"Te":                {"trailers"},
 		"Keep-Alive":        {"1"},
+		"X-Hop":             {"1"},
+		"Connection":        {"Upgrade, X-Hop"},
 	}
 	server := httptest.NewServer(h)
 	defer server.Close()
-	f := startFor(t, []string{server.URL + "/base"}, "-pass", "x-tenant")
+	f := startFor(t, []string{server.URL + "/base"}, "-pass", "x-tenant", "-pass", "x-hop")
 	sent["Origin"] = []string{"http" + strings.TrimPrefix(f.url, "ws")}
 	resp, _ := f.handshake("/path/%2f?q=1;2&r=%20", sent)
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Set-Cookie") != "session=1" || resp.Header.Get(requestID) != "my-id.1" {
@@ -261,7 +294,7 @@ func TestRequest(t *testing.T) {
 	want := map[string]string{
 		"Authorization": "Bearer token", "Cookie": "a=b", "User-Agent": "test", "X-Request-Id": "my-id.1", "X-Tenant": "7",
 		"Origin": sent["Origin"][0], "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": r.Host,
-		"Forwarded": "", "X-User": "", "Te": "", "Keep-Alive": "",
+		"Forwarded": "", "X-User": "", "Te": "", "Keep-Alive": "", "X-Hop": "",
 	}
 	for name, value := range want {
 		if got := strings.Join(r.Header.Values(name), ", "); got != value {
@@ -326,12 +359,18 @@ func TestLeastConnections(t *testing.T) {
 		f.dial("/", nil)
 		f.journal.await(t, "accepted", i)
 	}
-	if len(conns1) != 3 || len(conns2) != 3 {
-		t.Errorf("the servers got %d and %d connections", len(conns1), len(conns2))
+	for i := range 3 {
+		for server, conns := range map[string]chan *websocket.Conn{"first": conns1, "second": conns2} {
+			select {
+			case c := <-conns:
+				defer c.CloseNow()
+			case <-deadline(t).Done():
+				t.Fatalf("the %s server got %d connections, want 3", server, i)
+			}
+		}
 	}
-	for range 3 {
-		(<-conns1).CloseNow()
-		(<-conns2).CloseNow()
+	if n := testutil.ToFloat64(f.proxy.metrics.backendErrors.WithLabelValues(strings.TrimPrefix(gone.URL, "http://"), "unusable")); n == 0 {
+		t.Error("the server that is down does not count")
 	}
 }
 

@@ -189,7 +189,7 @@ func TestRefusedOverRate(t *testing.T) {
 // nothing is kept for it between them.
 func TestBackpressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const messages, size = 1000, 64 << 10
+		const messages, size = 100, 64 << 10
 		var written atomic.Int64
 		client, _ := inMemory(t, func(c *websocket.Conn) error {
 			for range messages {

@@ -21,7 +21,7 @@ type metrics struct {
 	messages      *prometheus.CounterVec // by direction
 	bytes         *prometheus.CounterVec // by direction
 	ends          *prometheus.CounterVec // by side and code
-	backendErrors *prometheus.CounterVec // by kind
+	backendErrors *prometheus.CounterVec // by backend and kind
 }
 
 // newMetrics returns metrics that are all zero.
@@ -37,7 +37,7 @@ func newMetrics() *metrics {
 		messages:      counter("messages_total", "Messages passed on to their end, by where they came from.", "from"),
 		bytes:         counter("message_bytes_total", "Payload of messages passed on, in bytes, by where they came from.", "from"),
 		ends:          counter("ends_total", "Ended connections, by side and close code.", "side", "code"),
-		backendErrors: counter("backend_errors_total", "Servers that did not answer a handshake, by kind.", "kind"),
+		backendErrors: counter("backend_errors_total", "Handshakes that a server did not answer as it should, by server and kind.", "backend", "kind"),
 	}
 	m.registry.MustRegister(m.open, m.handshakes, m.seconds, m.messages, m.bytes, m.ends, m.backendErrors)
 	return m
@@ -54,6 +54,20 @@ func (m *metrics) handler() http.Handler {
 func (m *metrics) answered(status int, took time.Duration) {
 	m.handshakes.WithLabelValues(statusLabel(status)).Inc()
 	m.seconds.Observe(took.Seconds())
+}
+
+// failed counts a handshake with b that led to refusal, unless that is the
+// server's own or it is not to blame.
+func (m *metrics) failed(b *backend, refusal *websocket.HandshakeError) {
+	if refusal.Err == nil {
+		return
+	}
+	switch refusal.Status {
+	case http.StatusBadGateway:
+		m.backendErrors.WithLabelValues(b.url.Host, "unusable").Inc()
+	case http.StatusGatewayTimeout:
+		m.backendErrors.WithLabelValues(b.url.Host, "timeout").Inc()
+	}
 }
 
 // ended counts the end of one side.

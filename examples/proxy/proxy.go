@@ -12,6 +12,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fullduplex-go/websocket"
@@ -29,6 +31,7 @@ type proxy struct {
 	conns     websocket.Registry
 	accept    websocket.AcceptOptions // of every connection
 	dial      websocket.DialOptions   // of every connection
+	fields    []string                // of a client's handshake that are passed on
 	stopping  context.Context         // done when the program stops
 }
 
@@ -45,6 +48,7 @@ func newProxy(ctx context.Context, set *settings, log *slog.Logger) *proxy {
 		backends:  newBackends(set.back.servers),
 		metrics:   newMetrics(),
 		transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute},
+		fields:    slices.Concat(passedOn, set.back.headers),
 		stopping:  ctx,
 	}
 	both := websocket.Config{
@@ -150,13 +154,12 @@ var passedOn = []string{"Accept-Language", "Authorization", "Cookie", "Origin", 
 // at to. The fields of the WebSocket handshake are left to Dial.
 func (p *proxy) handshakeTo(to *url.URL, r *http.Request) *http.Request {
 	u := *r.URL
-	out := &http.Request{URL: &u, Header: http.Header{"User-Agent": {""}}} // which keeps net/http from adding its own
-	for _, names := range [][]string{passedOn, p.set.back.headers} {
-		for _, name := range names {
-			if values := r.Header.Values(name); len(values) > 0 {
-				out.Header[http.CanonicalHeaderKey(name)] = values
-			}
-		}
+	out := &http.Request{URL: &u, Header: only(r.Header, p.fields)}
+	for _, name := range strings.Split(strings.Join(r.Header["Connection"], ","), ",") {
+		out.Header.Del(strings.TrimSpace(name)) // the client meant it for the next hop alone
+	}
+	if out.Header["User-Agent"] == nil {
+		out.Header["User-Agent"] = []string{""} // which keeps net/http from adding its own
 	}
 	p.address(&httputil.ProxyRequest{In: r, Out: out}, to)
 	return out
@@ -168,12 +171,14 @@ const statusClientGone = 499
 
 // refusalFor returns what the client that sent r is refused with, after the
 // handshake with a server has failed with err: the server's own answer, with
-// its body, if there is one.
-func refusalFor(r *http.Request, err error, body []byte) error {
+// its body, if there is one. Otherwise, its Err is err.
+func (p *proxy) refusalFor(r *http.Request, err error, body []byte) *websocket.HandshakeError {
 	var e *websocket.HandshakeError
 	switch errors.As(err, &e); {
 	case r.Context().Err() != nil:
 		return &websocket.HandshakeError{Status: statusClientGone, Reason: "client has gone", Err: err}
+	case p.stopping.Err() != nil:
+		return &websocket.HandshakeError{Status: http.StatusServiceUnavailable, Reason: goingAway, Err: err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &websocket.HandshakeError{Status: http.StatusGatewayTimeout, Reason: "server did not answer in time", Err: err}
 	case e == nil || e.Status < 300 || e.Status > 599:
@@ -182,7 +187,7 @@ func refusalFor(r *http.Request, err error, body []byte) error {
 	return &websocket.HandshakeError{
 		Status:   e.Status,
 		Reason:   "server refused the connection",
-		Response: &http.Response{Header: only(e.Response.Header, answerFields...), Body: io.NopCloser(bytes.NewReader(body))},
+		Response: &http.Response{Header: only(e.Response.Header, answerFields), Body: io.NopCloser(bytes.NewReader(body))},
 	}
 }
 
@@ -190,7 +195,7 @@ func refusalFor(r *http.Request, err error, body []byte) error {
 var answerFields = []string{"Cache-Control", "Content-Encoding", "Content-Language", "Content-Type", "Location", "Retry-After", "Set-Cookie", "Www-Authenticate"}
 
 // only returns the fields of h with these names, which are canonical.
-func only(h http.Header, names ...string) http.Header {
+func only(h http.Header, names []string) http.Header {
 	some := make(http.Header)
 	for _, name := range names {
 		if values := h[name]; len(values) > 0 {
@@ -198,19 +203,6 @@ func only(h http.Header, names ...string) http.Header {
 		}
 	}
 	return some
-}
-
-// backendErrorKind returns the label of a refusal that is the proxy's own
-// verdict on a server, or "".
-func backendErrorKind(status int) string {
-	switch status {
-	case http.StatusBadGateway:
-		return "unusable"
-	case http.StatusGatewayTimeout:
-		return "timeout"
-	default:
-		return ""
-	}
 }
 
 // A keeper is a RoundTripper that keeps the body of a refusal, of which Dial

@@ -67,6 +67,7 @@ func (s *session) dial(r *http.Request, offered []string) (*http.Response, error
 	p := s.proxy
 	ctx, cancel := context.WithTimeout(r.Context(), p.set.handshake)
 	defer cancel()
+	defer context.AfterFunc(p.stopping, cancel)()
 	var tried []*backend
 	var refusal error
 	for b := p.backends.take(nil); b != nil; b = p.backends.take(tried) {
@@ -77,7 +78,9 @@ func (s *session) dial(r *http.Request, offered []string) (*http.Response, error
 			return resp, nil
 		}
 		p.backends.release(b)
-		refusal = refusalFor(r, err, body.body)
+		refused := p.refusalFor(r, err, body.body)
+		p.metrics.failed(b, refused)
+		refusal = refused
 		if resp != nil || ctx.Err() != nil {
 			break
 		}
@@ -102,9 +105,6 @@ func (s *session) dialOne(ctx context.Context, b *backend, r *http.Request, offe
 // connection c is served, or with nil if there is none.
 func (s *session) answered(c *websocket.Conn, h websocket.HandshakeTrace) {
 	s.proxy.metrics.answered(h.Status, h.Duration)
-	if kind := backendErrorKind(h.Status); kind != "" {
-		s.proxy.metrics.backendErrors.WithLabelValues(kind).Inc()
-	}
 	s.client.conn = c
 	close(s.ready)
 	attrs := []any{"status", h.Status, "duration", h.Duration}

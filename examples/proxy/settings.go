@@ -102,7 +102,8 @@ func (l *limits) define(flags *flag.FlagSet) {
 	flags.BoolVar(&l.refuse, "refuse-over-rate", false, "close a client that is over a rate with 1008, instead of reading no faster than it")
 }
 
-// check returns an error for the first setting that makes no sense.
+// check returns an error for the first setting that makes no sense, and spells
+// the names of fields as net/http does.
 func (s *settings) check() error {
 	l := &s.limits
 	switch {
@@ -117,10 +118,11 @@ func (s *settings) check() error {
 	case !strings.Contains(" client backend both none ", " "+s.compress+" "):
 		return fmt.Errorf("-compress is %q: it is client, backend, both or none", s.compress)
 	}
-	for _, name := range s.back.headers {
+	for i, name := range s.back.headers {
 		if isHopByHop(name) {
 			return fmt.Errorf("-pass %s: the proxy makes this field itself, or it is not for the server", name)
 		}
+		s.back.headers[i] = http.CanonicalHeaderKey(name)
 	}
 	return nil
 }
