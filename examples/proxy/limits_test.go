@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -125,6 +127,21 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestStopWhileSlowed checks that a client that is slowed down does not hold up
+// the end of the program.
+func TestStopWhileSlowed(t *testing.T) {
+	f, client, backend := pair(t, "-bytes", "1", "-burst", "1h")
+	passes(t, deadline(t), client, backend, strings.Repeat("x", 3600))
+	if err := client.WriteString(deadline(t), strings.Repeat("x", 1000)); err != nil {
+		t.Fatal(err)
+	}
+	go f.stop()
+	var both sync.WaitGroup
+	both.Go(func() { wantEnd(t, backend, websocket.CloseGoingAway, goingAway) })
+	wantEnd(t, client, websocket.CloseGoingAway, goingAway)
+	both.Wait()
+}
+
 // eachMessage calls f with the size of each message of c.
 func eachMessage(c *websocket.Conn, f func(size int)) error {
 	for m, err := range c.Messages(c.Context()) {
@@ -213,6 +230,32 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
+// TestCloseWithoutReading has a client close while the server sends and sends,
+// and never read: that ends the server's connection too.
+func TestCloseWithoutReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		done := make(chan error, 1)
+		server := wstest.NewServer(t, websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
+			for {
+				if err := c.Write(c.Context(), websocket.Binary, make([]byte, 64<<10)); err != nil {
+					done <- err
+					return err
+				}
+			}
+		}))
+		p := newProxy(t.Context(), flagsFor(t, []string{"ws://server"}), slog.New(slog.DiscardHandler))
+		p.transport.DialContext = server.NetDial
+		client := wstest.NewServer(t, p).RawPeer()
+		client.Open("/", nil)
+		client.SendFrame(wstest.CloseFrame(websocket.CloseNormal, ""))
+		if err := <-done; !errors.Is(err, net.ErrClosed) || time.Since(began) > time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		client.Close()
+	})
+}
+
 // TestIdle checks that both sides are told of a client that is silent for too
 // long, and that one whose server alone is silent stays.
 func TestIdle(t *testing.T) {
@@ -290,6 +333,29 @@ func TestDeadPeer(t *testing.T) {
 	})
 }
 
+// counted is what TestMetrics expects.
+const counted = `
+# HELP proxy_connections Connections that are open.
+# TYPE proxy_connections gauge
+proxy_connections 0
+# HELP proxy_ends_total Ended connections, by side and close code.
+# TYPE proxy_ends_total counter
+proxy_ends_total{code="4xxx",side="backend"} 1
+proxy_ends_total{code="4xxx",side="client"} 1
+# HELP proxy_handshakes_total Opening handshakes, by the HTTP status that answered them.
+# TYPE proxy_handshakes_total counter
+proxy_handshakes_total{status="101"} 1
+proxy_handshakes_total{status="403"} 1
+# HELP proxy_message_bytes_total Payload of messages passed on, in bytes, by where they came from.
+# TYPE proxy_message_bytes_total counter
+proxy_message_bytes_total{from="backend"} 6
+proxy_message_bytes_total{from="client"} 15
+# HELP proxy_messages_total Messages passed on to their end, by where they came from.
+# TYPE proxy_messages_total counter
+proxy_messages_total{from="backend"} 1
+proxy_messages_total{from="client"} 3
+`
+
 // TestMetrics checks what is counted, and what is logged.
 func TestMetrics(t *testing.T) {
 	h, conns := hold(nil)
@@ -320,32 +386,11 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	accepted, refused := f.journal.await(t, "accepted", 0), f.journal.await(t, "refused", 0)
-	if accepted["id"] != line["id"] || accepted["backend"] == "" || refused["status"] != 403.0 {
+	if accepted["id"] != line["id"] || accepted["backend"] == "" || refused["backend"] != accepted["backend"] || refused["status"] != 403.0 {
 		t.Errorf("the log says %v and %v", accepted, refused)
 	}
 	f.stop()
-	want := `
-# HELP proxy_connections Connections that are open.
-# TYPE proxy_connections gauge
-proxy_connections 0
-# HELP proxy_ends_total Ended connections, by side and close code.
-# TYPE proxy_ends_total counter
-proxy_ends_total{code="4xxx",side="backend"} 1
-proxy_ends_total{code="4xxx",side="client"} 1
-# HELP proxy_handshakes_total Opening handshakes, by the HTTP status that answered them.
-# TYPE proxy_handshakes_total counter
-proxy_handshakes_total{status="101"} 1
-proxy_handshakes_total{status="403"} 1
-# HELP proxy_message_bytes_total Payload of messages passed on, in bytes, by where they came from.
-# TYPE proxy_message_bytes_total counter
-proxy_message_bytes_total{from="backend"} 6
-proxy_message_bytes_total{from="client"} 15
-# HELP proxy_messages_total Messages passed on to their end, by where they came from.
-# TYPE proxy_messages_total counter
-proxy_messages_total{from="backend"} 1
-proxy_messages_total{from="client"} 3
-`
-	if err := testutil.GatherAndCompare(f.proxy.metrics.registry, strings.NewReader(want), "proxy_connections", "proxy_ends_total",
+	if err := testutil.GatherAndCompare(f.proxy.metrics.registry, strings.NewReader(counted), "proxy_connections", "proxy_ends_total",
 		"proxy_handshakes_total", "proxy_message_bytes_total", "proxy_messages_total"); err != nil {
 		t.Error(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/fullduplex-go/websocket"
 )
@@ -99,18 +100,22 @@ func passPiece(w *websocket.MessageWriter, p []byte, last bool) error {
 
 // account counts n bytes of a message of from, of which they are the first or
 // not, and takes them from what a client may send. While it waits, nothing is
-// read: the client's own writes come to a halt.
+// read: the client's own writes come to a halt. The wait ends with to and with
+// the program.
 func (s *session) account(from, to *side, n int, first bool) error {
 	s.proxy.metrics.bytes.WithLabelValues(from.name).Add(float64(n))
-	if from != &s.client {
+	if from != &s.client || s.from.messages == nil && s.from.bytes == nil {
 		return nil
 	}
+	ctx, cancel := context.WithCancel(to.conn.Context())
+	defer cancel()
+	defer context.AfterFunc(s.proxy.stopping, cancel)()
 	if first {
-		if err := s.from.take(to.conn.Context(), s.from.messages, 1); err != nil {
+		if err := s.from.take(ctx, s.from.messages, 1); err != nil {
 			return err
 		}
 	}
-	return s.from.take(to.conn.Context(), s.from.bytes, n)
+	return s.from.take(ctx, s.from.bytes, n)
 }
 
 // passEnd ends to as from has ended: with the same code and reason, without a
@@ -143,7 +148,11 @@ func (s *session) onClose(from, to *side) func(*websocket.Conn, *websocket.Close
 		if to.conn.SendClose(end.Code, end.Reason) != nil {
 			return 0, ""
 		}
-		<-to.ended
+		select {
+		case <-to.ended:
+		case <-time.After(grace): // the peer that closes does not read what comes before the answer
+			return 0, ""
+		}
 		if to.end.Code == websocket.CloseAbnormal {
 			return 0, ""
 		}

@@ -21,6 +21,7 @@ type session struct {
 	path    string
 	from    *client  // nil before the session counts
 	to      *backend // nil without a connection to it
+	server  string   // host of to or, after a refusal, of the server that was tried last
 	began   time.Time
 
 	client, backend side
@@ -71,6 +72,7 @@ func (s *session) dial(r *http.Request, offered []string) (*http.Response, error
 	var tried []*backend
 	var refusal error
 	for b := p.backends.take(nil); b != nil; b = p.backends.take(tried) {
+		s.server = b.url.Host
 		body := keeper{base: p.transport}
 		c, resp, err := s.dialOne(ctx, b, r, offered, &body)
 		if err == nil {
@@ -161,10 +163,6 @@ func (s *session) logEnd() {
 
 // log logs a line about the session.
 func (s *session) log(level slog.Level, text string, attrs ...any) {
-	server := ""
-	if s.to != nil {
-		server = s.to.url.Host
-	}
-	about := []any{"id", s.id, "client", s.address.String(), "path", s.path, "backend", server}
+	about := []any{"id", s.id, "client", s.address.String(), "path", s.path, "backend", s.server}
 	s.proxy.log.Log(context.Background(), level, text, append(about, attrs...)...)
 }
