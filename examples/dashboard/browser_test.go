@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fullduplex-go/websocket"
+	"github.com/fullduplex-go/websocket/internal/browser"
+	"github.com/fullduplex-go/websocket/wsjson"
+)
+
+// JavaScript conditions on the page.
+const (
+	live      = `document.getElementById("state").dataset.state === "open"`
+	goingAway = `document.getElementById("reason").textContent.includes("going away")`
+)
+
+// says is true once an element shows a text, whole.
+func says(selector, text string) string {
+	return fmt.Sprintf(`document.querySelector(%q).textContent === %q`, selector, text)
+}
+
+// focused is true once the element with the id has the focus.
+func focused(id string) string { return fmt.Sprintf(`document.activeElement.id === %q`, id) }
+
+// legend is the value of a series of a chart.
+func legend(chart string, series int) string {
+	return fmt.Sprintf("#chart-%s li:nth-child(%d) b", chart, series)
+}
+
+// echoes is true once the page has seen so many.
+func echoes(n int) string {
+	return fmt.Sprintf(`Number(document.querySelector("[data-of=count]").textContent.replaceAll(",", "")) >= %d`, n)
+}
+
+// wantDrawn checks that every canvas has something on it in the color of a series:
+// a curve, or bars.
+func wantDrawn(t *testing.T, tab *browser.Tab) {
+	t.Helper()
+	var blank []string
+	tab.Eval(`(() => {
+		const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+		const colors = [1, 2, 3].map((i) => {
+			probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--series-" + i);
+			probe.fillRect(0, 0, 1, 1);
+			return probe.getImageData(0, 0, 1, 1).data;
+		});
+		const isDrawn = ({ data }) => {
+			let n = 0;
+			for (let i = 0; i < data.length; i += 4)
+				if (data[i + 3] > 150 && colors.some((c) => [0, 1, 2].every((k) => Math.abs(data[i + k] - c[k]) < 10))) n++;
+			return n >= 5;
+		};
+		return [...document.querySelectorAll("canvas")].
+			filter((c) => !isDrawn(c.getContext("2d").getImageData(0, 0, c.width, c.height))).
+			map((c) => c.id || c.parentElement.id);
+	})()`, &blank)
+	if len(blank) > 0 {
+		t.Errorf("nothing is drawn on %q", blank)
+	}
+}
+
+// TestPageByKeyboard opens connections, sends messages and closes all again, by
+// keyboard only.
+func TestPageByKeyboard(t *testing.T) {
+	addr, _, _ := start(t, "localhost:0", 300)
+	tab := browser.Start(t).Open("http://" + addr)
+	tab.Resize(1200, 800)
+	tab.Prefer(browser.Light)
+	tab.Until(live)
+
+	tab.Press("Tab")
+	tab.Until(focused("conns"))
+	for range 6 {
+		tab.Press("ArrowRight")
+	}
+	tab.Until(says("#conns-value", "10"))
+	tab.Until(says(legend("conns", 1), "10"))
+	tab.Press("End")
+	tab.Until(says(legend("conns", 1), "300"))
+	tab.Press("Tab", "ArrowRight", "ArrowRight")
+	tab.Until(focused("rate"))
+	tab.Until(says("#rate-value", "500"))
+	tab.Press("Tab", "ArrowRight", "ArrowRight", "ArrowRight")
+	tab.Until(says("#size-value", "1,024 B"))
+	tab.Press("Tab", "Tab")
+	tab.Until(focused("compress"))
+	tab.Press(" ")
+	tab.Until(echoes(3000))
+	tab.Until(`/ms|µs/.test(document.querySelector("[data-of=p99]").textContent)`)
+	tab.Until(`histogram.getAttribute("aria-label").includes("half within")`)
+	wantDrawn(t, tab)
+	tab.Fits()
+	tab.Screenshot("dashboard-light")
+	tab.Prefer(browser.Dark)
+	tab.Until(`getComputedStyle(document.body).backgroundColor === "rgb(15, 21, 21)"`)
+	wantDrawn(t, tab)
+	tab.Screenshot("dashboard-dark")
+
+	tab.Press("Shift+Tab")
+	tab.Until(focused("parked"))
+	tab.Press(" ")
+	tab.Until(says(legend("conns", 1), "0") + " && " + says(legend("conns", 2), "300"))
+	tab.Press("Shift+Tab", "Shift+Tab", "Shift+Tab", "Home")
+	tab.Until(focused("conns"))
+	tab.Until(says(legend("conns", 1), "0") + " && " + says(legend("conns", 2), "0"))
+	tab.Press("Tab", "Tab", "Tab", "Tab", "Tab", "Enter")
+	tab.Until(focused("reset"))
+	tab.Until(says("[data-of=count]", "0"))
+}
+
+// TestPageOnAPhone looks at the page on a narrow screen.
+func TestPageOnAPhone(t *testing.T) {
+	addr, _, _ := start(t, "localhost:0", 300)
+	p := visit(t, addr)
+	p.change(map[string]any{"conns": 50, "rate": 1000})
+	tab := browser.Start(t).Open("http://" + addr)
+	tab.Resize(360, 760)
+	tab.Until(live)
+	tab.Until(echoes(3000))
+	tab.Fits()
+	wantDrawn(t, tab)
+	tab.Screenshot("dashboard-phone")
+	tab.Eval("scrollTo(0, 760)", nil)
+	tab.Screenshot("dashboard-phone-2")
+}
+
+// TestPageAmongThirty looks at the page while 29 others are open, and all of them
+// see what each does.
+func TestPageAmongThirty(t *testing.T) {
+	addr, _, _ := start(t, "localhost:0", 300)
+	others := make([]*visitor, 29)
+	for i := range others {
+		others[i] = visit(t, addr)
+	}
+	tab := browser.Start(t).Open("http://" + addr)
+	tab.Resize(1200, 800)
+	tab.Until(says("#people", "30 pages are open"))
+
+	others[7].change(map[string]any{"conns": 37, "rate": 2000})
+	tab.Until(says("#rate-value", "2,000") + " && " + says("#conns-value", "37"))
+	tab.Until(says(legend("conns", 1), "37"))
+	tab.Press("Tab", "Tab", "Tab", "ArrowLeft")
+	tab.Until(focused("size"))
+	for _, p := range others {
+		p.until("the browser's choice", func(e event) bool { return e.Choice != nil && e.Choice.Size == 64 })
+	}
+	tab.Until(echoes(5000))
+	tab.Fits()
+	wantDrawn(t, tab)
+	tab.Screenshot("dashboard-thirty")
+
+	for _, p := range others {
+		p.c.CloseNow()
+	}
+	tab.Until(says("#people", "Only this page is open"))
+	tab.Until(says("#conns-value", "37")) // it still watches
+}
+
+// TestPageReconnects restarts the server under a page.
+func TestPageReconnects(t *testing.T) {
+	addr, _, stop := start(t, "localhost:0", 300)
+	tab := browser.Start(t).Open("http://" + addr)
+	tab.Until(live)
+	tab.Press("Tab", "ArrowRight", "ArrowRight")
+	tab.Until(says(legend("conns", 1), "2"))
+	stop()
+	tab.Until(goingAway + ` && document.getElementById("sliders").disabled`)
+	start(t, addr, 300)
+	tab.Until(live)
+	tab.Until(says("#conns-value", "0"))
+	tab.Until(says(legend("conns", 1), "0"))
+	tab.Eval(`document.getElementById("conns").focus()`, nil)
+	tab.Press("ArrowRight")
+	tab.Until(says(legend("conns", 1), "1"))
+}
+
+// change moves sliders.
+func (p *visitor) change(ch map[string]any) {
+	p.t.Helper()
+	require.NoError(p.t, wsjson.Write(p.ctx, p.c, ch))
+}
+
+// visit opens a page, without a browser.
+func visit(t *testing.T, addr string) *visitor {
+	t.Helper()
+	ctx := bounded(t)
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{
+		Config: websocket.Config{Compression: &websocket.Compression{}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { c.CloseNow() })
+	return &visitor{t, ctx, c}
+}
