@@ -238,7 +238,7 @@ func TestClamp(t *testing.T) {
 func TestChangeIsClamped(t *testing.T) {
 	addr, _, _ := start(t, "localhost:0", 4)
 	p := visit(t, addr)
-	p.change(map[string]any{"conns": 1 << 40, "rate": -7, "size": 1 << 40, "seq": 9})
+	p.change(map[string]any{"conns": 1 << 30, "rate": -7, "size": 1 << 30, "seq": 9})
 	now := p.until("the choice", func(e event) bool { return e.Choice.Seq == 9 }).Choice
 	require.Equal(t, choice{settings{Conns: 4, Size: maxSize, Parked: true}, 1, 9}, *now)
 	p.sample("as many connections as may be", func(s sample) bool { return s.Conns.Parked == 4 && s.Load.Open == 4 })
