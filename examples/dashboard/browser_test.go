@@ -4,11 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
-	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/internal/browser"
-	"github.com/fullduplex-go/websocket/wsjson"
 )
 
 // JavaScript conditions on the page.
@@ -123,11 +119,11 @@ func TestPageOnAPhone(t *testing.T) {
 // see what each does.
 func TestPageAmongThirty(t *testing.T) {
 	addr, _, _ := start(t, "localhost:0", 300)
+	tab := browser.Start(t).Open("http://" + addr)
 	others := make([]*visitor, 29)
 	for i := range others {
 		others[i] = visit(t, addr)
 	}
-	tab := browser.Start(t).Open("http://" + addr)
 	tab.Resize(1200, 800)
 	tab.Until(says("#people", "30 pages are open"))
 
@@ -167,22 +163,4 @@ func TestPageReconnects(t *testing.T) {
 	tab.Eval(`document.getElementById("conns").focus()`, nil)
 	tab.Press("ArrowRight")
 	tab.Until(says(legend("conns", 1), "1"))
-}
-
-// change moves sliders.
-func (p *visitor) change(ch map[string]any) {
-	p.t.Helper()
-	require.NoError(p.t, wsjson.Write(p.ctx, p.c, ch))
-}
-
-// visit opens a page, without a browser.
-func visit(t *testing.T, addr string) *visitor {
-	t.Helper()
-	ctx := bounded(t)
-	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{
-		Config: websocket.Config{Compression: &websocket.Compression{}},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { c.CloseNow() })
-	return &visitor{t, ctx, c}
 }

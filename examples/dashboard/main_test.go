@@ -66,23 +66,63 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// A visitor is a page.
+// A visitor is a page, without a browser. It keeps on reading, as pages do.
 type visitor struct {
-	t   *testing.T
-	ctx context.Context
-	c   *websocket.Conn
+	t      *testing.T
+	ctx    context.Context
+	c      *websocket.Conn
+	events chan event // closed at the end of the connection
+	end    error      // and why it has ended
 }
 
-// until reads events until one is as wanted, and returns it.
+// visit opens a page.
+func visit(t *testing.T, addr string) *visitor {
+	t.Helper()
+	ctx := bounded(t)
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{
+		Config: websocket.Config{Compression: &websocket.Compression{}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { c.CloseNow() })
+	p := &visitor{t: t, ctx: ctx, c: c, events: make(chan event, 10_000)}
+	go p.read()
+	return p
+}
+
+// read reads events until the connection ends.
+func (p *visitor) read() {
+	defer close(p.events)
+	for p.end == nil {
+		var e event
+		if e, p.end = wsjson.Read[event](p.ctx, p.c); p.end == nil {
+			p.events <- e
+		}
+	}
+}
+
+// change moves sliders.
+func (p *visitor) change(ch map[string]any) {
+	p.t.Helper()
+	require.NoError(p.t, wsjson.Write(p.ctx, p.c, ch))
+}
+
+// until takes events until one is as wanted, and returns it.
 func (p *visitor) until(what string, wanted func(event) bool) event {
 	p.t.Helper()
-	for {
-		e, err := wsjson.Read[event](p.ctx, p.c)
-		require.NoError(p.t, err, what)
+	for e := range p.events {
 		if wanted(e) {
 			return e
 		}
 	}
+	require.NoError(p.t, p.end, what)
+	return event{}
+}
+
+// untilEnd takes all events, and returns why there are no more.
+func (p *visitor) untilEnd() error {
+	for range p.events {
+	}
+	return p.end
 }
 
 // sample reads events until a sample is as wanted.
@@ -202,8 +242,7 @@ func TestWelcome(t *testing.T) {
 	latest := first.next()
 	first.change(map[string]any{"rate": 321})
 	first.until("the choice", func(e event) bool { return e.Choice.Rate == 321 })
-	e, err := wsjson.Read[event](first.ctx, visit(t, addr).c)
-	require.NoError(t, err)
+	e := visit(t, addr).until("the welcome", func(event) bool { return true })
 	require.Equal(t, bounds{MaxConns: 42, MaxRate: maxRate, MinSize: minSize, MaxSize: maxSize}, e.Welcome.Bounds)
 	require.Equal(t, choice{settings{Rate: 321, Size: 128, Parked: true}, 1, 0}, *e.Choice)
 	require.Equal(t, 2, e.Welcome.ID)
@@ -261,18 +300,9 @@ func TestWrongChanges(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := visit(t, addr)
 			require.NoError(t, p.c.WriteString(p.ctx, test.sent))
-			require.ErrorIs(t, endOf(p.ctx, p.c), test.code)
+			require.ErrorIs(t, p.untilEnd(), test.code)
 			require.Equal(t, settings{Rate: 100, Size: 128, Parked: true}, d.load.chosen().settings)
 		})
-	}
-}
-
-// endOf reads c to its end and returns why it ended.
-func endOf(ctx context.Context, c *websocket.Conn) error {
-	for {
-		if _, _, err := c.Read(ctx); err != nil {
-			return err
-		}
 	}
 }
 
@@ -299,6 +329,38 @@ func TestSeveralPages(t *testing.T) {
 			p.until("the choice", func(e event) bool { return e.Choice != nil && *e.Choice == move.want })
 		}
 	}
+}
+
+// TestSlowPage checks that a page which never reads misses samples, and holds up
+// nobody.
+func TestSlowPage(t *testing.T) {
+	addr, d, _ := start(t, "localhost:0", 300)
+	ctx := bounded(t)
+	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{NetDial: dialNarrow})
+	require.NoError(t, err)
+	defer c.CloseNow()
+	require.Eventually(t, func() bool { return d.pages.Len() == 1 }, time.Minute, time.Millisecond)
+	dropped := func() (n uint64) {
+		for c := range d.pages.All() {
+			n += c.Stats().Dropped
+		}
+		return n
+	}
+	for dropped() == 0 {
+		require.NoError(t, ctx.Err())
+		d.tell()
+	}
+	require.Equal(t, 1, d.pages.Len())
+	visit(t, addr).next()
+}
+
+// dialNarrow connects with a small receive buffer.
+func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return nc, nc.(*net.TCPConn).SetReadBuffer(4096)
 }
 
 // TestLoad runs a load of every kind, from its start to its end.
@@ -509,7 +571,7 @@ func TestInterrupt(t *testing.T) {
 	p.change(map[string]any{"conns": 50, "rate": 1000})
 	p.sample("connections", func(s sample) bool { return s.Load.Open == 50 })
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.ErrorIs(t, endOf(p.ctx, p.c), websocket.CloseGoingAway)
+	require.ErrorIs(t, p.untilEnd(), websocket.CloseGoingAway)
 	rest, err := io.ReadAll(stdout)
 	require.NoError(t, err)
 	require.Contains(t, string(rest), "Stopped")

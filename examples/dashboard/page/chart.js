@@ -191,7 +191,8 @@ export class Histogram extends Surface {
       this.line(left, y, right, y, part === 0 ? "--line" : "--grid");
       this.text(short(part * this.most), left - 6, y, "right", "middle");
     }
-    for (let power = this.low; power <= this.high; power++) {
+    const every = (right - left) / (this.high - this.low) < 50 ? 2 : 1; // as labels have room
+    for (let power = this.low; power <= this.high; power += every) {
       const align = power === this.low ? "left" : power === this.high ? "right" : "center";
       this.text(this.format(10 ** (power - 3)), this.x(power), bottom + 6, align, "top");
     }
