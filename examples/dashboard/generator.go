@@ -113,17 +113,16 @@ const retryAfter = time.Second
 
 // keep keeps as many connections open as the settings say, until ctx ends.
 func (g *generator) keep(ctx context.Context) {
-	kind, _ := g.current()
+	var opened settings // with which the connections were opened
 	for ctx.Err() == nil {
 		s, inForce := g.current()
-		excess := g.crowd.len() - s.Conns
-		if s.Compress != kind.Compress || s.Parked != kind.Parked {
-			if excess = g.crowd.len(); excess == 0 {
-				kind = s
-				continue
-			}
+		wanted := s.Conns
+		if open := g.crowd.len(); open == 0 {
+			opened = s
+		} else if s.Compress != opened.Compress || s.Parked != opened.Parked {
+			wanted = 0 // before others are opened
 		}
-		switch {
+		switch excess := g.crowd.len() - wanted; {
 		case excess > 0:
 			g.crowd.shrink(min(excess, batch))
 		case excess < 0:

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,75 +17,6 @@ import (
 	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/wsjson"
 )
-
-// What pages may ask for. A message begins with the time at which it was due.
-const (
-	maxRate = 100_000 // messages per second
-	minSize = 16      // bytes of a message
-	maxSize = 16 << 10
-)
-
-// settings are what the sliders say. The zero value is no load.
-type settings struct {
-	Conns    int  `json:"conns"`
-	Rate     int  `json:"rate"` // messages per second, on all connections together
-	Size     int  `json:"size"` // bytes of a message
-	Compress bool `json:"compress"`
-	Parked   bool `json:"parked"`
-	Resets   int  `json:"resets"` // how often latencies were forgotten: those of messages due before no longer count
-}
-
-// bounds are what settings may be.
-type bounds struct {
-	MaxConns int `json:"maxConns"`
-	MaxRate  int `json:"maxRate"`
-	MinSize  int `json:"minSize"`
-	MaxSize  int `json:"maxSize"`
-}
-
-// clamp returns the settings within b that are nearest to s.
-func (b bounds) clamp(s settings) settings {
-	s.Conns = min(max(s.Conns, 0), b.MaxConns)
-	s.Rate = min(max(s.Rate, 0), b.MaxRate)
-	s.Size = min(max(s.Size, b.MinSize), b.MaxSize)
-	return s
-}
-
-// A change is what a page sends: the sliders that were moved.
-type change struct {
-	Conns    *int  `json:"conns"`
-	Rate     *int  `json:"rate"`
-	Size     *int  `json:"size"`
-	Compress *bool `json:"compress"`
-	Parked   *bool `json:"parked"`
-	Reset    bool  `json:"reset"` // forget the latencies
-	Seq      int   `json:"seq"`   // the page's number for the change
-}
-
-// applied returns s with the change.
-func (ch change) applied(s settings) settings {
-	set(&s.Conns, ch.Conns)
-	set(&s.Rate, ch.Rate)
-	set(&s.Size, ch.Size)
-	set(&s.Compress, ch.Compress)
-	set(&s.Parked, ch.Parked)
-	return s
-}
-
-// set stores *v in *to if there is one.
-func set[T any](to, v *T) {
-	if v != nil {
-		*to = *v
-	}
-}
-
-// A choice is the settings in force and who made the last change. Its page
-// recognizes the change by its number.
-type choice struct {
-	settings
-	By  int `json:"by"`
-	Seq int `json:"seq"`
-}
 
 // A status is how the load goes.
 type status struct {
@@ -331,52 +261,4 @@ func (l *load) add(r report) error {
 	l.status = status{l.status.Process, r.Open, l.status.Sent + r.Sent, l.status.Received + r.Received, r.Behind, r.Error}
 	l.times.Merge(times)
 	return nil
-}
-
-// newTimes returns an empty histogram of microseconds: from one to a minute, each
-// to a hundredth.
-func newTimes() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, time.Minute.Microseconds(), 2)
-}
-
-// A latency is a histogram as the page draws it. Times are in milliseconds.
-type latency struct {
-	Count int64   `json:"count"`
-	P50   float64 `json:"p50"`
-	P90   float64 `json:"p90"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p999"`
-	Max   float64 `json:"max"`
-	Bars  []int64 `json:"bars"` // bar i counts from 10^(i/barsPerDecade) µs on
-}
-
-// barsPerDecade is how many bars lie between a time and its tenfold.
-const barsPerDecade = 10
-
-// latency returns the latencies since the last reset.
-func (l *load) latency() *latency {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := func(percentile float64) float64 { return float64(l.times.ValueAtPercentile(percentile)) / 1000 }
-	lat := &latency{
-		Count: l.times.TotalCount(),
-		P50:   at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: at(100),
-		Bars: []int64{},
-	}
-	for _, b := range l.times.Distribution() {
-		if b.Count > 0 {
-			lat.count(b)
-		}
-	}
-	return lat
-}
-
-// count adds a bar of the histogram to the bar in which its middle lies.
-func (lat *latency) count(b hdrhistogram.Bar) {
-	middle := max(float64(b.From+b.To)/2, 1)
-	i := int(math.Log10(middle) * barsPerDecade)
-	for len(lat.Bars) <= i {
-		lat.Bars = append(lat.Bars, 0)
-	}
-	lat.Bars[i] += b.Count
 }
