@@ -53,6 +53,7 @@ const allDrawn = `(() => {
 // TestPageByKeyboard opens connections, sends messages and closes all again, by
 // keyboard only.
 func TestPageByKeyboard(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	tab := browser.Start(t).Open("http://" + addr)
 	tab.Resize(1200, 800)
@@ -101,6 +102,7 @@ func TestPageByKeyboard(t *testing.T) {
 
 // TestPageOnAPhone looks at the page on a narrow screen.
 func TestPageOnAPhone(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	p := visit(t, addr)
 	p.change(map[string]any{"conns": 50, "rate": 1000})
@@ -118,6 +120,7 @@ func TestPageOnAPhone(t *testing.T) {
 // TestPageAmongThirty looks at the page while 29 others are open, and all of them
 // see what each does.
 func TestPageAmongThirty(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	tab := browser.Start(t).Open("http://" + addr)
 	others := make([]*visitor, 29)
@@ -147,7 +150,8 @@ func TestPageAmongThirty(t *testing.T) {
 	tab.Until(says("#conns-value", "37")) // it still watches
 }
 
-// TestPageReconnects restarts the server under a page.
+// TestPageReconnects restarts the server under a page. No other test may run
+// meanwhile: a connection of its load could take the server's port.
 func TestPageReconnects(t *testing.T) {
 	addr, _, stop := start(t, "localhost:0", 300)
 	tab := browser.Start(t).Open("http://" + addr)

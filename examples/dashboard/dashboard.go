@@ -137,11 +137,9 @@ func (d *dashboard) watch(ctx context.Context) {
 
 // tell takes a sample and sends it to the pages.
 func (d *dashboard) tell() {
+	now := d.load.chosen() // first: what is counted was counted under this choice or a later one
 	s := d.sample()
-	e := event{Sample: &s}
-	e.Latency = d.load.latency()
-	now := d.load.chosen()
-	e.Choice = &now
+	e := event{Choice: &now, Sample: &s, Latency: d.load.latency()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.history = append(d.history, s)

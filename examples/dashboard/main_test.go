@@ -165,6 +165,7 @@ func talk(t *testing.T, c *websocket.Conn, n int) {
 // TestSamplesAreRight opens connections of both kinds and compares what the
 // server counts with what the clients have counted.
 func TestSamplesAreRight(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	p := visit(t, addr)
 	before := p.next()
@@ -199,7 +200,7 @@ func TestSamplesAreRight(t *testing.T) {
 	require.Equal(t, want.Out, s.Traffic.Out)
 }
 
-// TestSamplesOfTheProcess checks what the runtime tells.
+// TestSamplesOfTheProcess checks what the runtime tells, while no other test runs.
 func TestSamplesOfTheProcess(t *testing.T) {
 	addr, _, _ := start(t, "localhost:0", 300)
 	p := visit(t, addr)
@@ -225,6 +226,7 @@ func TestSamplesOfTheProcess(t *testing.T) {
 
 // TestRoundTrips checks what becomes of Pongs.
 func TestRoundTrips(t *testing.T) {
+	t.Parallel()
 	var r roundTrips
 	require.Zero(t, r.take())
 	r.add(nil, 2*time.Millisecond)
@@ -237,6 +239,7 @@ func TestRoundTrips(t *testing.T) {
 
 // TestWelcome checks what a new page is told.
 func TestWelcome(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 42)
 	first := visit(t, addr)
 	latest := first.next()
@@ -254,6 +257,7 @@ func TestWelcome(t *testing.T) {
 
 // TestHistoryIsBounded checks that samples older than two minutes are forgotten.
 func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
 	d := newDashboard("", 0)
 	for range kept + 10 {
 		d.tell()
@@ -262,6 +266,7 @@ func TestHistoryIsBounded(t *testing.T) {
 }
 
 func TestClamp(t *testing.T) {
+	t.Parallel()
 	b := bounds{MaxConns: 10, MaxRate: 100, MinSize: 16, MaxSize: 64}
 	for _, test := range []struct{ asked, want settings }{
 		{settings{}, settings{Size: 16}},
@@ -275,6 +280,7 @@ func TestClamp(t *testing.T) {
 
 // TestChangeIsClamped asks for more than there may be.
 func TestChangeIsClamped(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 4)
 	p := visit(t, addr)
 	p.change(map[string]any{"conns": 1 << 30, "rate": -7, "size": 1 << 30, "seq": 9})
@@ -286,6 +292,7 @@ func TestChangeIsClamped(t *testing.T) {
 // TestWrongChanges checks that a page which sends something else is refused, with
 // the right code, and changes nothing.
 func TestWrongChanges(t *testing.T) {
+	t.Parallel()
 	addr, d, _ := start(t, "localhost:0", 300)
 	for _, test := range []struct {
 		name, sent string
@@ -309,6 +316,7 @@ func TestWrongChanges(t *testing.T) {
 // TestSeveralPages lets two pages move sliders: the last move wins, and both see
 // all of them.
 func TestSeveralPages(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	ada := visit(t, addr)
 	ada.next()
@@ -334,6 +342,7 @@ func TestSeveralPages(t *testing.T) {
 // TestSlowPage checks that a page which never reads misses samples, and holds up
 // nobody.
 func TestSlowPage(t *testing.T) {
+	t.Parallel()
 	addr, d, _ := start(t, "localhost:0", 300)
 	ctx := bounded(t)
 	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{NetDial: dialNarrow})
@@ -365,6 +374,7 @@ func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
 
 // TestLoad runs a load of every kind, from its start to its end.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	p := visit(t, addr)
 	p.change(map[string]any{"conns": 20, "rate": 500, "size": 300})
@@ -381,29 +391,18 @@ func TestLoad(t *testing.T) {
 	p.change(map[string]any{"conns": 5})
 	p.sample("fewer", func(s sample) bool { return s.Conns.Routine == 5 && s.Load.Open == 5 })
 
-	p.change(map[string]any{"rate": 0})
-	p.silence()
-	p.change(map[string]any{"rate": 500, "reset": true})
-	p.until("no latencies", func(e event) bool { return e.Latency != nil && e.Latency.Count < 100 })
+	p.change(map[string]any{"rate": 0, "reset": true})
+	e = p.until("the reset", func(e event) bool { return e.Sample != nil && e.Choice.Resets == 1 })
+	require.Zero(t, e.Latency.Count)
+	require.Zero(t, e.Sample.Load.Sent)
+	p.change(map[string]any{"rate": 500})
 	p.sample("messages", func(s sample) bool { return s.Load.Sent > 300 })
 	p.change(map[string]any{"rate": 0})
-	sent := p.silence()
-	e = p.until("the last sample", func(e event) bool { return e.Latency != nil })
-	require.Equal(t, sent, e.Sample.Load.Received)
-	require.Equal(t, sent, e.Latency.Count)
+	p.until("all echoes", func(e event) bool {
+		return e.Sample != nil && e.Sample.Load.Received == e.Sample.Load.Sent && e.Latency.Count == e.Sample.Load.Sent
+	})
 	p.change(map[string]any{"conns": 0})
 	p.sample("no connections", func(s sample) bool { return s.Conns == census{Pages: 1} && s.Load.Open == 0 })
-}
-
-// silence waits until all is said and echoed, and returns how much was said.
-func (p *visitor) silence() (sent int64) {
-	p.t.Helper()
-	last := status{Sent: -1}
-	return p.sample("silence", func(s sample) bool {
-		before := last
-		last = s.Load
-		return s.Load == before
-	}).Load.Sent
 }
 
 // wantOrdered checks that percentiles ascend and that the bars are all there.
@@ -423,6 +422,7 @@ func wantOrdered(t *testing.T, l *latency) {
 
 // TestLatency checks where latencies are drawn.
 func TestLatency(t *testing.T) {
+	t.Parallel()
 	l := newLoad("", 0)
 	for _, us := range []int64{1, 10, 11, 1000, 1050, 60_000_000} {
 		require.NoError(t, l.times.RecordValue(us))
@@ -439,6 +439,7 @@ func TestLatency(t *testing.T) {
 // TestLatencyCountsFromWhenDue stalls a server for a while: the messages that were
 // due meanwhile could not leave, and yet all of them must be slow.
 func TestLatencyCountsFromWhenDue(t *testing.T) {
+	t.Parallel()
 	stalled, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	s := httptest.NewServer(websocket.HandlerFunc(nil, func(c *websocket.Conn) error {
@@ -485,6 +486,7 @@ func TestLatencyCountsFromWhenDue(t *testing.T) {
 // TestLoadEndsWithTheLastPage checks that the load's process runs as long as
 // somebody watches.
 func TestLoadEndsWithTheLastPage(t *testing.T) {
+	t.Parallel()
 	addr, d, _ := start(t, "localhost:0", 300)
 	ada, bob := visit(t, addr), visit(t, addr)
 	ada.change(map[string]any{"conns": 10})
@@ -513,6 +515,7 @@ func isAlive(pid int) bool {
 // TestLoadsProcessIsKilled checks that the pages are told, and that another
 // process can be started.
 func TestLoadsProcessIsKilled(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	p := visit(t, addr)
 	p.change(map[string]any{"conns": 10})
@@ -549,6 +552,7 @@ func launch(t *testing.T) (cmd *exec.Cmd, addr string, stdout, stderr *bufio.Rea
 
 // TestKilled checks that the load's process does not outlive the server's.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	cmd, addr, stdout, stderr := launch(t)
 	p := visit(t, addr)
 	p.change(map[string]any{"conns": 5})
@@ -564,6 +568,7 @@ func TestKilled(t *testing.T) {
 
 // TestInterrupt stops the program as Ctrl-C does, under load.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent Ctrl-C on Windows")
 	}
@@ -585,6 +590,7 @@ func TestInterrupt(t *testing.T) {
 // TestStrangersAreRefused checks that foreign pages cannot start a load, and that
 // nobody but the load's process is taken for it.
 func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
 	addr, d, _ := start(t, "localhost:0", 300)
 	for _, test := range []struct {
 		path   string
@@ -608,6 +614,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // TestBadReport checks that a report which cannot be is refused.
 func TestBadReport(t *testing.T) {
+	t.Parallel()
 	l := newLoad("", 10)
 	for _, times := range []string{"", "?", "HISTFAAAAA=="} {
 		require.Error(t, l.add(report{Open: 3, Times: times}))
@@ -616,6 +623,7 @@ func TestBadReport(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	require.ErrorContains(t, run(bounded(t), addr, 10, io.Discard), "-addr")
 	require.ErrorContains(t, run(bounded(t), addr, connsPerProcess()+1, io.Discard), "-load")
@@ -623,6 +631,7 @@ func TestFlags(t *testing.T) {
 }
 
 func TestURLs(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		addr       net.Addr
 		page, load string
@@ -637,6 +646,7 @@ func TestURLs(t *testing.T) {
 }
 
 func TestPageIsServed(t *testing.T) {
+	t.Parallel()
 	addr, _, _ := start(t, "localhost:0", 300)
 	entries, err := fs.ReadDir(files, "page")
 	require.NoError(t, err)
