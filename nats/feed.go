@@ -42,6 +42,7 @@ type feed struct {
 	newest  uint64        // of the last message known, at most last
 	target  uint64        // catchUp ends when last has reached it; 0 if none runs
 	moved   chan struct{} // closed when last grows; nil if nobody waits
+	recent  recent
 }
 
 // maxPending bounds what nats.go holds of one topic while members are sent
@@ -107,6 +108,7 @@ func (f *feed) subscribe() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.newest, f.last = newest, last
+	f.recent = recent{since: last, limit: f.g.opts.recent()}
 	return nil
 }
 
@@ -186,8 +188,10 @@ func (f *feed) receive(m *nats.Msg) {
 func (f *feed) deliverLocked(msg Message) {
 	p := f.g.prepare(msg)
 	f.everyone.Send(p)
+	next := pending{msg.Seq, p, len(msg.Data)}
+	f.recent.add(next)
 	for j := range f.joining {
-		j.add(pending{msg.Seq, p, len(msg.Data)})
+		j.add(next)
 	}
 	f.newest = msg.Seq
 	f.advanceLocked(msg.Seq)
@@ -332,6 +336,7 @@ func (f *feed) lose(gap *GapError, target uint64) {
 	defer f.mu.Unlock()
 	f.target = 0
 	f.newest = max(f.newest, target)
+	f.recent = recent{since: max(f.last, target), limit: f.recent.limit}
 	f.advanceLocked(max(f.last, target))
 }
 
@@ -360,8 +365,6 @@ func (f *feed) await(ctx context.Context, seq uint64) error {
 		case <-moved:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-f.over:
-			return ErrClosed
 		}
 	}
 }

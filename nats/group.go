@@ -40,6 +40,11 @@ type Options struct {
 	// PerTopic is how many messages are kept of each topic. 0 means no limit.
 	PerTopic int64
 
+	// Recent is how many bytes of the latest messages of each of its topics a node
+	// keeps in memory, for members that missed no more than that. 0 means 16 KiB,
+	// negative none.
+	Recent int
+
 	// Encode returns what members are sent for a message: one Prepared for all of
 	// a node. nil sends the data as it was published, in a message of the same
 	// type. A client that is to resume has to be told m.Seq. Encode is called by
@@ -75,6 +80,14 @@ func (o *Options) maxBytes() int64 {
 		return -1
 	}
 	return o.MaxBytes
+}
+
+// recent returns the default, or what is set.
+func (o *Options) recent() int {
+	if o.Recent == 0 {
+		return 16 << 10
+	}
+	return o.Recent
 }
 
 // presenceTTL returns the default, or what is set.

@@ -1,7 +1,9 @@
 package natsgroup
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/fullduplex-go/websocket"
@@ -58,8 +60,8 @@ func (m *Membership) end() {
 // without a gap and without a message twice.
 //
 // Join returns when c has been sent everything up to now. It needs NATS if c is the
-// first member of the topic on this node or misses something, and waits for it
-// until ctx ends. The error is a *GapError if the stream may not have all that c
+// first member of the topic on this node, or misses more than Options.Recent, and
+// waits for it until ctx ends. The error is a *GapError if the stream may not have all that c
 // missed, and ErrMember if c is a member already.
 //
 // A member that does not keep up is its node's problem: Config.SlowConsumer decides.
@@ -78,7 +80,14 @@ func (t *Topic) Join(ctx context.Context, c *websocket.Conn, opts *JoinOptions) 
 		return nil, err
 	}
 	m.f = f
-	if err := m.join(ctx, opts.After); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.g.ctx, cancel)()
+	err = m.join(ctx, opts.After)
+	if t.g.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	if err != nil {
 		f.drop(m)
 		return nil, err
 	}
@@ -95,8 +104,6 @@ func (m *Membership) join(ctx context.Context, after uint64) error {
 	f := m.f
 	select {
 	case <-f.ready:
-	case <-f.over:
-		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -137,6 +144,10 @@ func (m *Membership) settle(j *joiner) (history uint64, done bool) {
 	case j.lost:
 		j.lost = false
 		f.joining[j] = struct{}{}
+		if j.seen >= f.recent.since {
+			j.pending = f.recent.after(j.seen)
+			return 0, false
+		}
 		return f.last, false
 	}
 	return 0, false
@@ -206,6 +217,33 @@ func (j *joiner) add(next pending) {
 		return
 	}
 	j.pending = append(j.pending, next)
+}
+
+// A recent is the latest messages of a topic, for members that come back before NATS
+// needs to be asked: all of them at once, after the death of a node.
+type recent struct {
+	msgs  []pending
+	bytes int
+	limit int    // most bytes
+	since uint64 // every message after this one is there
+}
+
+// add adds a message, and removes the oldest if there are too many.
+func (r *recent) add(next pending) {
+	r.msgs = append(r.msgs, next)
+	r.bytes += next.size
+	drop := 0
+	for ; drop < len(r.msgs) && (r.bytes > r.limit || len(r.msgs)-drop > maxJoining/2); drop++ {
+		r.bytes -= r.msgs[drop].size
+		r.since = r.msgs[drop].seq
+	}
+	r.msgs = slices.Delete(r.msgs, 0, drop)
+}
+
+// after returns the messages after a sequence, in a slice of their own.
+func (r *recent) after(seq uint64) []pending {
+	i, _ := slices.BinarySearchFunc(r.msgs, seq+1, func(p pending, seq uint64) int { return cmp.Compare(p.seq, seq) })
+	return slices.Clone(r.msgs[i:])
 }
 
 // take returns what is pending, which is the caller's then.
