@@ -35,7 +35,7 @@
 // A node that is cut off from NATS keeps its members, and catches up when it is back.
 // Publishers see the fault as an error when their context ends. What a Topic costs a
 // node is a subscription with a goroutine; a member costs what websocket.Group takes,
-// its Context, and about 300 bytes.
+// its Context, and less than 800 bytes.
 //
 // # What NATS has to allow
 //

@@ -186,5 +186,8 @@ func TestJoinEnds(t *testing.T) {
 func memberCount(g *Group) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.feeds["red"] == nil {
+		return 0
+	}
 	return len(g.feeds["red"].members)
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fullduplex-go/websocket"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
@@ -28,14 +29,19 @@ import (
 const nodeURLs = "NATSGROUP_TEST_NODE"
 
 func TestMain(m *testing.M) {
-	if urls := os.Getenv(nodeURLs); urls != "" {
-		if err := runNode(urls); err != nil {
-			fmt.Fprintln(os.Stderr, "node:", err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch {
+	case os.Getenv(nodeURLs) != "":
+		err = runNode(os.Getenv(nodeURLs))
+	case os.Getenv(serverStore) != "":
+		err = runServer(os.Getenv(serverStore))
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // runNode serves members of the topic "red", prints its address, and ends with its
@@ -51,7 +57,7 @@ func runNode(urls string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	g, err := Open(ctx, js, Options{Name: "test", Replicas: 3, Encode: encode})
+	g, err := Open(ctx, js, Options{Name: "test", Replicas: strings.Count(urls, ",") + 1, Encode: encode})
 	if err != nil {
 		return err
 	}
@@ -63,11 +69,41 @@ func runNode(urls string) error {
 	if err != nil {
 		return err
 	}
-	go http.Serve(l, websocket.Handler(nil, func(r *http.Request) (func(*websocket.Conn) error, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/", websocket.Handler(nil, func(r *http.Request) (func(*websocket.Conn) error, error) {
 		after, err := strconv.ParseUint(r.FormValue("after"), 10, 64)
 		return func(c *websocket.Conn) error { return serveMember(c, topic, after) }, err
 	}))
+	mux.Handle("/parked", websocket.ReceiverHandler(nil, func(*http.Request) (websocket.Receiver, error) {
+		return parked{topic}, nil
+	}))
+	mux.HandleFunc("/members", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, memberCount(g)) })
+	go http.Serve(l, mux)
 	fmt.Println(l.Addr())
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// serverStore is an environment variable that makes the test binary a NATS server
+// that stores what it keeps there.
+const serverStore = "NATSGROUP_TEST_SERVER"
+
+// runServer serves NATS, prints its address, and ends
+// with its standard input.
+func runServer(store string) error {
+	s, err := server.NewServer(&server.Options{
+		ServerName: "alone", Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		JetStream: true, StoreDir: store, NoLog: true, NoSigs: true,
+	})
+	if err != nil {
+		return err
+	}
+	s.Start()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(startTimeout) {
+		return errors.New("the server does not start")
+	}
+	fmt.Println(s.Addr())
 	io.Copy(io.Discard, os.Stdin)
 	return nil
 }
@@ -100,10 +136,17 @@ type node struct {
 }
 
 // startNode starts a node, which ends with the test.
-func startNode(t *testing.T, urls string) *node {
+func startNode(t testing.TB, urls string) *node {
+	t.Helper()
+	return startProcess(t, nodeURLs+"="+urls)
+}
+
+// startProcess runs the test binary with a setting of the environment, and reads
+// the address it prints.
+func startProcess(t testing.TB, setting string) *node {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeURLs+"="+urls)
+	cmd.Env = append(os.Environ(), setting)
 	cmd.Stderr = os.Stderr
 	_, err := cmd.StdinPipe()
 	require.NoError(t, err)
