@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/fullduplex-go/websocket/internal/browser"
 	"github.com/stretchr/testify/assert"
@@ -163,6 +164,34 @@ var conversation = []struct {
 // names are those of the guests who talk.
 var names = []string{"Grace", "Alan", "Barbara", "Edsger", "Frances"}
 
+// A counting is a guest that counts.
+type counting struct{ halt, done chan struct{} }
+
+// keepCounting lets a guest count until that is stopped.
+func keepCounting(g *guest) *counting {
+	c := &counting{make(chan struct{}), make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		ticker := time.NewTicker(50 * time.Millisecond)
+		defer ticker.Stop()
+		for n := uint64(1); ; n++ {
+			select {
+			case <-c.halt:
+				return
+			case <-ticker.C:
+				g.post(entry{Run: g.name, N: n})
+			}
+		}
+	}()
+	return c
+}
+
+// stop stops the guest.
+func (c *counting) stop() {
+	close(c.halt)
+	<-c.done
+}
+
 // TestPageView looks at a room with thirty people in light and dark and on a phone.
 func TestPageView(t *testing.T) {
 	t.Parallel()
@@ -188,13 +217,15 @@ func TestPageView(t *testing.T) {
 	}
 	tab.Eval(`document.getElementById("talk").click()`, nil)
 	tab.Until(twenty)
+	talk := keepCounting(guests[5])
 	victim := nodeOf(tab)
 	tab.Eval(press("kill", victim), nil)
 	awaitState(t, c, victim, killed)
 	tab.Until(open + " && " + moved + ` && node !== "` + victim + `" && outbox.size < 5 && people.names.length === 30`)
 	tab.Eval(`document.getElementById("talk").click()`, nil)
+	talk.stop()
 	tab.Until(`outbox.size === 0`)
-	tab.Type("#text", "And I have twenty all the while: look below.")
+	tab.Type("#text", "And I have counted all the while: look below.")
 	guests[conversation[4].who].tell(conversation[4].text)
 	tab.Until(shows(conversation[4].text) + " && " + perfect)
 

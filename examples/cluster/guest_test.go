@@ -37,9 +37,10 @@ type view struct {
 	last    uint64
 	texts   map[string]int // how often each was shown
 	seqs    []uint64
-	counts  map[string]int    // who is in the room, by node
-	outbox  map[string]entry  // by id
-	refused map[string]string // texts by id
+	counts  map[string]int   // who is in the room, by node
+	outbox  map[string]entry // by id
+	ids     map[string]bool  // of all messages
+	refused map[string]bool  // by id: what was not published, and may be posted again
 	gaps    int
 	changed chan struct{}
 }
@@ -51,7 +52,8 @@ func come(t *testing.T, front, name, room string) *guest {
 	g := &guest{
 		t: t, ctx: ctx, url: "ws" + front[len("http"):] + "/ws", name: name, room: room, ended: make(chan struct{}),
 		view: view{
-			texts: make(map[string]int), outbox: make(map[string]entry), refused: make(map[string]string),
+			texts: make(map[string]int), outbox: make(map[string]entry), refused: make(map[string]bool),
+			ids:     make(map[string]bool),
 			changed: make(chan struct{}),
 		},
 	}
@@ -117,13 +119,16 @@ func (v *view) take(t *testing.T, c *websocket.Conn, e *event) {
 	case "people":
 		v.counts = e.Counts
 	case "refused":
-		v.refused[e.ID] = v.outbox[e.ID].Text
+		v.refused[e.ID] = true
 		delete(v.outbox, e.ID)
 	case "message":
 		assert.Greater(t, e.Seq, v.last, "a message came twice or out of order")
 		v.last, v.seqs = e.Seq, append(v.seqs, e.Seq)
-		v.texts[e.Entry.Text]++
 		delete(v.outbox, e.Entry.ID)
+		if !v.ids[e.Entry.ID] { // otherwise it was refused, and published nevertheless
+			v.ids[e.Entry.ID] = true
+			v.texts[e.Entry.Text]++
+		}
 	}
 }
 
@@ -164,23 +169,34 @@ func (g *guest) until(met func(v *view) bool) {
 	}
 }
 
-// say sends a text and returns the id under which it is in the outbox until it
-// comes back or is refused.
-func (g *guest) say(text string) (id string) {
-	id = rand.Text()
+// post sends an entry, under a new id unless it has one, and returns the id. It is in
+// the outbox until it comes back or is refused.
+func (g *guest) post(m entry) (id string) {
+	if m.ID == "" {
+		m.ID = rand.Text()
+	}
 	g.change(func(v *view) {
-		m := entry{ID: id, Text: text}
-		v.outbox[id] = m
+		delete(v.refused, m.ID)
+		v.outbox[m.ID] = m
 		v.send(m)
 	})
-	return id
+	return m.ID
 }
 
-// tell is say, and waits until the text has come back.
+// say posts a text.
+func (g *guest) say(text string) (id string) { return g.post(entry{Text: text}) }
+
+// tell says a text until it has come back.
 func (g *guest) tell(text string) {
 	g.t.Helper()
-	id := g.say(text)
-	g.until(func(v *view) bool { _, waits := v.outbox[id]; return !waits })
+	m := entry{Text: text}
+	for back := false; !back; {
+		m.ID = g.post(m)
+		g.until(func(v *view) bool {
+			back = v.ids[m.ID]
+			return back || v.refused[m.ID]
+		})
+	}
 }
 
 // where returns on which node the guest is.

@@ -30,7 +30,7 @@ const (
 	openTimeout   = 5 * time.Second  // one attempt to open the group
 	leaveTimeout  = time.Second      // until the presence is taken back
 	grace         = 8 * time.Second  // until the last connection is closed
-	presenceTTL   = 3 * time.Second  // until those on a node that was killed are gone
+	presenceTTL   = 10 * time.Second // until those on a node that was killed are gone; longer than NATS takes to elect a leader
 	reconnectWait = 250 * time.Millisecond
 )
 
@@ -67,6 +67,7 @@ func playNode(stdin io.Reader, stdout io.Writer) error {
 	go func() {
 		io.Copy(io.Discard, stdin)
 		stop()
+		time.AfterFunc(2*grace, func() { os.Exit(1) }) // whatever it waits for
 	}()
 	return serveNode(ctx, &cfg, func(addr net.Addr) {
 		json.NewEncoder(stdout).Encode(report{addr.String()})

@@ -23,7 +23,7 @@ const (
 	maxID          = 40   // bytes of an id
 	maxNames       = 60   // names that a page is told; of the others it learns the number
 	joinTimeout    = 25 * time.Second
-	publishTimeout = 8 * time.Second
+	publishTimeout = 10 * time.Second
 )
 
 // An entry is a message as it is published. Whatever a page has sent is bounded,

@@ -115,7 +115,8 @@ function arrive({ seq }) {
   show("open", `On ${node}`);
   if (before && !gap) {
     const way = before === node ? `Back on ${node}` : `Moved from ${before} to ${node}`;
-    tell("moved", `${way}, nothing missed: caught up with ${caught} message${caught === 1 ? "" : "s"}.`);
+    const done = caught ? `caught up with ${caught} message${caught === 1 ? "" : "s"}` : "there was no message meanwhile";
+    tell("moved", `${way}, nothing missed: ${done}.`);
   }
   for (const m of outbox.values()) if (m.pending) transmit(m);
 }
@@ -158,14 +159,22 @@ let people = { counts: {}, names: [] };
 
 function showPeople(event) {
   people = { counts: event.counts ?? {}, names: event.names ?? [] };
-  const total = Object.values(people.counts).reduce((sum, n) => sum + n, 0);
-  const others = people.names.map((p) => p.name);
-  if (others.includes(myName)) others.splice(others.indexOf(myName), 1);
-  const unnamed = total - people.names.length;
-  const more = unnamed > 0 ? ` and ${unnamed} more` : "";
-  $("people").textContent = others.length ? `${total} here: you, ${others.join(", ")}${more}` : "Only you are here";
-  $("people").title = people.names.map((p) => `${p.name} (${p.node})`).join(", ");
   showNodes();
+}
+
+const over = ["killed", "stopped", "failed"];
+const stateOf = (name) => nodes.nodes.find((n) => n.name === name)?.state ?? "known";
+
+// showNames shows who is here. Those on a node that has just been killed are listed
+// by NATS for some seconds more.
+function showNames() {
+  const names = people.names.filter((p) => !over.includes(stateOf(p.node)));
+  const total = Object.entries(people.counts).reduce((sum, [name, n]) => sum + (over.includes(stateOf(name)) ? 0 : n), 0);
+  const others = names.map((p) => p.name);
+  if (others.includes(myName)) others.splice(others.indexOf(myName), 1);
+  const more = total > names.length ? ` and ${total - names.length} more` : "";
+  $("people").textContent = others.length ? `${total} here: you, ${others.join(", ")}${more}` : "Only you are here";
+  $("people").title = names.map((p) => `${p.name} (${p.node})`).join(", ");
 }
 
 // ---- Messages ---------------------------------------------------------------
@@ -410,18 +419,19 @@ const cards = new Map(); // by name
 
 // showNodes shows the nodes that there are, or those on which somebody is.
 function showNodes() {
+  showNames();
   const names = new Set([...nodes.nodes.map((n) => n.name), ...Object.keys(people.counts), ...(node ? [node] : [])]);
   for (const name of [...names].sort()) {
     if (!cards.has(name)) cards.set(name, card(name));
     const { item, words, button } = cards.get(name);
     const focused = item.contains(document.activeElement) && document.activeElement.className;
     $("nodes").append(...(item.isConnected ? [] : [item]));
-    const known = nodes.nodes.find((n) => n.name === name)?.state ?? "known";
+    const known = stateOf(name);
     const n = people.counts[name] ?? 0;
     item.dataset.state = known;
     item.classList.toggle("here", name === node);
     words.textContent = ["running", "known"].includes(known) ? `${n} here` : known;
-    for (const [does, states] of [["kill", ["starting", "running", "stopping"]], ["stop", ["starting", "running"]], ["start", ["killed", "stopped", "failed"]]])
+    for (const [does, states] of [["kill", ["starting", "running", "stopping"]], ["stop", ["starting", "running"]], ["start", over]])
       button[does].hidden = !nodes.kills || !states.includes(known);
     if (button[focused]?.hidden) (item.querySelector("button:not([hidden])") ?? text).focus(); // the focus stays in the card
   }
