@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/fullduplex-go/websocket/internal/browser"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -60,15 +62,13 @@ func TestPageMoves(t *testing.T) {
 	ada.Type("#text", "still there?")
 	bob.Until(shows("still there?"))
 
+	ada.Eval(press("start", first), nil)
+	awaitState(t, c, first, running)
+
 	second := nodeOf(bob)
 	bob.Eval(press("stop", second), nil)
-	bob.Until(open + ` && node !== "` + second + `" || reason.textContent.includes("messages")`)
+	bob.Until(open + " && " + moved + ` && node !== "` + second + `"`)
 	bob.Until(card(second, "stopped"))
-	for _, name := range []string{first, second} {
-		bob.Eval(press("start", name), nil)
-		awaitState(t, c, name, running)
-	}
-	bob.Until(open + ` && counts.size === 1`)
 	bob.Eval(`document.getElementById("talk").click()`, nil)
 	bob.Until("outbox.size === 0")
 	var sent int
@@ -84,26 +84,18 @@ func TestPageMoves(t *testing.T) {
 func TestPageRefused(t *testing.T) {
 	t.Parallel()
 	b := browser.Start(t)
-	c, front := startCluster(t)
+	dir := t.TempDir()
+	s := startNATS(t, server.RANDOM_PORT, dir)
+	front, _ := startAlone(t, s.ClientURL())
 	tab := b.Open(front)
-	tab.Until(open)
-	tab.Type("#text", "all are there")
-	tab.Until(shows("all are there") + ` && outbox.size === 0`)
-	var others []string
-	for _, n := range c.nodes {
-		if n.cfg.Name != nodeOf(tab) {
-			others = append(others, n.cfg.Name)
-			tab.Eval(press("kill", n.cfg.Name), nil)
-			tab.Until(card(n.cfg.Name, "killed"))
-		}
-	}
+	tab.Until(open + ` && ` + card("machine-a", "1 here") + ` && document.querySelector(".node button:not([hidden])") === null`)
+	port := s.Addr().(*net.TCPAddr).Port
+	s.Shutdown()
+	s.WaitForShutdown()
 	tab.Type("#text", "nobody stores it")
 	tab.Until(`document.querySelector(".failed .again button") !== null`)
-	for _, name := range others {
-		tab.Eval(press("start", name), nil)
-		awaitState(t, c, name, running)
-	}
-	tab.Eval(`document.querySelector(".failed .again button")?.click()`, nil) // it may have been stored nevertheless
+	startNATS(t, port, dir)
+	tab.Eval(`document.querySelector(".failed .again button").click()`, nil)
 	tab.Until(`outbox.size === 0 && document.querySelectorAll(".failed, .pending").length === 0`)
 	tab.Until(shows("nobody stores it"))
 }
@@ -112,7 +104,7 @@ func TestPageRefused(t *testing.T) {
 func TestPageGap(t *testing.T) {
 	t.Parallel()
 	b := browser.Start(t)
-	_, front := startCluster(t)
+	front, _ := startAlone(t, startNATS(t, server.RANDOM_PORT, t.TempDir()).ClientURL())
 	tab := b.Open(front)
 	tab.Until(open)
 	tab.Type("#text", "from before")

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,32 +275,52 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestAlone runs a node as on a machine of its own, with a NATS that is elsewhere,
-// and takes that away.
-func TestAlone(t *testing.T) {
-	t.Parallel()
+// startNATS starts a NATS server alone, with its store in dir, which ends with the
+// test.
+func startNATS(t *testing.T, port int, dir string) *server.Server {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true,
 	})
 	require.NoError(t, err)
 	s.Start()
-	t.Cleanup(s.Shutdown)
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
 	require.True(t, s.ReadyForConnections(30*time.Second))
+	return s
+}
 
+// startAlone starts a node as on a machine of its own, with a NATS that is
+// elsewhere. It returns where it serves, and how to stop it, which the end of the
+// test does otherwise.
+func startAlone(t *testing.T, url string) (front string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	ran := make(chan error, 1)
 	go func() {
-		ran <- run(ctx, settings{addr: "localhost:0", nodes: 1, nats: s.ClientURL(), replicas: 1, name: "machine-a"}, in)
+		ran <- run(ctx, settings{addr: "localhost:0", nodes: 1, nats: url, replicas: 1, name: "machine-a"}, in)
 		in.Close()
 	}()
-	stop := func() error { cancel(); return <-ran }
+	stop = sync.OnceFunc(func() {
+		cancel()
+		assert.NoError(t, <-ran)
+	})
+	t.Cleanup(stop)
 	lines := bufio.NewReader(out)
 	line, err := lines.ReadString('\n')
 	require.NoError(t, err)
-	front := regexp.MustCompile(`http://localhost:\d+`).FindString(line)
 	go io.Copy(io.Discard, lines)
+	return regexp.MustCompile(`http://localhost:\d+`).FindString(line), stop
+}
 
+// TestAlone runs a node without a front, and takes its NATS away.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, server.RANDOM_PORT, t.TempDir())
+	front, stop := startAlone(t, s.ClientURL())
 	_, resp, err := websocket.Dial(deadline(t), "ws"+front[len("http"):]+"/control", nil)
 	require.Error(t, err)
 	assert.Equal(t, http.StatusNotFound, resp.StatusCode)
@@ -316,13 +337,12 @@ func TestAlone(t *testing.T) {
 	g.tell("after the gap")
 	late.until(func(v *view) bool { return v.texts["after the gap"] == 1 })
 
+	c, _ := dial(t, front, "name=Carol&room=lobby")
 	s.Shutdown()
 	id := g.say("nobody stores it")
 	g.until(func(v *view) bool { return v.refused[id] })
-
-	conn := g.conn
-	require.NoError(t, stop())
-	assert.ErrorIs(t, context.Cause(conn.Context()), websocket.CloseServiceRestart)
+	stop()
+	assert.ErrorIs(t, endOf(deadline(t), c), websocket.CloseServiceRestart)
 }
 
 // TestInterrupt stops the program as Ctrl-C does. It leaves no files and no process.
