@@ -94,6 +94,7 @@ func TestPageRefused(t *testing.T) {
 	s.WaitForShutdown()
 	tab.Type("#text", "nobody stores it")
 	tab.Until(`document.querySelector(".failed .again button") !== null`)
+	tab.Screenshot("cluster-not-sent")
 	startNATS(t, port, dir)
 	tab.Eval(`document.querySelector(".failed .again button").click()`, nil)
 	tab.Until(`outbox.size === 0 && document.querySelectorAll(".failed, .pending").length === 0`)

@@ -50,6 +50,7 @@ type cluster struct {
 	mu       sync.Mutex
 	watching websocket.Group // the pages, which are told what changes
 	changed  chan struct{}   // closed when something changes
+	ending   bool            // no process is started any more
 }
 
 // newCluster returns a cluster whose nodes are to be started.
@@ -93,11 +94,11 @@ func startProcess(cfg *nodeConfig) (*process, error) {
 	return &process{cmd, stdin, stdout}, nil
 }
 
-// launch starts a node, unless it runs.
+// launch starts a node, unless it runs or the cluster stops.
 func (c *cluster) launch(n *node) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n.process != nil {
+	if n.process != nil || c.ending {
 		return nil
 	}
 	p, err := startProcess(&n.cfg)
@@ -211,6 +212,7 @@ func (c *cluster) startAll(ctx context.Context) error {
 
 // stopAll stops the nodes, and kills those that have not stopped before ctx ends.
 func (c *cluster) stopAll(ctx context.Context) {
+	c.note(func() { c.ending = true })
 	for _, n := range c.nodes {
 		c.stop(n)
 	}

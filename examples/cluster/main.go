@@ -8,16 +8,18 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -75,6 +77,8 @@ func (s *settings) check() error {
 	switch {
 	case s.nodes < 1 || s.nodes > 9:
 		return errors.New("-nodes is 1 to 9")
+	case s.nats == "" && s.nodes == 1:
+		return errors.New("a cluster of NATS has at least 2 nodes: choose more with -nodes, or a NATS that is there with -nats")
 	case s.replicas < 1 || s.replicas > 5:
 		return errors.New("-replicas is 1 to 5")
 	case s.nats == "" && s.replicas > s.nodes:
@@ -138,7 +142,7 @@ func nodeConfigs(s settings, dir string, port int) ([]nodeConfig, error) {
 		return nil, err
 	}
 	configs := make([]nodeConfig, s.nodes)
-	routes, secret := make([]string, s.nodes), strconv.FormatUint(rand.Uint64(), 36)
+	routes, secret := make([]string, s.nodes), rand.Text()
 	for i := range configs {
 		cfg := &configs[i]
 		*cfg = nodeConfig{Name: fmt.Sprintf("node-%d", i+1), NATS: s.nats, Replicas: s.replicas, Control: true}
@@ -147,7 +151,7 @@ func nodeConfigs(s settings, dir string, port int) ([]nodeConfig, error) {
 			cfg.Addr = net.JoinHostPort(host, "0")
 		}
 		cfg.Server = serverConfig{Dir: filepath.Join(dir, cfg.Name), Secret: secret, Routes: routes}
-		if cfg.Server.Port, err = freePort(); err != nil {
+		if cfg.Server.Port, err = freePort(routes); err != nil {
 			return nil, err
 		}
 		routes[i] = fmt.Sprintf("127.0.0.1:%d", cfg.Server.Port)
@@ -155,14 +159,19 @@ func nodeConfigs(s settings, dir string, port int) ([]nodeConfig, error) {
 	return configs, nil
 }
 
-// freePort returns a port on which a server may listen, also after it was killed:
-// one below those that systems give to connections.
-func freePort() (port int, err error) {
+// freePort returns a port on which a server may listen, also after it was killed: one
+// below those that systems give to connections, and of none of the addresses taken.
+func freePort(taken []string) (port int, err error) {
 	for range 100 {
-		port = 20000 + rand.IntN(10000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			return port, l.Close()
+		port = 20000 + mathrand.IntN(10000)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if !slices.Contains(taken, addr) {
+			return port, nil
 		}
 	}
 	return 0, errors.New("there is no free port from 20000 to 29999 on 127.0.0.1")

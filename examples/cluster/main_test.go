@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -383,7 +382,8 @@ func TestSettings(t *testing.T) {
 		{settings{nodes: 0, replicas: 1}, "-nodes"},
 		{settings{nodes: 10, replicas: 3}, "-nodes"},
 		{settings{nodes: 3, replicas: 0}, "-replicas"},
-		{settings{nodes: 1, replicas: 3}, "-replicas"},
+		{settings{nodes: 2, replicas: 3}, "-replicas"},
+		{settings{nodes: 1, replicas: 1}, "-nats"},
 		{settings{nodes: 1, replicas: 3, nats: "nats://localhost"}, ""},
 	} {
 		err := c.check()
@@ -448,11 +448,16 @@ func TestPageIsWhole(t *testing.T) {
 	}))
 }
 
-// TestFreePort checks that ports are not those that systems give to connections.
+// TestFreePort checks that ports are not those that systems give to connections, and
+// differ.
 func TestFreePort(t *testing.T) {
-	port, err := freePort()
-	require.NoError(t, err)
-	assert.Less(t, port, 32768)
-	_, err = url.Parse(fmt.Sprintf("nats://127.0.0.1:%d", port))
-	assert.NoError(t, err)
+	var taken []string
+	for range 100 {
+		port, err := freePort(taken)
+		require.NoError(t, err)
+		assert.Less(t, port, 32768)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		assert.NotContains(t, taken, addr)
+		taken = append(taken, addr)
+	}
 }

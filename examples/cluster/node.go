@@ -29,7 +29,7 @@ const (
 	startTimeout  = 30 * time.Second // until an embedded server takes connections
 	openTimeout   = 5 * time.Second  // one attempt to open the group
 	leaveTimeout  = time.Second      // until the presence is taken back
-	grace         = 8 * time.Second  // until the last connection is closed
+	grace         = 12 * time.Second // until the last connection is closed
 	presenceTTL   = 10 * time.Second // until those on a node that was killed are gone; longer than NATS takes to elect a leader
 	reconnectWait = 250 * time.Millisecond
 )
@@ -185,10 +185,14 @@ func openGroup(ctx context.Context, nc *nats.Conn, cfg *nodeConfig) (*natsgroup.
 		Name: "chat", Node: cfg.Name, Replicas: cfg.Replicas, MaxBytes: 256 << 20, PerTopic: 100_000,
 		PresenceTTL: presenceTTL, Encode: encodeMessage, Logger: slog.Default().With("node", cfg.Name),
 	}
-	for {
+	for told := time.Now(); ; {
 		group, err := tryOpen(ctx, js, opts)
 		if err == nil {
 			return group, nil
+		}
+		if time.Since(told) > openTimeout {
+			slog.Warn("waiting for NATS", "node", cfg.Name, "error", err)
+			told = time.Now()
 		}
 		select {
 		case <-ctx.Done():
