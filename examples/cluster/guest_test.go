@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -37,10 +38,10 @@ type view struct {
 	last    uint64
 	texts   map[string]int // how often each was shown
 	seqs    []uint64
-	counts  map[string]int   // who is in the room, by node
-	outbox  map[string]entry // by id
-	ids     map[string]bool  // of all messages
-	refused map[string]bool  // by id: what was not published, and may be posted again
+	counts  map[string]int  // who is in the room, by node
+	outbox  []entry         // in the order in which they were posted
+	ids     map[string]bool // of all messages
+	refused map[string]bool // by id: what was not published, and may be posted again
 	gaps    int
 	changed chan struct{}
 }
@@ -52,7 +53,7 @@ func come(t *testing.T, front, name, room string) *guest {
 	g := &guest{
 		t: t, ctx: ctx, url: "ws" + front[len("http"):] + "/ws", name: name, room: room, ended: make(chan struct{}),
 		view: view{
-			texts: make(map[string]int), outbox: make(map[string]entry), refused: make(map[string]bool),
+			texts: make(map[string]int), refused: make(map[string]bool),
 			ids:     make(map[string]bool),
 			changed: make(chan struct{}),
 		},
@@ -120,16 +121,21 @@ func (v *view) take(t *testing.T, c *websocket.Conn, e *event) {
 		v.counts = e.Counts
 	case "refused":
 		v.refused[e.ID] = true
-		delete(v.outbox, e.ID)
+		v.settle(e.ID)
 	case "message":
 		assert.Greater(t, e.Seq, v.last, "a message came twice or out of order")
 		v.last, v.seqs = e.Seq, append(v.seqs, e.Seq)
-		delete(v.outbox, e.Entry.ID)
+		v.settle(e.Entry.ID)
 		if !v.ids[e.Entry.ID] { // otherwise it was refused, and published nevertheless
 			v.ids[e.Entry.ID] = true
 			v.texts[e.Entry.Text]++
 		}
 	}
+}
+
+// settle removes a message from the outbox.
+func (v *view) settle(id string) {
+	v.outbox = slices.DeleteFunc(v.outbox, func(m entry) bool { return m.ID == id })
 }
 
 // send sends a message, if the connection is there.
@@ -177,7 +183,7 @@ func (g *guest) post(m entry) (id string) {
 	}
 	g.change(func(v *view) {
 		delete(v.refused, m.ID)
-		v.outbox[m.ID] = m
+		v.outbox = append(v.outbox, m)
 		v.send(m)
 	})
 	return m.ID
