@@ -39,7 +39,7 @@ type feed struct {
 	mu      sync.Mutex
 	joining map[*joiner]struct{}
 	last    uint64        // what comes up to here was handed on, or there was nothing
-	newest  uint64        // of the last message known, at most last
+	newest  uint64        // who has seen up to here has missed nothing; at most last
 	target  uint64        // catchUp ends when last has reached it; 0 if none runs
 	moved   chan struct{} // closed when last grows; nil if nobody waits
 	recent  recent
@@ -108,6 +108,9 @@ func (f *feed) subscribe() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.newest, f.last = newest, last
+	if newest == 0 { // whatever there was before is no longer kept
+		f.newest = last
+	}
 	f.recent = recent{since: last, limit: f.g.opts.recent()}
 	return nil
 }

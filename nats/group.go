@@ -53,7 +53,8 @@ type Options struct {
 	Encode func(m Message) *websocket.Prepared
 
 	// PresenceTTL is how long after the death of a node its members are still
-	// present. 0 means 10 seconds; less than one second is not allowed.
+	// present. 0 means 10 seconds; less than one second is not allowed. While NATS
+	// elects a leader, which takes seconds, no node is taken for dead.
 	PresenceTTL time.Duration
 
 	// Node is a name for this node that Presence carries. It need not be unique.

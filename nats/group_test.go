@@ -129,9 +129,40 @@ func TestResume(t *testing.T) {
 
 	g.patience = time.Second
 	var gap *GapError
-	_, err := topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: 1000})
+	_, err := topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: last + 1000})
 	require.ErrorAs(t, err, &gap)
-	assert.Equal(t, uint64(1000), gap.After)
+	assert.Equal(t, last+1000, gap.After)
+}
+
+// TestResumeFromNothing resumes a topic that was empty, of a stream that was.
+func TestResumeFromNothing(t *testing.T) {
+	g := openGroup(t, connect(t, startServer(t).ClientURL()), Options{Encode: encode})
+	topic := topicOf(t, g, "red")
+	m := newClient(t).join(topic, 0)
+	start := m.Start()
+	assert.NotZero(t, start)
+	assert.Less(t, start, uint64(1)<<53)
+	m.Leave()
+	publish(t, topic, "one")
+	c := newClient(t)
+	c.join(topic, start)
+	publish(t, topic, "two")
+	c.expect("one", "two")
+}
+
+// TestResumeOfAnotherStream tells that the one that was seen is gone.
+func TestResumeOfAnotherStream(t *testing.T) {
+	js := connect(t, startServer(t).ClientURL())
+	seen := publish(t, topicOf(t, openGroup(t, js, Options{}), "red"), "one", "two")
+	require.NoError(t, js.DeleteStream(deadline(t), "test"))
+	topic := topicOf(t, openGroup(t, js, Options{}), "red")
+	for range 2 {
+		var gap *GapError
+		_, err := topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: seen})
+		require.ErrorAs(t, err, &gap)
+		assert.Less(t, seen, gap.First)
+		publish(t, topic, "other")
+	}
 }
 
 func TestJoinErrors(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"github.com/fullduplex-go/websocket"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 	"github.com/synadia-io/orbit.go/natsext"
 )
 
@@ -44,7 +43,11 @@ func (h *history) stored(topic string) string { return h.stream + ".pub." + topi
 // live returns the subject on which the servers repeat them.
 func (h *history) live(topic string) string { return h.stream + ".live." + topic }
 
-// open makes the stream unless there is one, and checks what it finds.
+// open makes the stream unless there is one, and checks what it finds. A stream
+// begins with the time at which it is made, in microseconds. So 0 is no sequence of
+// it, not even of an empty one; what a client saw of a stream that was deleted comes
+// before all of another that was made for it; and every sequence is an integer that
+// JSON and JavaScript can hold.
 func (h *history) open(ctx context.Context, opts *Options) error {
 	want := jetstream.StreamConfig{
 		Name:              h.stream,
@@ -57,6 +60,7 @@ func (h *history) open(ctx context.Context, opts *Options) error {
 		MaxBytes:          opts.maxBytes(),
 		MaxMsgsPerSubject: opts.PerTopic,
 		Duplicates:        min(duplicates, opts.maxAge()),
+		FirstSeq:          uint64(time.Now().UnixMicro()),
 		AllowDirect:       true,
 	}
 	var err error
@@ -81,6 +85,8 @@ func checkStream(have, want *jetstream.StreamConfig) error {
 		return fmt.Errorf("natsgroup: stream %s has the subjects %q, want %q", have.Name, have.Subjects, want.Subjects)
 	case have.RePublish == nil || *have.RePublish != *want.RePublish:
 		return fmt.Errorf("natsgroup: stream %s must republish %s to %s, with the messages", have.Name, want.RePublish.Source, want.RePublish.Destination)
+	case have.FirstSeq < 2:
+		return fmt.Errorf("natsgroup: stream %s must begin with a sequence over 1 (first_seq)", have.Name)
 	case !have.AllowDirect:
 		return fmt.Errorf("natsgroup: stream %s must allow direct access", have.Name)
 	}
@@ -101,10 +107,10 @@ func (h *history) info(ctx context.Context, subject ...string) (*jetstream.Strea
 
 // publish stores a message and returns its sequence. While NATS does not answer,
 // publish tries again with the same id, which the stream stores once.
-func (h *history) publish(ctx context.Context, topic string, t websocket.MessageType, data []byte) (uint64, error) {
+func (h *history) publish(ctx context.Context, topic, id string, t websocket.MessageType, data []byte) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, duplicates/2)
 	defer cancel()
-	m, id := newMsg(h.stored(topic), t, data), nuid.Next()
+	m := newMsg(h.stored(topic), t, data)
 	var last error
 	for {
 		ack, err := h.attempt(ctx, m, id)

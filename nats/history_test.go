@@ -60,6 +60,30 @@ func TestPublishOnce(t *testing.T) {
 	assert.Equal(t, first.Sequence+1, last)
 }
 
+// TestPublishTwice publishes once what two nodes publish under one id.
+func TestPublishTwice(t *testing.T) {
+	s := startServer(t)
+	var seqs []uint64
+	c := newClient(t)
+	for range 2 {
+		topic := topicOf(t, openGroup(t, connect(t, s.ClientURL()), Options{Encode: encode}), "red")
+		if seqs == nil {
+			c.join(topic, 0)
+		}
+		seq, err := topic.PublishOnce(deadline(t), "id-1", websocket.Text, []byte("one"))
+		require.NoError(t, err)
+		seqs = append(seqs, seq)
+		_, err = topicOf(t, topic.g, "blue").PublishOnce(deadline(t), "id-1", websocket.Text, []byte("other"))
+		require.NoError(t, err)
+		_, err = topic.PublishOnce(deadline(t), "a b", websocket.Text, nil)
+		var bad *NameError
+		assert.ErrorAs(t, err, &bad)
+		publish(t, topic, "next")
+	}
+	assert.Equal(t, seqs[0], seqs[1])
+	c.expect("one", "next", "next")
+}
+
 // TestPublishErrors fails at once, not with the context.
 func TestPublishErrors(t *testing.T) {
 	js := connect(t, startServer(t).ClientURL())
@@ -112,7 +136,9 @@ func TestStreamOfOthers(t *testing.T) {
 		"republish": {Subjects: []string{"test.pub.>"}, AllowDirect: true},
 		"headers": {Subjects: []string{"test.pub.>"}, AllowDirect: true,
 			RePublish: &jetstream.RePublish{Source: "test.pub.>", Destination: "test.live.>", HeadersOnly: true}},
-		"direct": {Subjects: []string{"test.pub.>"},
+		"direct": {Subjects: []string{"test.pub.>"}, FirstSeq: 2,
+			RePublish: &jetstream.RePublish{Source: "test.pub.>", Destination: "test.live.>"}},
+		"first": {Subjects: []string{"test.pub.>"}, AllowDirect: true,
 			RePublish: &jetstream.RePublish{Source: "test.pub.>", Destination: "test.live.>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,13 +170,14 @@ func TestGap(t *testing.T) {
 	js := connect(t, startServer(t).ClientURL())
 	g := openGroup(t, js, Options{PerTopic: 3})
 	red := topicOf(t, g, "red")
-	publish(t, red, "1", "2", "3", "4", "5") // 3, 4 and 5 are kept
+	base := publish(t, red, "1") - 1
+	publish(t, red, "2", "3", "4", "5") // 3, 4 and 5 are kept
 	publish(t, topicOf(t, g, "blue"), "6")
 	for _, c := range []struct {
 		after uint64
 		gap   bool
 	}{{1, true}, {2, true}, {3, false}, {4, false}, {5, false}} {
-		msgs, err := g.history.next(deadline(t), "red", c.after, 6)
+		msgs, err := g.history.next(deadline(t), "red", base+c.after, base+6)
 		var gap *GapError
 		if c.gap {
 			assert.ErrorAs(t, err, &gap, "after %d", c.after)
@@ -159,22 +186,22 @@ func TestGap(t *testing.T) {
 		require.NoError(t, err, "after %d", c.after)
 		assert.Len(t, msgs, int(5-c.after))
 	}
-	msgs, err := g.history.next(deadline(t), "blue", 2, 6)
+	msgs, err := g.history.next(deadline(t), "blue", base+2, base+6)
 	require.NoError(t, err)
 	assert.Len(t, msgs, 1)
-	msgs, err = g.history.next(deadline(t), "green", 2, 6)
+	msgs, err = g.history.next(deadline(t), "green", base+2, base+6)
 	require.NoError(t, err)
 	assert.Empty(t, msgs)
 
 	s, err := js.Stream(deadline(t), "test")
 	require.NoError(t, err)
-	require.NoError(t, s.Purge(deadline(t), jetstream.WithPurgeSequence(5)))
+	require.NoError(t, s.Purge(deadline(t), jetstream.WithPurgeSequence(base+5)))
 	for _, c := range []struct {
 		topic string
 		after uint64
 		gap   bool
 	}{{"red", 3, true}, {"red", 4, false}, {"green", 3, true}, {"green", 4, false}} {
-		_, err := g.history.next(deadline(t), c.topic, c.after, 6)
+		_, err := g.history.next(deadline(t), c.topic, base+c.after, base+6)
 		if _, gap := errors.AsType[*GapError](err); gap != c.gap {
 			t.Errorf("%s after %d: %v", c.topic, c.after, err)
 		}

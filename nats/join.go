@@ -12,8 +12,9 @@ import (
 // JoinOptions are those of one Join. nil and the zero value mean that the member
 // gets what is published from now on, and that Presence does not list it.
 type JoinOptions struct {
-	// After is the last sequence that the client has seen of this topic: it gets
-	// everything after that. 0 means nothing was seen, and nothing is missed.
+	// After is the last sequence that the client has seen of this topic, or the
+	// Membership.Start of its first Join: it gets everything after that. 0 means
+	// that it gets what comes from now on. A sequence is less than 1<<53.
 	After uint64
 
 	// Presence is what Topic.Present tells about the member, such as its name: up
@@ -63,6 +64,8 @@ func (m *Membership) end() {
 // first member of the topic on this node, or misses more than Options.Recent, and
 // waits for it until ctx ends. The error is a *GapError if the stream may not have all that c
 // missed, and ErrMember if c is a member already.
+// To find that a sequence is not one of the stream takes 15 seconds, because a server
+// that has just been elected knows less than others.
 //
 // A member that does not keep up is its node's problem: Config.SlowConsumer decides.
 // With websocket.CloseSlow it is closed, and resumes; with the other policies it

@@ -9,10 +9,11 @@ import (
 const (
 	maxGroupName = 32
 	maxTopicName = 128
+	maxID        = 64 // of a message
 )
 
-// A NameError says why a name of a group or a topic was refused. Names become
-// parts of NATS subjects, so nothing is taken that NATS could read as anything
+// A NameError says why a name of a group or a topic, or the id of a message, was
+// refused. They become parts of NATS subjects and headers, so nothing is taken that NATS could read as anything
 // else.
 type NameError struct {
 	Name   string // as it was given

@@ -96,8 +96,14 @@ type presence struct {
 	lease   string
 	renewed time.Time
 	own     map[*entry]struct{}
-	seen    map[string]time.Time // the leases of all nodes, and when each was last renewed
-	changed chan struct{}        // closed when a lease comes or goes
+	seen    map[string]renewal // of the leases of all nodes
+	changed chan struct{}      // closed when a lease comes or goes
+}
+
+// A renewal is the last one of a lease that came to this node.
+type renewal struct {
+	at       time.Time
+	revision uint64 // in the bucket
 }
 
 // An entry is a member of this node.
@@ -119,9 +125,10 @@ type record struct {
 }
 
 const (
-	markerTTL   = time.Minute // how long the bucket knows that a member has left
-	maxRequests = 32          // under way at once
-	changeWait  = 100 * time.Millisecond
+	markerTTL   = time.Minute            // how long the bucket knows that a member has left
+	maxRequests = 32                     // under way at once
+	changeWait  = 100 * time.Millisecond // between two lists of WatchPresence
+	addWait     = 200 * time.Millisecond // until Join no longer waits for the bucket
 )
 
 // openPresence makes the buckets unless there are any, and takes a lease.
@@ -129,7 +136,7 @@ func openPresence(ctx context.Context, js jetstream.JetStream, opts *Options) (*
 	p := &presence{
 		js: js, ttl: opts.presenceTTL(), node: opts.Node, limit: make(chan struct{}, maxRequests),
 		lease: nuid.Next(), own: make(map[*entry]struct{}),
-		seen: make(map[string]time.Time), changed: make(chan struct{}),
+		seen: make(map[string]renewal), changed: make(chan struct{}),
 	}
 	var err error
 	p.nodes, err = openBucket(ctx, js, jetstream.KeyValueConfig{
@@ -180,11 +187,11 @@ func (p *presence) run(ctx context.Context, log *slog.Logger) {
 }
 
 // renew renews the lease, after it has written what could not be written before. A
-// lease that may have run out is not renewed: its members may have been removed, so
-// they are written anew, under another.
+// lease that ran out some time ago is not renewed: its members may have been
+// removed, so they are written anew, under another.
 func (p *presence) renew(ctx context.Context) error {
 	p.mu.Lock()
-	if !p.renewed.IsZero() && time.Since(p.renewed) >= p.ttl {
+	if !p.renewed.IsZero() && time.Since(p.renewed) >= leaseLost*p.ttl {
 		p.lease = nuid.Next()
 		for e := range p.own {
 			e.key = ""
@@ -212,13 +219,42 @@ func (p *presence) renew(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.renewed = began
-	p.seen[lease] = time.Now()
+	p.resumeLocked(began)
 	return err
 }
 
-// add lists a member. If NATS does not take it before ctx ends, it is listed when
-// NATS is back.
+// Multiples of the time to live.
+const (
+	leaseLost  = 2 // after which a node gives its own lease up
+	leaseSwept = 3 // after which others remove the members under it
+)
+
+// clockLocked returns the time by which the leases of others run out. It stands
+// still while this node cannot renew its own: then it is NATS that does not answer,
+// and not they. The caller holds p.mu.
+func (p *presence) clockLocked() time.Time {
+	now := time.Now()
+	if stops := p.renewed.Add(p.ttl * 2 / 3); now.After(stops) {
+		return stops
+	}
+	return now
+}
+
+// resumeLocked lets the clock go on after a renewal that began then. The caller
+// holds p.mu.
+func (p *presence) resumeLocked(began time.Time) {
+	if !p.renewed.IsZero() {
+		if stood := time.Since(p.clockLocked()); stood > 0 {
+			for lease, r := range p.seen {
+				r.at = r.at.Add(stood)
+				p.seen[lease] = r
+			}
+		}
+	}
+	p.renewed = began
+}
+
+// add lists a member. If NATS does not take it soon, it is listed when NATS does.
 func (p *presence) add(ctx context.Context, topic string, info []byte) *entry {
 	now := time.Now()
 	value, err := json.Marshal(record{p.node, info, now})
@@ -229,8 +265,19 @@ func (p *presence) add(ctx context.Context, topic string, info []byte) *entry {
 	p.mu.Lock()
 	p.own[e] = struct{}{}
 	p.mu.Unlock()
-	if p.js.Conn().Status() == nats.CONNECTED {
-		p.write(ctx, e) // or renew does
+	if p.js.Conn().Status() != nats.CONNECTED {
+		return e
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		p.write(context.WithoutCancel(ctx), e) // or renew does
+	}()
+	ctx, cancel := context.WithTimeout(ctx, addWait)
+	defer cancel()
+	select {
+	case <-written:
+	case <-ctx.Done():
 	}
 	return e
 }
@@ -311,22 +358,27 @@ func (p *presence) watchNodes(ctx context.Context, log *slog.Logger) {
 		}
 		for e := range w.Updates() {
 			if e != nil {
-				p.note(e.Key(), e.Operation() == jetstream.KeyValuePut)
+				p.note(e)
 			}
 		}
 		w.Stop()
 	}
 }
 
-// note takes down that a lease was renewed or given up.
-func (p *presence) note(lease string, renewed bool) {
+// note takes down that a lease was renewed or given up. What comes again, because
+// the watch had to begin anew, is no news.
+func (p *presence) note(e jetstream.KeyValueEntry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, known := p.seen[lease]
+	last, known := p.seen[e.Key()]
+	if known && e.Revision() <= last.revision {
+		return
+	}
+	renewed := e.Operation() == jetstream.KeyValuePut
 	if renewed {
-		p.seen[lease] = time.Now()
+		p.seen[e.Key()] = renewal{p.clockLocked(), e.Revision()}
 	} else {
-		delete(p.seen, lease)
+		delete(p.seen, e.Key())
 	}
 	if known != renewed {
 		p.changedLocked()
@@ -343,9 +395,9 @@ func (p *presence) changedLocked() {
 func (p *presence) live() map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	live := map[string]bool{p.lease: true}
-	for lease, at := range p.seen {
-		if time.Since(at) < p.ttl {
+	live, now := map[string]bool{p.lease: true}, p.clockLocked()
+	for lease, r := range p.seen {
+		if now.Sub(r.at) < p.ttl {
 			live[lease] = true
 		}
 	}
@@ -358,10 +410,11 @@ func (p *presence) sweep(ctx context.Context, log *slog.Logger) {
 	p.mu.Lock()
 	first := p.lease
 	var dead []string
-	for lease, at := range p.seen {
-		switch age := time.Since(at); {
+	now := p.clockLocked()
+	for lease, r := range p.seen {
+		switch age := now.Sub(r.at); {
 		case lease == p.lease:
-		case age > 3*p.ttl:
+		case age > leaseSwept*p.ttl:
 			dead = append(dead, lease)
 			delete(p.seen, lease)
 		case age >= p.ttl:

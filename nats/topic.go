@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fullduplex-go/websocket"
+	"github.com/nats-io/nuid"
 )
 
 // A Topic is a subject of a Group: a room, a document, a user. It costs nothing
@@ -39,6 +40,23 @@ func (t *Topic) Name() string { return t.name }
 // not twice. A text that is not UTF-8 is an error, as is a message that NATS is not
 // configured to take (its max_payload is 1 MiB by default).
 func (t *Topic) Publish(ctx context.Context, typ websocket.MessageType, data []byte) (seq uint64, err error) {
+	return t.publish(ctx, nuid.Next(), typ, data)
+}
+
+// PublishOnce is Publish for a message that may be published again, also by another
+// node, because it is not known whether it was: within two minutes, the topic takes
+// one message with the same id, and further calls return the sequence of that one.
+// An id has up to 64 letters, digits, hyphens and underscores; anything else is a
+// *NameError.
+func (t *Topic) PublishOnce(ctx context.Context, id string, typ websocket.MessageType, data []byte) (seq uint64, err error) {
+	if err := checkToken(id, id, maxID); err != nil {
+		return 0, err
+	}
+	return t.publish(ctx, t.name+"/"+id, typ, data)
+}
+
+// publish publishes under an id that is of the whole group.
+func (t *Topic) publish(ctx context.Context, id string, typ websocket.MessageType, data []byte) (seq uint64, err error) {
 	switch {
 	case typ != websocket.Text && typ != websocket.Binary:
 		return 0, errors.New("natsgroup: a message is Text or Binary")
@@ -47,5 +65,5 @@ func (t *Topic) Publish(ctx context.Context, typ websocket.MessageType, data []b
 	case t.g.ctx.Err() != nil:
 		return 0, ErrClosed
 	}
-	return t.g.history.publish(ctx, t.name, typ, data)
+	return t.g.history.publish(ctx, t.name, id, typ, data)
 }

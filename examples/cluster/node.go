@@ -202,25 +202,11 @@ func openGroup(ctx context.Context, nc *nats.Conn, cfg *nodeConfig) (*natsgroup.
 	}
 }
 
-// tryOpen opens the group, if that is possible now, and tells the room "nodes" that
-// this one has started. So no stream is empty: a member that joins an empty one is
-// at the sequence 0, and who resumes after 0 gets nothing of what was missed.
+// tryOpen opens the group, if that is possible now.
 func tryOpen(ctx context.Context, js jetstream.JetStream, opts natsgroup.Options) (*natsgroup.Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	group, err := natsgroup.Open(ctx, js, opts)
-	if err != nil {
-		return nil, err
-	}
-	topic, err := group.Topic("nodes")
-	if err == nil {
-		_, err = topic.Publish(ctx, websocket.Text, []byte(opts.Node+" has started"))
-	}
-	if err != nil {
-		leave(ctx, group)
-		return nil, err
-	}
-	return group, nil
+	return natsgroup.Open(ctx, js, opts)
 }
 
 //go:embed page

@@ -20,7 +20,7 @@ import (
 const (
 	maxMessage     = 4096 // bytes of one message, as JSON
 	maxName        = 24   // runes of a name
-	maxID          = 40   // bytes of an id
+	maxRun         = 40   // bytes of the id of a count
 	maxNames       = 60   // names that a page is told; of the others it learns the number
 	joinTimeout    = 25 * time.Second
 	publishTimeout = 10 * time.Second
@@ -39,12 +39,10 @@ type entry struct {
 
 // check returns an error unless e is what a page may send.
 func (e *entry) check() error {
-	for _, id := range []string{e.ID, e.Run} {
-		if len(id) > maxID {
-			return errors.New("the id is too long")
-		}
+	if len(e.Run) > maxRun {
+		return errors.New("the id is too long")
 	}
-	if e.ID == "" || strings.TrimSpace(e.Text) == "" && e.Run == "" {
+	if strings.TrimSpace(e.Text) == "" && e.Run == "" {
 		return errors.New("the message is empty")
 	}
 	return nil
@@ -215,9 +213,13 @@ func (ch *chat) take(c *websocket.Conn, v visitor, m websocket.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), publishTimeout)
 	defer cancel()
-	switch _, err := v.topic.Publish(ctx, websocket.Text, data); {
+	_, err = v.topic.PublishOnce(ctx, e.ID, websocket.Text, data)
+	bad, isBad := errors.AsType[*natsgroup.NameError](err)
+	switch {
 	case err == nil:
 		return nil // it comes back with its sequence, as all messages do
+	case isBad:
+		return &websocket.CloseError{Code: websocket.ClosePolicyViolation, Reason: bad.Reason}
 	case errors.Is(err, natsgroup.ErrClosed):
 		return ending(err)
 	}

@@ -140,8 +140,8 @@ const known = new Set();      // ids of the messages that came last
 const mostKnown = 2000;
 
 // take takes a message. Its sequence says whether the server has sent it before. One
-// that a page has sent again, because it did not know that it was published, has
-// another sequence, and the same id.
+// that a page has sent again after minutes, because it did not know that it was
+// published, has another sequence, and the same id.
 function take({ seq, time, entry }) {
   if (!joined) caught++;
   if (seq <= last) return void (twice++, showTally());
@@ -196,10 +196,16 @@ function message({ name, node, text }, time, seq) {
   const bubble = element("div", "bubble", text);
   if (seq) {
     bubble.title = `Number ${seq} of the stream, taken by ${node}`;
-    by.append(` · ${seq}`);
+    by.append(` · ${short(seq)}`);
   }
   entry.append(by, bubble);
   return entry;
+}
+
+// short returns the last digits of a sequence. The first message of a stream has the
+// time in microseconds, and those that follow count on.
+function short(seq) {
+  return `…${String(seq).slice(-6)}`;
 }
 
 // hue returns the color of a node, as an angle in degrees.
@@ -374,7 +380,7 @@ function count({ run, n, name, node }, seq) {
   const [author, words] = c.line.children;
   author.textContent = name;
   author.style.setProperty("--hue", hue(node));
-  words.textContent = ` counts from ${c.first} to ${c.next - 1} · ${node} · ${seq}`;
+  words.textContent = ` counts from ${c.first} to ${c.next - 1} · ${node} · ${short(seq)}`;
   showTally();
 }
 
