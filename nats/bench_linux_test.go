@@ -26,7 +26,7 @@ const benchMembers = 5000
 // members have the one before it, so messages a second are those of one publisher
 // that waits.
 //
-//	go test -run '^$' -bench Topic -benchtime 1000x .
+//	go test -run '^$' -bench Topic -benchtime 500x .
 func BenchmarkTopic(b *testing.B) {
 	for nodes := 1; nodes <= 3; nodes++ {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) { benchTopic(b, nodes, benchMembers, 1) })
@@ -35,7 +35,7 @@ func BenchmarkTopic(b *testing.B) {
 
 // BenchmarkPipeline is BenchmarkTopic with 16 messages under way at a time.
 //
-//	go test -run '^$' -bench Pipeline -benchtime 1000x .
+//	go test -run '^$' -bench Pipeline -benchtime 500x .
 func BenchmarkPipeline(b *testing.B) {
 	for nodes := 1; nodes <= 3; nodes++ {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) { benchTopic(b, nodes, benchMembers, 16) })
@@ -178,4 +178,47 @@ func membersOf(b *testing.B, p *node) int {
 	n, err := strconv.Atoi(string(body))
 	require.NoError(b, err)
 	return n
+}
+
+// BenchmarkJoin joins a topic that has members and is listed, one call after
+// another. NATS is in the same process.
+func BenchmarkJoin(b *testing.B) {
+	g := openGroup(b, connect(b, startServer(b).ClientURL()), Options{})
+	benchJoin(b, g, &JoinOptions{Presence: []byte("name")})
+}
+
+// BenchmarkResume joins after ten messages that the node has to fetch, one call
+// after another. NATS is in the same process.
+func BenchmarkResume(b *testing.B) {
+	g := openGroup(b, connect(b, startServer(b).ClientURL()), Options{Recent: -1})
+	topic, err := g.Topic("red")
+	require.NoError(b, err)
+	var seqs []uint64
+	for range 11 {
+		seq, err := topic.Publish(deadline(b), websocket.Binary, make([]byte, 128))
+		require.NoError(b, err)
+		seqs = append(seqs, seq)
+	}
+	benchJoin(b, g, &JoinOptions{After: seqs[0]})
+}
+
+// benchJoin joins the topic "red" with one connection again and again.
+func benchJoin(b *testing.B, g *Group, opts *JoinOptions) {
+	topic, err := g.Topic("red")
+	require.NoError(b, err)
+	_, err = topic.Join(deadline(b), newClient(b).peer, nil)
+	require.NoError(b, err)
+	c := newClient(b)
+	go func() {
+		for m, err := range c.c.Messages(context.Background()) {
+			_, _ = m, err
+		}
+	}()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	for b.Loop() {
+		m, err := topic.Join(ctx, c.peer, opts)
+		require.NoError(b, err)
+		m.Leave()
+	}
 }
