@@ -24,7 +24,7 @@ func (l lease) Operation() jetstream.KeyValueOp { return l.op }
 // newPresence returns a presence without buckets, which renews its lease "a" every
 // third of its time to live while renews is set.
 func newPresence(t *testing.T, renews *bool) *presence {
-	p := &presence{ttl: 9 * time.Second, lease: "a", seen: make(map[string]renewal), changed: make(chan struct{})}
+	p := &presence{ttl: 9 * time.Second, held: tenure{lease: "a"}, seen: make(map[string]renewal), changed: make(chan struct{})}
 	p.resumeLocked(time.Now())
 	go func() {
 		for {

@@ -93,11 +93,17 @@ type presence struct {
 	limit   chan struct{} // one for each request under way
 
 	mu      sync.Mutex
-	lease   string
-	renewed time.Time
+	held    tenure
 	own     map[*entry]struct{}
 	seen    map[string]renewal // of the leases of all nodes
 	changed chan struct{}      // closed when a lease comes or goes
+}
+
+// A tenure is a node's hold of its own lease.
+type tenure struct {
+	lease   string
+	fresh   bool      // the lease has yet to be taken
+	renewed time.Time // when the last renewal of this or the lease before began
 }
 
 // A renewal is the last one of a lease that came to this node.
@@ -135,7 +141,7 @@ const (
 func openPresence(ctx context.Context, js jetstream.JetStream, opts *Options) (*presence, error) {
 	p := &presence{
 		js: js, ttl: opts.presenceTTL(), node: opts.Node, limit: make(chan struct{}, maxRequests),
-		lease: nuid.Next(), own: make(map[*entry]struct{}),
+		held: tenure{lease: nuid.Next(), fresh: true}, own: make(map[*entry]struct{}),
 		seen: make(map[string]renewal), changed: make(chan struct{}),
 	}
 	var err error
@@ -188,39 +194,48 @@ func (p *presence) run(ctx context.Context, log *slog.Logger) {
 
 // renew renews the lease, after it has written what could not be written before. A
 // lease that ran out some time ago is not renewed: its members may have been
-// removed, so they are written anew, under another.
+// removed, so they are all written anew, under another.
 func (p *presence) renew(ctx context.Context) error {
+	lease, fresh, unwritten := p.begin()
+	began := time.Now()
+	var err error
+	for _, e := range unwritten {
+		if err = p.write(ctx, e); err != nil {
+			break
+		}
+	}
+	if err != nil && fresh {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, putErr := p.nodes.Put(ctx, lease, nil); putErr != nil {
+		return putErr
+	}
 	p.mu.Lock()
-	if !p.renewed.IsZero() && time.Since(p.renewed) >= leaseLost*p.ttl {
-		p.lease = nuid.Next()
+	defer p.mu.Unlock()
+	p.held.fresh = false
+	p.resumeLocked(began)
+	return err
+}
+
+// begin returns the lease to renew, whether it is a new one, and the members that
+// are not written under it.
+func (p *presence) begin() (lease string, fresh bool, unwritten []*entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.held.fresh && time.Since(p.held.renewed) >= leaseLost*p.ttl {
+		p.held.lease, p.held.fresh = nuid.Next(), true
 		for e := range p.own {
 			e.key = ""
 		}
 	}
-	lease := p.lease
-	var unwritten []*entry
 	for e := range p.own {
 		if e.key == "" {
 			unwritten = append(unwritten, e)
 		}
 	}
-	p.mu.Unlock()
-	began := time.Now()
-	var err error
-	for _, e := range unwritten {
-		if err = errors.Join(err, p.write(ctx, e)); err != nil && ctx.Err() != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, putErr := p.nodes.Put(ctx, lease, nil); putErr != nil {
-		return errors.Join(err, putErr)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.resumeLocked(began)
-	return err
+	return p.held.lease, p.held.fresh, unwritten
 }
 
 // Multiples of the time to live.
@@ -234,7 +249,7 @@ const (
 // and not they. The caller holds p.mu.
 func (p *presence) clockLocked() time.Time {
 	now := time.Now()
-	if stops := p.renewed.Add(p.ttl * 2 / 3); now.After(stops) {
+	if stops := p.held.renewed.Add(p.ttl * 2 / 3); now.After(stops) {
 		return stops
 	}
 	return now
@@ -243,7 +258,7 @@ func (p *presence) clockLocked() time.Time {
 // resumeLocked lets the clock go on after a renewal that began then. The caller
 // holds p.mu.
 func (p *presence) resumeLocked(began time.Time) {
-	if !p.renewed.IsZero() {
+	if !p.held.renewed.IsZero() {
 		if stood := time.Since(p.clockLocked()); stood > 0 {
 			for lease, r := range p.seen {
 				r.at = r.at.Add(stood)
@@ -251,7 +266,7 @@ func (p *presence) resumeLocked(began time.Time) {
 			}
 		}
 	}
-	p.renewed = began
+	p.held.renewed = began
 }
 
 // add lists a member. If NATS does not take it soon, it is listed when NATS does.
@@ -273,10 +288,11 @@ func (p *presence) add(ctx context.Context, topic string, info []byte) *entry {
 		defer close(written)
 		p.write(context.WithoutCancel(ctx), e) // or renew does
 	}()
-	ctx, cancel := context.WithTimeout(ctx, addWait)
-	defer cancel()
+	timer := time.NewTimer(addWait)
+	defer timer.Stop()
 	select {
 	case <-written:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 	return e
@@ -287,7 +303,7 @@ func (p *presence) write(ctx context.Context, e *entry) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	p.mu.Lock()
-	lease := p.lease
+	lease := p.held.lease
 	p.mu.Unlock()
 	key := strings.Join([]string{lease, e.topic, e.id}, ".")
 	if _, err := p.entries.Put(ctx, key, e.value); err != nil {
@@ -298,7 +314,7 @@ func (p *presence) write(ctx context.Context, e *entry) error {
 	switch {
 	case e.gone:
 		go p.erase(key)
-	case lease == p.lease: // otherwise renew writes it again
+	case lease == p.held.lease: // otherwise renew writes it again
 		e.key = key
 	}
 	return nil
@@ -327,7 +343,7 @@ func (p *presence) erase(key string) {
 // end takes all members of this node off the list.
 func (p *presence) end(ctx context.Context) error {
 	p.mu.Lock()
-	lease := p.lease
+	lease := p.held.lease
 	clear(p.own)
 	p.mu.Unlock()
 	if err := p.nodes.Delete(ctx, lease); err != nil {
@@ -395,7 +411,7 @@ func (p *presence) changedLocked() {
 func (p *presence) live() map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	live, now := map[string]bool{p.lease: true}, p.clockLocked()
+	live, now := map[string]bool{p.held.lease: true}, p.clockLocked()
 	for lease, r := range p.seen {
 		if now.Sub(r.at) < p.ttl {
 			live[lease] = true
@@ -408,12 +424,12 @@ func (p *presence) live() map[string]bool {
 // when one of the nodes that are left removes its members from the bucket.
 func (p *presence) sweep(ctx context.Context, log *slog.Logger) {
 	p.mu.Lock()
-	first := p.lease
+	first := p.held.lease
 	var dead []string
 	now := p.clockLocked()
 	for lease, r := range p.seen {
 		switch age := now.Sub(r.at); {
-		case lease == p.lease:
+		case lease == p.held.lease:
 		case age > leaseSwept*p.ttl:
 			dead = append(dead, lease)
 			delete(p.seen, lease)
@@ -423,7 +439,7 @@ func (p *presence) sweep(ctx context.Context, log *slog.Logger) {
 			first = min(first, lease)
 		}
 	}
-	purges := first == p.lease
+	purges := first == p.held.lease
 	p.mu.Unlock()
 	for _, lease := range dead {
 		log.Info("natsgroup: a node is gone", "lease", lease)
