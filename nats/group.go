@@ -139,12 +139,33 @@ type Group struct {
 }
 
 // Open returns the Group that opts.Name names, and makes its stream and its
-// buckets unless there are any. It needs a NATS server of version 2.11 or newer
-// with JetStream.
+// buckets unless there are any. While NATS does not answer, or has no leader, Open
+// tries again until ctx ends. It needs a NATS server of version 2.11 or newer with
+// JetStream.
 func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Group, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
+	for patience := time.Second; ; patience = min(2*patience, maxPatience) {
+		g, err := tryOpen(ctx, js, opts, patience)
+		if err == nil || !isAway(err) {
+			return g, err
+		}
+		sleep(ctx, retryWait)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("natsgroup: open: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// maxPatience is how long an attempt of Open lasts at most. The first is short: a
+// server that is just starting may drop a request.
+const maxPatience = 8 * time.Second
+
+// tryOpen is one attempt of Open.
+func tryOpen(ctx context.Context, js jetstream.JetStream, opts Options, patience time.Duration) (*Group, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	h := &history{js: js, stream: opts.Name}
 	if err := h.open(ctx, &opts); err != nil {
 		return nil, err

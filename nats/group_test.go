@@ -134,6 +134,29 @@ func TestResume(t *testing.T) {
 	assert.Equal(t, last+1000, gap.After)
 }
 
+// TestOpenWaits opens a group when NATS is there, and not before.
+func TestOpenWaits(t *testing.T) {
+	s := startServer(t)
+	js, li := behindLink(t, s.Addr().String())
+	li.cut(true)
+	require.Eventually(t, func() bool { return !js.Conn().IsConnected() }, time.Minute, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := Open(ctx, js, Options{Name: "test"})
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+
+	opened := make(chan error, 1)
+	go func() {
+		g, err := Open(deadline(t), js, Options{Name: "test"})
+		if err == nil {
+			err = g.Close(deadline(t))
+		}
+		opened <- err
+	}()
+	li.cut(false)
+	assert.NoError(t, <-opened)
+}
+
 // TestResumeFromNothing resumes a topic that was empty, of a stream that was.
 func TestResumeFromNothing(t *testing.T) {
 	g := openGroup(t, connect(t, startServer(t).ClientURL()), Options{Encode: encode})

@@ -151,6 +151,23 @@ func isPermanent(err error) bool {
 	return false
 }
 
+// isAway reports whether an error is that of a NATS that does not answer, or has no
+// leader.
+func isAway(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return api.Code >= 500
+	}
+	for _, away := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrConnectionReconnecting, nats.ErrDisconnected,
+	} {
+		if errors.Is(err, away) {
+			return true
+		}
+	}
+	return false
+}
+
 // sleep waits for d, or less if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

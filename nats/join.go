@@ -62,10 +62,10 @@ func (m *Membership) end() {
 //
 // Join returns when c has been sent everything up to now. It needs NATS if c is the
 // first member of the topic on this node, or misses more than Options.Recent, and
-// waits for it until ctx ends. The error is a *GapError if the stream may not have all that c
-// missed, and ErrMember if c is a member already.
-// To find that a sequence is not one of the stream takes 15 seconds, because a server
-// that has just been elected knows less than others.
+// waits for it until ctx ends. The error is a *GapError if the stream may not have
+// all that c missed, also because it was made anew, and ErrMember if c is a member
+// already. To find that a sequence has not been given out yet takes 15 seconds,
+// because a server that has just been elected knows less than others.
 //
 // A member that does not keep up is its node's problem: Config.SlowConsumer decides.
 // With websocket.CloseSlow it is closed, and resumes; with the other policies it
@@ -91,6 +91,9 @@ func (t *Topic) Join(ctx context.Context, c *websocket.Conn, opts *JoinOptions) 
 		err = ErrClosed
 	}
 	if err != nil {
+		if m.remove != nil {
+			m.remove()
+		}
 		f.drop(m)
 		return nil, err
 	}
