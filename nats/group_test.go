@@ -205,6 +205,19 @@ func TestJoinErrors(t *testing.T) {
 	assert.ErrorIs(t, err, ErrClosed)
 }
 
+// TestCloseAfterNATS ends also if the connection was closed before.
+func TestCloseAfterNATS(t *testing.T) {
+	s := startServer(t)
+	for range 20 {
+		js := connect(t, s.ClientURL())
+		g := openGroup(t, js, Options{PresenceTTL: time.Second})
+		js.Conn().Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		assert.Error(t, g.Close(ctx))
+		cancel()
+	}
+}
+
 func TestNames(t *testing.T) {
 	g := new(Group)
 	for _, name := range []string{"a", "A-b_9", "a.b.c", "room-1.users"} {

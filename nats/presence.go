@@ -372,12 +372,26 @@ func (p *presence) watchNodes(ctx context.Context, log *slog.Logger) {
 			sleep(ctx, retryWait)
 			continue
 		}
-		for e := range w.Updates() {
+		p.noteAll(ctx, w)
+		w.Stop()
+	}
+}
+
+// noteAll takes down what w tells until it or ctx ends. A watch does not always end
+// with its context: not if the connection was closed before.
+func (p *presence) noteAll(ctx context.Context, w jetstream.KeyWatcher) {
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return
+			}
 			if e != nil {
 				p.note(e)
 			}
+		case <-ctx.Done():
+			return
 		}
-		w.Stop()
 	}
 }
 
