@@ -190,6 +190,9 @@ func (l *listener) check(t *testing.T, b *book) {
 // faultTest has three nodes, publishers on all of them, and clients of which some
 // stay and others leave and resume elsewhere, while disturb does its worst.
 func faultTest(t *testing.T, disturb func(cl *cluster, groups []*Group, b *book)) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	t.Parallel()
 	cl := startCluster(t)
 	var groups []*Group

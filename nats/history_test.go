@@ -31,6 +31,7 @@ func TestPublishWithoutNATS(t *testing.T) {
 	c.join(topicOf(t, away, "red"), 0)
 
 	li.cut(true)
+	require.Eventually(t, func() bool { return !js.Conn().IsConnected() }, time.Minute, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := topicOf(t, away, "red").Publish(ctx, websocket.Text, []byte("lost"))

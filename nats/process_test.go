@@ -296,6 +296,9 @@ func (b *book) say(ctx context.Context, c *websocket.Conn, text string) error {
 // one after the other while members publish on all of them. Every message whose
 // publication was confirmed arrives once at every member.
 func TestThreeProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	t.Parallel()
 	const members, talkers, texts = 2000, 3, 40
 	cl := startCluster(t)
