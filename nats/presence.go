@@ -487,7 +487,7 @@ func (p *presence) follow(ctx context.Context, w jetstream.KeyWatcher, yield fun
 			return
 		case e, ok := <-w.Updates():
 			if !ok {
-				yield(nil, errWatch)
+				yield(nil, cmp.Or(ctx.Err(), errWatch)) // the watch ends with ctx too
 				return
 			}
 			r.update(e)
