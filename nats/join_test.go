@@ -17,7 +17,7 @@ import (
 // not rest, on two nodes: some from now on, others after a sequence. More comes
 // meanwhile than is held for one that joins.
 func TestResumeWhilePublishing(t *testing.T) {
-	const texts, members = 2000, 40
+	const texts, members = 800, 40
 	s := startServer(t)
 	groups := []*Group{
 		openGroup(t, connect(t, s.ClientURL()), Options{Encode: encode}),

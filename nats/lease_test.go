@@ -1,6 +1,7 @@
 package natsgroup
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,5 +82,21 @@ func TestLeasesOutlastAnOutage(t *testing.T) {
 		assert.True(t, p.live()["b"])
 		time.Sleep(p.ttl)
 		assert.False(t, p.live()["b"])
+	})
+}
+
+// A silentWatch tells nothing, and does not end.
+type silentWatch struct{ jetstream.KeyWatcher }
+
+func (silentWatch) Updates() <-chan jetstream.KeyValueEntry { return nil }
+
+// TestWatchOfNodesEnds ends with the group even if the watch does not, as after the
+// end of the connection.
+func TestWatchOfNodesEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		new(presence).noteAll(ctx, silentWatch{})
+		assert.Error(t, ctx.Err())
 	})
 }

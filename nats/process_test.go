@@ -2,6 +2,7 @@ package natsgroup
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,26 +206,29 @@ type walker struct {
 	err  error
 }
 
-// run reads until it has seen the sequence that end gives.
-func (w *walker) run(ctx context.Context, cr *crowd, end func() uint64) {
-	for ctx.Err() == nil {
+// final is the text of the last message.
+const final = "final"
+
+// run reads until it has seen the last message.
+func (w *walker) run(ctx context.Context, cr *crowd) {
+	for ctx.Err() == nil && w.err == nil {
 		c, _, err := websocket.Dial(ctx, cr.url(w.at, w.last), nil)
 		w.at++
 		if err != nil {
 			continue
 		}
-		w.read(ctx, c, end)
-		if last := end(); last != 0 && w.last >= last {
+		w.read(ctx, c)
+		if w.text[w.last] == final {
 			c.Close(websocket.CloseNormal, "")
 			return
 		}
 		c.CloseNow()
 	}
-	w.err = ctx.Err()
+	w.err = cmp.Or(w.err, ctx.Err())
 }
 
-// read reads until c ends, or the sequence that end gives has come.
-func (w *walker) read(ctx context.Context, c *websocket.Conn, end func() uint64) {
+// read reads until c ends, or the last message has come.
+func (w *walker) read(ctx context.Context, c *websocket.Conn) {
 	for {
 		_, data, err := c.Read(ctx)
 		if err != nil {
@@ -241,7 +245,7 @@ func (w *walker) read(ctx context.Context, c *websocket.Conn, end func() uint64)
 			continue
 		}
 		w.last, w.text[seq] = seq, text
-		if last := end(); last != 0 && seq >= last {
+		if text == final {
 			return
 		}
 	}
@@ -312,19 +316,12 @@ func TestThreeProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	b := &book{texts: make(map[uint64]string), grown: make(chan struct{}, 1)}
-	var mu sync.Mutex
-	var last uint64
-	end := func() uint64 {
-		mu.Lock()
-		defer mu.Unlock()
-		return last
-	}
 	var walking, talking sync.WaitGroup
 	walkers := make([]*walker, members)
 	for i := range walkers {
 		w := &walker{at: i, last: first, text: make(map[uint64]string)}
 		walkers[i] = w
-		walking.Go(func() { w.run(ctx, cr, end) })
+		walking.Go(func() { w.run(ctx, cr) })
 	}
 	for i := range talkers {
 		talking.Go(func() { assert.NoError(t, b.talk(ctx, cr, i, texts)) })
@@ -334,14 +331,11 @@ func TestThreeProcesses(t *testing.T) {
 		cr.replace(t, i, cl.urls(i))
 	}
 	talking.Wait()
-	final := publish(t, topicOf(t, g, "red"), "final")
-	mu.Lock()
-	last = final
-	mu.Unlock()
+	last := publish(t, topicOf(t, g, "red"), final)
 	walking.Wait()
 	t.Logf("%d messages were confirmed", len(b.texts))
 	for i, w := range walkers {
-		require.False(t, errors.Is(w.err, context.DeadlineExceeded), "member %d has come to %d of %d", i, w.last, final)
+		require.False(t, errors.Is(w.err, context.DeadlineExceeded), "member %d has come to %d of %d", i, w.last, last)
 		require.NoError(t, w.err)
 		require.Zero(t, w.twin, "messages that came twice")
 		for seq, text := range b.texts {
