@@ -253,10 +253,11 @@ func (li *link) cut(off bool) {
 	}
 }
 
-// connect returns JetStream on a connection to a server, which ends with the test.
+// connect returns JetStream on a connection to the first of some servers, or the next
+// ones if it is lost, which ends with the test.
 func connect(t testing.TB, urls string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+	nc, err := nats.Connect(urls, nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
 		nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond), nats.RetryOnFailedConnect(true),
 		nats.IgnoreDiscoveredServers(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	require.NoError(t, err)

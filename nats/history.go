@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -141,7 +142,7 @@ func (h *history) attempt(ctx context.Context, m *nats.Msg, id string) (*jetstre
 // isPermanent reports whether the same message will not be taken later either.
 func isPermanent(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.Code < 500
+		return !isPassing(api)
 	}
 	for _, permanent := range []error{nats.ErrMaxPayload, nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrBadSubject, nats.ErrAuthorization} {
 		if errors.Is(err, permanent) {
@@ -151,11 +152,18 @@ func isPermanent(err error) bool {
 	return false
 }
 
+// isPassing reports whether an error is about the state the servers are in: one has
+// too much to do (429), or stores a message with the same id (409), which may have
+// come with an attempt before.
+func isPassing(err *jetstream.APIError) bool {
+	return err.Code >= 500 || err.Code == http.StatusConflict || err.Code == http.StatusTooManyRequests
+}
+
 // isAway reports whether an error is that of a NATS that does not answer, or has no
 // leader.
 func isAway(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.Code >= 500
+		return isPassing(api)
 	}
 	for _, away := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,

@@ -3,6 +3,9 @@ package natsgroup
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,6 +86,29 @@ func TestPublishTwice(t *testing.T) {
 	}
 	assert.Equal(t, seqs[0], seqs[1])
 	c.expect("one", "next", "next")
+}
+
+// TestPublishAtOnce publishes once what many publish under one id at the same time,
+// which a server that has yet to hear from the others refuses for the moment.
+func TestPublishAtOnce(t *testing.T) {
+	cl := startCluster(t)
+	var topics []*Topic
+	for i := range 3 {
+		topics = append(topics, topicOf(t, openGroup(t, connect(t, cl.urls(i)), Options{Replicas: 3}), "red"))
+	}
+	for n := range 20 {
+		var publishing sync.WaitGroup
+		var seqs [12]uint64
+		for i := range seqs {
+			publishing.Go(func() {
+				var err error
+				seqs[i], err = topics[i%3].PublishOnce(deadline(t), fmt.Sprint(n), websocket.Text, []byte("one"))
+				assert.NoError(t, err)
+			})
+		}
+		publishing.Wait()
+		assert.Equal(t, slices.Repeat(seqs[:1], len(seqs)), seqs[:])
+	}
 }
 
 // TestPublishErrors fails at once, not with the context.
