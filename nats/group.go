@@ -139,17 +139,26 @@ type Group struct {
 }
 
 // Open returns the Group that opts.Name names, and makes its stream and its
-// buckets unless there are any. While NATS does not answer, or has no leader, Open
-// tries again until ctx ends. It needs a NATS server of version 2.11 or newer with
-// JetStream.
+// buckets unless there are any. While NATS does not answer, has no leader, or has
+// fewer servers in its cluster than opts.Replicas, Open tries again until ctx ends,
+// and tells opts.Logger now and then. It needs a NATS server of version 2.11 or newer
+// with JetStream.
 func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Group, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	told := time.Now()
 	for patience := time.Second; ; patience = min(2*patience, maxPatience) {
 		g, err := tryOpen(ctx, js, opts, patience)
 		if err == nil || !isAway(err) {
 			return g, err
+		}
+		if time.Since(told) >= maxPatience {
+			opts.Logger.Warn("natsgroup: open waits for NATS", "error", err)
+			told = time.Now()
 		}
 		sleep(ctx, retryWait)
 		if ctx.Err() != nil {
@@ -158,8 +167,9 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Group, er
 	}
 }
 
-// maxPatience is how long an attempt of Open lasts at most. The first is short: a
-// server that is just starting may drop a request.
+// maxPatience is how long an attempt of Open lasts at most, and how often it tells
+// that it waits. The first attempt is short: a server that is just starting may drop
+// a request.
 const maxPatience = 8 * time.Second
 
 // tryOpen is one attempt of Open.
@@ -175,9 +185,6 @@ func tryOpen(ctx context.Context, js jetstream.JetStream, opts Options, patience
 		return nil, err
 	}
 	g := &Group{opts: opts, history: h, presence: p, log: opts.Logger, patience: claimTimeout, feeds: make(map[string]*feed)}
-	if g.log == nil {
-		g.log = slog.New(slog.DiscardHandler)
-	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.running.Go(g.watch)
 	g.running.Go(func() { p.run(g.ctx, g.log) })

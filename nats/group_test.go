@@ -157,6 +157,21 @@ func TestOpenWaits(t *testing.T) {
 	assert.NoError(t, <-opened)
 }
 
+// TestOpenWithFewerServers waits for servers that may join a cluster, and not for
+// those of a NATS that has none.
+func TestOpenWithFewerServers(t *testing.T) {
+	js := connect(t, startCluster(t).urls(0))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := Open(ctx, js, Options{Name: "test", Replicas: 5})
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "no suitable peers")
+
+	_, err = Open(deadline(t), connect(t, startServer(t).ClientURL()), Options{Name: "test", Replicas: 3})
+	assert.ErrorContains(t, err, "not supported in non-clustered mode")
+	assert.NotErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // TestResumeFromNothing resumes a topic that was empty, of a stream that was.
 func TestResumeFromNothing(t *testing.T) {
 	g := openGroup(t, connect(t, startServer(t).ClientURL()), Options{Encode: encode})

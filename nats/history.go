@@ -152,10 +152,22 @@ func isPermanent(err error) bool {
 	return false
 }
 
+// Errors of JetStream about what the servers are, and not about a request.
+const (
+	noPeers   jetstream.ErrorCode = 10005 // fewer servers than replicas, but more may come
+	noCluster jetstream.ErrorCode = 10074 // one server, whatever comes
+)
+
 // isPassing reports whether an error is about the state the servers are in: one has
 // too much to do (429), or stores a message with the same id (409), which may have
 // come with an attempt before.
 func isPassing(err *jetstream.APIError) bool {
+	switch {
+	case err.ErrorCode == noPeers:
+		return true
+	case err.ErrorCode == noCluster:
+		return false
+	}
 	return err.Code >= 500 || err.Code == http.StatusConflict || err.Code == http.StatusTooManyRequests
 }
 

@@ -27,7 +27,6 @@ import (
 // Times of a node's life.
 const (
 	startTimeout  = 30 * time.Second // until an embedded server takes connections
-	openTimeout   = 5 * time.Second  // one attempt to open the group
 	leaveTimeout  = time.Second      // until the presence is taken back
 	grace         = 12 * time.Second // until the last connection is closed
 	presenceTTL   = 10 * time.Second // until those on a node that was killed are gone; longer than NATS takes to elect a leader
@@ -175,38 +174,16 @@ func startServer(cfg *nodeConfig) (*server.Server, error) {
 	return s, nil
 }
 
-// openGroup opens the group of all nodes, as soon as most servers of NATS are there.
+// openGroup opens the group of all nodes, as soon as enough servers of NATS are there.
 func openGroup(ctx context.Context, nc *nats.Conn, cfg *nodeConfig) (*natsgroup.Group, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	opts := natsgroup.Options{
+	return natsgroup.Open(ctx, js, natsgroup.Options{
 		Name: "chat", Node: cfg.Name, Replicas: cfg.Replicas, MaxBytes: 256 << 20, PerTopic: 100_000,
 		PresenceTTL: presenceTTL, Encode: encodeMessage, Logger: slog.Default().With("node", cfg.Name),
-	}
-	for told := time.Now(); ; {
-		group, err := tryOpen(ctx, js, opts)
-		if err == nil {
-			return group, nil
-		}
-		if time.Since(told) > openTimeout {
-			slog.Warn("waiting for NATS", "node", cfg.Name, "error", err)
-			told = time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("NATS was not there: %w", err)
-		case <-time.After(reconnectWait):
-		}
-	}
-}
-
-// tryOpen opens the group, if that is possible now.
-func tryOpen(ctx context.Context, js jetstream.JetStream, opts natsgroup.Options) (*natsgroup.Group, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	return natsgroup.Open(ctx, js, opts)
+	})
 }
 
 //go:embed page
