@@ -23,10 +23,15 @@ const startTimeout = 30 * time.Second
 // startServer starts a NATS server with JetStream that has no cluster.
 func startServer(t testing.TB) *server.Server {
 	t.Helper()
-	return startWith(t, &server.Options{
-		ServerName: "alone", Host: "127.0.0.1", Port: server.RANDOM_PORT,
-		JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-	})
+	return startWith(t, serverOptions("alone", t.TempDir()))
+}
+
+// serverOptions returns those of a NATS server with JetStream on a port of its own.
+func serverOptions(name, store string) *server.Options {
+	return &server.Options{
+		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		JetStream: true, StoreDir: store, NoLog: true, NoSigs: true,
+	}
 }
 
 // startWith starts a NATS server, which ends with the test.
@@ -64,11 +69,8 @@ func startCluster(t testing.TB) *cluster {
 		}
 	}
 	for i := range cl.servers {
-		opts := &server.Options{
-			ServerName: fmt.Sprintf("server-%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, PoolSize: -1},
-		}
+		opts := serverOptions(fmt.Sprintf("server-%d", i), t.TempDir())
+		opts.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, PoolSize: -1}
 		for ends, l := range cl.links {
 			if ends[0] == i {
 				opts.Routes = append(opts.Routes, server.RoutesFromStr("nats://"+l.addr())...)

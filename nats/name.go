@@ -13,8 +13,8 @@ const (
 )
 
 // A NameError says why a name of a group or a topic, or the id of a message, was
-// refused. They become parts of NATS subjects and headers, so nothing is taken that NATS could read as anything
-// else.
+// refused. They become parts of NATS subjects and headers, so nothing is taken that
+// NATS could read as anything else.
 type NameError struct {
 	Name   string // as it was given
 	Reason string

@@ -89,13 +89,9 @@ func runNode(urls string) error {
 // that stores what it keeps there.
 const serverStore = "NATSGROUP_TEST_SERVER"
 
-// runServer serves NATS, prints its address, and ends
-// with its standard input.
+// runServer serves NATS, prints its address, and ends with its standard input.
 func runServer(store string) error {
-	s, err := server.NewServer(&server.Options{
-		ServerName: "alone", Host: "127.0.0.1", Port: server.RANDOM_PORT,
-		JetStream: true, StoreDir: store, NoLog: true, NoSigs: true,
-	})
+	s, err := server.NewServer(serverOptions("alone", store))
 	if err != nil {
 		return err
 	}

@@ -82,9 +82,9 @@ At the end of the input it waits, because a server may drop its answers once it
 is told to close: as long as -wait says, or for as many messages as -n says. Then
 it closes with 1000, and prints what comes before the server has closed too.
 
-At a terminal, lines can be edited and recalled, and
-control characters in messages are shown escaped. Elsewhere standard output is
-the messages, each with a newline, and standard error is all the rest.
+At a terminal, lines can be edited and recalled, and control characters in
+messages are shown escaped. Elsewhere standard output is the messages, each with
+a newline, and standard error is all the rest.
 
 Exit codes:
 
