@@ -70,7 +70,10 @@ func startCluster(t testing.TB) *cluster {
 	}
 	for i := range cl.servers {
 		opts := serverOptions(fmt.Sprintf("server-%d", i), t.TempDir())
-		opts.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, PoolSize: -1}
+		opts.Cluster = server.ClusterOpts{
+			Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true, PoolSize: -1,
+			Advertise: "127.0.0.1:1", // what servers tell one another of themselves leads past the links
+		}
 		for ends, l := range cl.links {
 			if ends[0] == i {
 				opts.Routes = append(opts.Routes, server.RoutesFromStr("nats://"+l.addr())...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fullduplex-go/websocket"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A feed is a topic that has members on this node. It is subscribed to the topic's
@@ -373,8 +374,7 @@ func (f *feed) await(ctx context.Context, seq uint64) error {
 }
 
 // claimTimeout is how long the leader of the stream has to contradict a client
-// before it is believed: one that has just been elected, or was cut off and has yet
-// to notice, knows less than others.
+// before it is believed: one that has just been elected knows less than others.
 const claimTimeout = 15 * time.Second
 
 // believe returns nil when the stream has reached a sequence that a client claims to
@@ -384,16 +384,18 @@ func (f *feed) believe(ctx context.Context, seq uint64) error {
 	last := f.last
 	f.mu.Unlock()
 	var denied time.Time // since when
+	var leader string    // by whom
 	for last < seq {
+		asked := time.Now()
 		info, err := f.g.history.info(ctx)
 		switch {
 		case err != nil:
 			denied = time.Time{}
 		case info.State.LastSeq >= seq:
 			return nil
-		case denied.IsZero():
-			denied = time.Now()
-		case time.Since(denied) >= f.g.patience:
+		case denied.IsZero() || leader != info.Cluster.Leader:
+			denied, leader = asked, info.Cluster.Leader
+		case time.Since(denied) >= f.g.patience && isHeard(info.Cluster, asked.Sub(denied)/2):
 			return &GapError{Topic: f.topic, After: seq, First: info.State.LastSeq + 1}
 		}
 		sleep(ctx, retryWait)
@@ -402,6 +404,19 @@ func (f *feed) believe(ctx context.Context, seq uint64) error {
 		}
 	}
 	return nil
+}
+
+// isHeard reports whether a leader has heard from most servers of its cluster within
+// the last d, so that no other was elected before. One that is cut off goes on for
+// 20 seconds or more.
+func isHeard(c *jetstream.ClusterInfo, d time.Duration) bool {
+	n := 0
+	for _, peer := range c.Replicas { // which are the others
+		if 0 < peer.Active && peer.Active < d { // 0 if it was never heard from
+			n++
+		}
+	}
+	return n >= (len(c.Replicas)+1)/2
 }
 
 // forget removes a joiner that has its history, or gave up.

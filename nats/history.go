@@ -103,7 +103,11 @@ func (h *history) info(ctx context.Context, subject ...string) (*jetstream.Strea
 	for _, filter := range subject {
 		opts = append(opts, jetstream.WithSubjectFilter(filter))
 	}
-	return h.kept.Info(ctx, opts...)
+	info, err := h.kept.Info(ctx, opts...)
+	if err == nil && info.Cluster == nil {
+		info.Cluster = new(jetstream.ClusterInfo) // one server
+	}
+	return info, err
 }
 
 // publish stores a message and returns its sequence. While NATS does not answer,

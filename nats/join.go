@@ -64,8 +64,9 @@ func (m *Membership) end() {
 // first member of the topic on this node, or misses more than Options.Recent, and
 // waits for it until ctx ends. The error is a *GapError if the stream may not have
 // all that c missed, also because it was made anew, and ErrMember if c is a member
-// already. To find that a sequence has not been given out yet takes 15 seconds,
-// because a server that has just been elected knows less than others.
+// already. To find that a sequence has not been given out yet takes 15 seconds or
+// more, because a server that has just been elected, or was cut off, knows less than
+// others.
 //
 // A member that does not keep up is its node's problem: Config.SlowConsumer decides.
 // With websocket.CloseSlow it is closed, and resumes; with the other policies it

@@ -182,6 +182,30 @@ func TestJoinEnds(t *testing.T) {
 	assert.ErrorIs(t, <-joined, ErrClosed)
 }
 
+// TestResumeAtALeaderThatIsCutOff takes its word for nothing: another may have been
+// elected, and given out the sequence.
+func TestResumeAtALeaderThatIsCutOff(t *testing.T) {
+	cl := startCluster(t)
+	g := openGroup(t, connect(t, cl.urls(0)), Options{Replicas: 3})
+	leader := cl.leaderOf(g.history.js, "test")
+	near := openGroup(t, connect(t, cl.urls(leader)), Options{Replicas: 3})
+	near.patience = time.Second
+	topic := topicOf(t, near, "red")
+	last := publish(t, topic, "one")
+	newClient(t).join(topic, 0)
+
+	cl.cut(leader, true)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err := topic.Join(ctx, newClient(t).peer, &JoinOptions{After: last + 1000})
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+
+	cl.cut(leader, false)
+	var gap *GapError
+	_, err = topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: last + 1000})
+	assert.ErrorAs(t, err, &gap)
+}
+
 // memberCount returns the number of members of the topic "red" on a node.
 func memberCount(g *Group) int {
 	g.mu.Lock()
