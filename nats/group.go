@@ -153,7 +153,7 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Group, er
 	told := time.Now()
 	for patience := time.Second; ; patience = min(2*patience, maxPatience) {
 		g, err := tryOpen(ctx, js, opts, patience)
-		if err == nil || !isAway(err) {
+		if err == nil || !isAway(err) && !isMissing(err) {
 			return g, err
 		}
 		if time.Since(told) >= maxPatience {
@@ -193,7 +193,7 @@ func tryOpen(ctx context.Context, js jetstream.JetStream, opts Options, patience
 
 // Close ends all memberships and the presence of the members, but not their
 // connections. Publish and Join fail from then on. If the presence cannot be taken
-// back before ctx ends, it ends with Options.PresenceTTL.
+// back before ctx ends, or within Options.PresenceTTL, it ends by itself.
 func (g *Group) Close(ctx context.Context) error {
 	g.cancel()
 	g.mu.Lock()

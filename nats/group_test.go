@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fullduplex-go/websocket"
 	"github.com/fullduplex-go/websocket/wstest"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -170,6 +172,27 @@ func TestOpenWithFewerServers(t *testing.T) {
 	_, err = Open(deadline(t), connect(t, startServer(t).ClientURL()), Options{Name: "test", Replicas: 3})
 	assert.ErrorContains(t, err, "not supported in non-clustered mode")
 	assert.NotErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// TestOpenAtOnce opens groups that are not there yet on several nodes.
+func TestOpenAtOnce(t *testing.T) {
+	cl := startCluster(t)
+	var nodes []jetstream.JetStream
+	for i := range 9 {
+		nodes = append(nodes, connect(t, cl.urls(i%3)))
+	}
+	for n := range 5 {
+		var opening sync.WaitGroup
+		for _, js := range nodes {
+			opening.Go(func() {
+				g, err := Open(deadline(t), js, Options{Name: fmt.Sprint("test-", n), Replicas: 3})
+				if assert.NoError(t, err) {
+					assert.NoError(t, g.Close(deadline(t)))
+				}
+			})
+		}
+		opening.Wait()
+	}
 }
 
 // TestResumeFromNothing resumes a topic that was empty, of a stream that was.

@@ -178,9 +178,6 @@ func isPassing(err *jetstream.APIError) bool {
 // isAway reports whether an error is that of a NATS that does not answer, or has no
 // leader.
 func isAway(err error) bool {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return isPassing(api)
-	}
 	for _, away := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
 		nats.ErrConnectionReconnecting, nats.ErrDisconnected,
@@ -189,7 +186,32 @@ func isAway(err error) bool {
 			return true
 		}
 	}
-	return false
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && isPassing(api)
+}
+
+// isMissing reports whether an error is that of a stream or a bucket that is not
+// there: for Open, which makes those that are not, one that is being made.
+func isMissing(err error) bool {
+	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+}
+
+// insist calls ask until it is answered or ctx ends.
+func insist(ctx context.Context, ask func(context.Context) error) error {
+	for {
+		err := once(ctx, ask)
+		if err == nil || ctx.Err() != nil || !isAway(err) {
+			return err
+		}
+		sleep(ctx, retryWait)
+	}
+}
+
+// once calls ask, which has as long as one answer may take.
+func once(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return ask(ctx)
 }
 
 // sleep waits for d, or less if ctx ends before.

@@ -137,6 +137,22 @@ func TestPublishErrors(t *testing.T) {
 	assert.ErrorIs(t, err, nats.ErrConnectionClosed)
 }
 
+// TestMissing knows the errors of what another node is making.
+func TestMissing(t *testing.T) {
+	js := connect(t, startServer(t).ClientURL())
+	_, err := js.Stream(deadline(t), "none")
+	assert.True(t, isMissing(err), err)
+	_, err = js.KeyValue(deadline(t), "none")
+	assert.True(t, isMissing(err), err)
+	s, err := js.CreateStream(deadline(t), jetstream.StreamConfig{Name: "test"})
+	require.NoError(t, err)
+	_, err = s.GetMsg(deadline(t), 1)
+	assert.False(t, isMissing(err), err)
+	require.NoError(t, js.DeleteStream(deadline(t), "test"))
+	_, err = s.Info(deadline(t))
+	assert.True(t, isMissing(err), err)
+}
+
 // TestFullStream takes no more when it is configured to, and says so.
 func TestFullStream(t *testing.T) {
 	js := connect(t, startServer(t).ClientURL())

@@ -340,16 +340,20 @@ func (p *presence) erase(key string) {
 	p.entries.Purge(ctx, key, jetstream.PurgeTTL(markerTTL))
 }
 
-// end takes all members of this node off the list.
+// end takes all members of this node off the list, unless their lease runs out first.
 func (p *presence) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.ttl)
+	defer cancel()
 	p.mu.Lock()
 	lease := p.held.lease
 	clear(p.own)
 	p.mu.Unlock()
-	if err := p.nodes.Delete(ctx, lease); err != nil {
-		return err
-	}
-	return p.purge(ctx, lease)
+	return insist(ctx, func(ctx context.Context) error {
+		if err := p.nodes.Delete(ctx, lease); err != nil {
+			return err
+		}
+		return p.purge(ctx, lease)
+	})
 }
 
 // purge removes all members under a lease.
