@@ -323,7 +323,7 @@ func TestThreeProcesses(t *testing.T) {
 		talking.Go(func() { assert.NoError(t, b.talk(ctx, cr, i, texts)) })
 	}
 	for i := range 2 {
-		b.wait(t, texts/2)
+		b.wait(ctx, t, texts/2)
 		cr.replace(t, i, cl.urls(i))
 	}
 	talking.Wait()
