@@ -33,9 +33,13 @@
 //	    c     c     c                          c     c     c
 //
 // A node that is cut off from NATS keeps its members, and catches up when it is back.
-// Publishers see the fault as an error when their context ends. What a Topic costs a
-// node is a subscription with a goroutine; a member costs what websocket.Group takes,
-// its Context, and less than 800 bytes.
+// Publishers see the fault as an error when their context ends. When a node is lost,
+// its members come to others all at once: those that missed the same share an answer
+// of the stream, and the other questions of a node wait in turn, 32 at a time, so that
+// NATS answers none of them too late.
+//
+// What a Topic costs a node is a subscription with a goroutine; a member costs what
+// websocket.Group takes, its Context, and less than 800 bytes.
 //
 // # What NATS has to allow
 //
@@ -48,5 +52,5 @@
 //
 // group.go and topic.go are what programs use. history.go is the stream, feed.go a
 // topic on this node and the order of what it hands on, join.go how a member gets
-// what it missed, presence.go who is there.
+// what it missed, presence.go who is there, request.go how NATS is asked.
 package natsgroup

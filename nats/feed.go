@@ -11,6 +11,7 @@ import (
 	"github.com/fullduplex-go/websocket"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/singleflight"
 )
 
 // A feed is a topic that has members on this node. It is subscribed to the topic's
@@ -28,10 +29,12 @@ import (
 type feed struct {
 	g     *Group
 	topic string
-	ready chan struct{} // closed when last is known
-	over  chan struct{} // closed at the end
+	ready chan struct{}   // closed when last is known
+	ctx   context.Context // ends with the last member, or the group
+	end   context.CancelFunc
 
-	everyone websocket.Group // members that get what comes
+	everyone websocket.Group    // members that get what comes
+	asking   singleflight.Group // questions that members cause
 
 	// Under the mu of the group:
 	sub     *nats.Subscription
@@ -61,9 +64,10 @@ func (g *Group) feed(topic string, m *Membership) (*feed, error) {
 	f := g.feeds[topic]
 	if f == nil {
 		f = &feed{
-			g: g, topic: topic, ready: make(chan struct{}), over: make(chan struct{}),
+			g: g, topic: topic, ready: make(chan struct{}),
 			members: make(map[*websocket.Conn]*Membership), joining: make(map[*joiner]struct{}),
 		}
+		f.ctx, f.end = context.WithCancel(g.ctx)
 		g.feeds[topic] = f
 		g.running.Go(f.begin)
 	}
@@ -77,32 +81,26 @@ func (g *Group) feed(topic string, m *Membership) (*feed, error) {
 // begin subscribes to the topic and finds out where the stream is. Whatever is
 // stored from then on either comes live or is found missing.
 func (f *feed) begin() {
-	for {
+	for f.ctx.Err() == nil {
 		err := f.subscribe()
 		if err == nil {
 			close(f.ready)
 			return
 		}
 		f.g.log.Warn("natsgroup: begin of a topic", "topic", f.topic, "error", err)
-		select {
-		case <-time.After(retryWait):
-		case <-f.over:
-			return
-		}
+		sleep(f.ctx, retryWait)
 	}
 }
 
 // subscribe is one attempt of begin.
 func (f *feed) subscribe() error {
-	ctx, cancel := context.WithTimeout(f.g.ctx, requestTimeout)
-	defer cancel()
 	if err := f.listen(); err != nil {
 		return err
 	}
-	if err := f.g.history.js.Conn().FlushWithContext(ctx); err != nil {
+	if err := once(f.ctx, f.g.history.js.Conn().FlushWithContext); err != nil {
 		return err
 	}
-	newest, last, err := f.g.history.end(ctx, f.topic)
+	newest, last, err := f.g.history.end(f.ctx, f.topic)
 	if err != nil {
 		return err
 	}
@@ -120,7 +118,7 @@ func (f *feed) subscribe() error {
 func (f *feed) listen() error {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
-	if f.sub != nil || f.ended() {
+	if f.sub != nil || f.ctx.Err() != nil {
 		return nil
 	}
 	sub, err := f.g.history.js.Conn().Subscribe(f.g.history.live(f.topic), f.receive)
@@ -129,16 +127,6 @@ func (f *feed) listen() error {
 	}
 	f.sub = sub
 	return sub.SetPendingLimits(-1, maxPending)
-}
-
-// ended reports whether the feed has ended.
-func (f *feed) ended() bool {
-	select {
-	case <-f.over:
-		return true
-	default:
-		return false
-	}
 }
 
 // drop removes a member, and ends the feed with the last.
@@ -153,10 +141,10 @@ func (f *feed) drop(m *Membership) {
 
 // endLocked ends the feed. The caller holds the mu of the group.
 func (f *feed) endLocked() {
-	if f.ended() {
+	if f.g.feeds[f.topic] != f {
 		return
 	}
-	close(f.over)
+	f.end()
 	delete(f.g.feeds, f.topic)
 	if f.sub != nil {
 		f.sub.Unsubscribe() // fails only if the connection is closed
@@ -168,7 +156,7 @@ func (f *feed) endLocked() {
 func (f *feed) receive(m *nats.Msg) {
 	select {
 	case <-f.ready:
-	case <-f.over:
+	case <-f.ctx.Done():
 		return
 	}
 	msg, previous, err := parseMsg(f.topic, m)
@@ -190,9 +178,8 @@ func (f *feed) receive(m *nats.Msg) {
 // deliverLocked hands a message to everyone. The caller holds f.mu, and the message
 // follows last.
 func (f *feed) deliverLocked(msg Message) {
-	p := f.g.prepare(msg)
-	f.everyone.Send(p)
-	next := pending{msg.Seq, p, len(msg.Data)}
+	next := f.g.pending(msg)
+	f.everyone.Send(next.p)
 	f.recent.add(next)
 	for j := range f.joining {
 		j.add(next)
@@ -262,21 +249,12 @@ func (f *feed) seekLocked(target uint64) {
 // stream no longer has all of it, the members are closed with 1013, so that they
 // come back and are told.
 func (f *feed) catchUp() {
-	ctx, cancel := context.WithCancel(f.g.ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-f.over:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	for {
 		after, target := f.missing()
 		if target == 0 {
 			return
 		}
-		msgs, err := f.g.history.next(ctx, f.topic, after, target)
+		msgs, err := f.g.history.next(f.ctx, f.topic, after, target)
 		if gap, ok := errors.AsType[*GapError](err); ok {
 			f.lose(gap, target)
 			return
@@ -285,7 +263,7 @@ func (f *feed) catchUp() {
 			return // the feed has ended
 		}
 		f.handOn(msgs, after, target)
-		f.drain(ctx)
+		f.drain()
 	}
 }
 
@@ -320,8 +298,8 @@ const drainTimeout = time.Second
 
 // drain waits until the members have been sent what is queued for them, so that a
 // long history does not fill their queues, but not for slow ones.
-func (f *feed) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+func (f *feed) drain() {
+	ctx, cancel := context.WithTimeout(f.ctx, drainTimeout)
 	defer cancel()
 	for c := range f.everyone.All() {
 		if _, queued := c.Queued(); queued > 0 {
@@ -383,19 +361,20 @@ func (f *feed) believe(ctx context.Context, seq uint64) error {
 	f.mu.Lock()
 	last := f.last
 	f.mu.Unlock()
+	began := time.Now()
 	var denied time.Time // since when
 	var leader string    // by whom
 	for last < seq {
-		asked := time.Now()
-		info, err := f.g.history.info(ctx)
+		info, err := f.info(ctx)
 		switch {
 		case err != nil:
 			denied = time.Time{}
 		case info.State.LastSeq >= seq:
 			return nil
+		case info.asked.Before(began): // for somebody else
 		case denied.IsZero() || leader != info.Cluster.Leader:
-			denied, leader = asked, info.Cluster.Leader
-		case time.Since(denied) >= f.g.patience && isHeard(info.Cluster, asked.Sub(denied)/2):
+			denied, leader = info.asked, info.Cluster.Leader
+		case time.Since(denied) >= f.g.patience && isHeard(info.Cluster, info.asked.Sub(denied)/2):
 			return &GapError{Topic: f.topic, After: seq, First: info.State.LastSeq + 1}
 		}
 		sleep(ctx, retryWait)
@@ -404,6 +383,12 @@ func (f *feed) believe(ctx context.Context, seq uint64) error {
 		}
 	}
 	return nil
+}
+
+// info returns what the leader of the stream says. Those who ask at the same time
+// share one answer.
+func (f *feed) info(ctx context.Context) (report, error) {
+	return share(ctx, &f.asking, "leader", func() (report, error) { return f.g.history.info(f.ctx) })
 }
 
 // isHeard reports whether a leader has heard from most servers of its cluster within

@@ -48,8 +48,7 @@ type Options struct {
 	// Encode returns what members are sent for a message: one Prepared for all of
 	// a node. nil sends the data as it was published, in a message of the same
 	// type. A client that is to resume has to be told m.Seq. Encode is called by
-	// several goroutines at once, for one topic by one after another, and must not
-	// block.
+	// several goroutines at once, and must not block.
 	Encode func(m Message) *websocket.Prepared
 
 	// PresenceTTL is how long after the death of a node its members are still
@@ -176,7 +175,7 @@ const maxPatience = 8 * time.Second
 func tryOpen(ctx context.Context, js jetstream.JetStream, opts Options, patience time.Duration) (*Group, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	h := &history{js: js, stream: opts.Name}
+	h := &history{js: js, stream: opts.Name, gate: newGate()}
 	if err := h.open(ctx, &opts); err != nil {
 		return nil, err
 	}
@@ -212,12 +211,15 @@ func (g *Group) all() []*feed {
 	return slices.Collect(maps.Values(g.feeds))
 }
 
-// prepare returns what members are sent for a message.
-func (g *Group) prepare(m Message) *websocket.Prepared {
+// pending returns what members are sent for a message.
+func (g *Group) pending(m Message) pending {
+	var p *websocket.Prepared
 	if g.opts.Encode != nil {
-		return g.opts.Encode(m)
+		p = g.opts.Encode(m)
+	} else {
+		p = websocket.Prepare(m.Type, m.Data)
 	}
-	return websocket.Prepare(m.Type, m.Data)
+	return pending{m.Seq, p, len(m.Data)}
 }
 
 // checkInterval is how often a node asks whether it has the last message of each

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -26,16 +25,15 @@ type history struct {
 	js     jetstream.JetStream
 	stream string // the name of the group
 	kept   jetstream.Stream
+	gate   gate
 }
 
-// Bounds on requests to NATS.
+// Bounds on what is asked of the stream.
 const (
-	requestTimeout = 4 * time.Second        // for one answer
-	retryWait      = 100 * time.Millisecond // between a request that failed and the next
-	batchMessages  = 256                    // most messages of one answer
-	batchBytes     = 256 << 10              // an answer ends with the message that reaches this
-	batchTopics    = 500                    // most topics that one request asks about
-	duplicates     = 2 * time.Minute        // how long the stream knows a message by its id
+	batchMessages = 256             // most messages of one answer
+	batchBytes    = 256 << 10       // an answer ends with the message that reaches this
+	batchTopics   = 500             // most topics that one request asks about
+	duplicates    = 2 * time.Minute // how long the stream knows a message by its id
 )
 
 // stored returns the subject that messages of a topic are published to.
@@ -94,20 +92,28 @@ func checkStream(have, want *jetstream.StreamConfig) error {
 	return nil
 }
 
-// info returns what the leader says about the stream and, if a subject is given,
-// the number of messages kept on it.
-func (h *history) info(ctx context.Context, subject ...string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+// A report is what the leader says about the stream.
+type report struct {
+	*jetstream.StreamInfo           // with a Cluster, also if that is one server
+	asked                 time.Time // when it was asked
+}
+
+// info returns what the leader says and, if a subject is given, with the number of
+// messages kept on it.
+func (h *history) info(ctx context.Context, subject ...string) (r report, err error) {
 	var opts []jetstream.StreamInfoOpt
 	for _, filter := range subject {
 		opts = append(opts, jetstream.WithSubjectFilter(filter))
 	}
-	info, err := h.kept.Info(ctx, opts...)
-	if err == nil && info.Cluster == nil {
-		info.Cluster = new(jetstream.ClusterInfo) // one server
+	err = h.gate.once(ctx, func(ctx context.Context) (err error) {
+		r.asked = time.Now()
+		r.StreamInfo, err = h.kept.Info(ctx, opts...)
+		return err
+	})
+	if err == nil && r.Cluster == nil {
+		r.Cluster = new(jetstream.ClusterInfo)
 	}
-	return info, err
+	return r, err
 }
 
 // publish stores a message and returns its sequence. While NATS does not answer,
@@ -138,90 +144,12 @@ func (h *history) attempt(ctx context.Context, m *nats.Msg, id string) (*jetstre
 	if s := h.js.Conn().Status(); s == nats.RECONNECTING || s == nats.CONNECTING {
 		return nil, nats.ErrConnectionReconnecting
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	return h.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
-}
-
-// isPermanent reports whether the same message will not be taken later either.
-func isPermanent(err error) bool {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return !isPassing(api)
-	}
-	for _, permanent := range []error{nats.ErrMaxPayload, nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrBadSubject, nats.ErrAuthorization} {
-		if errors.Is(err, permanent) {
-			return true
-		}
-	}
-	return false
-}
-
-// Errors of JetStream about what the servers are, and not about a request.
-const (
-	noPeers   jetstream.ErrorCode = 10005 // fewer servers than replicas, but more may come
-	noCluster jetstream.ErrorCode = 10074 // one server, whatever comes
-)
-
-// isPassing reports whether an error is about the state the servers are in: one has
-// too much to do (429), or stores a message with the same id (409), which may have
-// come with an attempt before.
-func isPassing(err *jetstream.APIError) bool {
-	switch {
-	case err.ErrorCode == noPeers:
-		return true
-	case err.ErrorCode == noCluster:
-		return false
-	}
-	return err.Code >= 500 || err.Code == http.StatusConflict || err.Code == http.StatusTooManyRequests
-}
-
-// isAway reports whether an error is that of a NATS that does not answer, or has no
-// leader.
-func isAway(err error) bool {
-	for _, away := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
-		nats.ErrConnectionReconnecting, nats.ErrDisconnected,
-	} {
-		if errors.Is(err, away) {
-			return true
-		}
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && isPassing(api)
-}
-
-// isMissing reports whether an error is that of a stream or a bucket that is not
-// there: for Open, which makes those that are not, one that is being made.
-func isMissing(err error) bool {
-	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
-}
-
-// insist calls ask until it is answered or ctx ends.
-func insist(ctx context.Context, ask func(context.Context) error) error {
-	for {
-		err := once(ctx, ask)
-		if err == nil || ctx.Err() != nil || !isAway(err) {
-			return err
-		}
-		sleep(ctx, retryWait)
-	}
-}
-
-// once calls ask, which has as long as one answer may take.
-func once(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	return ask(ctx)
-}
-
-// sleep waits for d, or less if ctx ends before.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	var ack *jetstream.PubAck
+	err := once(ctx, func(ctx context.Context) (err error) {
+		ack, err = h.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
+		return err
+	})
+	return ack, err
 }
 
 // next returns messages of a topic that follow after, in order and without a gap:
@@ -344,8 +272,15 @@ var errCutOff = errors.New("natsgroup: an answer of NATS did not arrive whole")
 // message of the answer. It returns the sequence up to which the answer is complete,
 // if that is told. The error is nil only if the whole answer has arrived.
 func (h *history) direct(ctx context.Context, req *directRequest, each func(Message)) (upTo uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	err = h.gate.once(ctx, func(ctx context.Context) (err error) {
+		upTo, err = h.answer(ctx, req, each)
+		return err
+	})
+	return upTo, err
+}
+
+// answer is direct when it is its turn.
+func (h *history) answer(ctx context.Context, req *directRequest, each func(Message)) (upTo uint64, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return 0, err

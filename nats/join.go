@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/fullduplex-go/websocket"
@@ -163,22 +164,19 @@ func (m *Membership) settle(j *joiner) (history uint64, done bool) {
 // write writes the history up to a sequence to c, and what is pending then.
 func (m *Membership) write(ctx context.Context, j *joiner, history uint64) error {
 	for j.seen < history {
-		msgs, err := m.f.g.history.next(ctx, m.f.topic, j.seen, history)
+		page, err := m.f.page(ctx, j.seen, history)
 		if err != nil {
 			return err
 		}
-		for _, msg := range msgs {
-			if msg.Seq > history { // it is pending, or will be
+		for _, next := range page.msgs {
+			if next.seq > history { // it is pending, or will be
 				break
 			}
-			if err := m.c.WritePrepared(ctx, m.f.g.prepare(msg)); err != nil {
+			if err := m.c.WritePrepared(ctx, next.p); err != nil {
 				return err
 			}
-			j.seen = msg.Seq
 		}
-		if len(msgs) == 0 || msgs[len(msgs)-1].Seq > history {
-			j.seen = history
-		}
+		j.seen = min(page.last, history)
 	}
 	for _, next := range m.f.take(j) {
 		if next.seq <= j.seen {
@@ -192,6 +190,27 @@ func (m *Membership) write(ctx context.Context, j *joiner, history uint64) error
 	return nil
 }
 
+// A page is a part of a topic's history.
+type page struct {
+	msgs []pending
+	last uint64 // it has all messages up to here
+}
+
+// page returns the messages that follow after in the history, as many as fit into an
+// answer, or all up to upTo. Members that missed the same share it, as long as they
+// ask at the same time: when a node was lost, that is most of its members.
+func (f *feed) page(ctx context.Context, after, upTo uint64) (page, error) {
+	return share(ctx, &f.asking, strconv.FormatUint(after, 10), func() (page, error) {
+		msgs, err := f.g.history.next(f.ctx, f.topic, after, upTo)
+		p := page{last: upTo}
+		for _, msg := range msgs {
+			p.msgs = append(p.msgs, f.g.pending(msg))
+			p.last = msg.Seq
+		}
+		return p, err
+	})
+}
+
 // A joiner is a member to be, which is written its history while messages come.
 type joiner struct {
 	seen uint64 // only for the call of Join
@@ -202,7 +221,7 @@ type joiner struct {
 	lost    bool      // more came than is held: its history is longer now
 }
 
-// A pending message comes after the history.
+// A pending message is one that is yet to be written to members.
 type pending struct {
 	seq  uint64
 	p    *websocket.Prepared

@@ -11,6 +11,7 @@ import (
 	"github.com/fullduplex-go/websocket/wstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // TestResumeWhilePublishing lets members join at random places of a topic that does
@@ -204,6 +205,34 @@ func TestResumeAtALeaderThatIsCutOff(t *testing.T) {
 	var gap *GapError
 	_, err = topic.Join(deadline(t), newClient(t).peer, &JoinOptions{After: last + 1000})
 	assert.ErrorAs(t, err, &gap)
+}
+
+// TestManyResume has 2,000 members come at once to a node that has nothing of what
+// they missed: those of one topic, and each in a topic of its own.
+func TestManyResume(t *testing.T) {
+	for name, topicOfMember := range map[string]func(i int) string{
+		"one topic":   func(int) string { return "red" },
+		"many topics": nameOf,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := startCluster(t)
+			there := openGroup(t, connect(t, cl.urls(0)), Options{Encode: encode, Replicas: 3})
+			first := publish(t, topicOf(t, there, "red"), "first")
+			for i := range 50 {
+				publish(t, topicOf(t, there, "red"), nameOf(i))
+			}
+			g := openGroup(t, connect(t, cl.urls(1)), Options{Encode: encode, Replicas: 3})
+			var joining errgroup.Group
+			for i := range 2000 {
+				c := newClient(t)
+				joining.Go(func() error {
+					_, err := topicOf(t, g, topicOfMember(i)).Join(deadline(t), c.peer, &JoinOptions{After: first, Presence: []byte("member")})
+					return err
+				})
+			}
+			require.NoError(t, joining.Wait())
+		})
+	}
 }
 
 // memberCount returns the number of members of the topic "red" on a node.

@@ -2,12 +2,15 @@ package natsgroup
 
 import (
 	"context"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // A lease is an entry of the bucket of nodes.
@@ -83,6 +86,58 @@ func TestLeasesOutlastAnOutage(t *testing.T) {
 		time.Sleep(p.ttl)
 		assert.False(t, p.live()["b"])
 	})
+}
+
+// A slowBucket takes half a second to store a value. It notes when each lease was
+// stored.
+type slowBucket struct {
+	jetstream.KeyValue
+	mu     sync.Mutex
+	stored map[string][]time.Time
+}
+
+func (b *slowBucket) Put(ctx context.Context, key string, _ []byte) (uint64, error) {
+	sleep(ctx, 500*time.Millisecond)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stored[key] = append(b.stored[key], time.Now())
+	return 0, ctx.Err()
+}
+
+// TestLeaseOfManyMembers keeps the lease of a node whose members take longer to
+// write than a lease that is not renewed would last: when they have just come, and
+// when all have to be written anew.
+func TestLeaseOfManyMembers(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const ttl = 9 * time.Second
+			nodes, entries := &slowBucket{stored: make(map[string][]time.Time)}, &slowBucket{stored: make(map[string][]time.Time)}
+			p := &presence{
+				nodes: nodes, entries: entries, ttl: ttl, gate: newGate(), held: tenure{lease: "a", renewed: time.Now()},
+				own: make(map[*entry]struct{}), seen: make(map[string]renewal), changed: make(chan struct{}),
+			}
+			if anew {
+				time.Sleep(leaseLost * ttl)
+			}
+			const members = 5000
+			for i := range members {
+				p.own[&entry{topic: "red", id: strconv.Itoa(i)}] = struct{}{}
+			}
+			for began := time.Now(); time.Since(began) < 20*ttl; {
+				next := time.After(ttl / 3)
+				p.renew(t.Context())
+				<-next
+			}
+			assert.Len(t, entries.stored, members)
+			require.Len(t, nodes.stored, 1, "leases")
+			for lease, times := range nodes.stored {
+				assert.Equal(t, !anew, lease == "a")
+				for i := range times[1:] {
+					assert.Less(t, times[i+1].Sub(times[i]), ttl)
+				}
+			}
+		})
+	}
 }
 
 // A silentWatch tells nothing, and does not end.

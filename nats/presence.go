@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 )
 
 // maxInfo is the most bytes that are told about a member or a node.
@@ -90,7 +91,7 @@ type presence struct {
 	entries jetstream.KeyValue // LEASE.TOPIC.ID: a record
 	ttl     time.Duration
 	node    string
-	limit   chan struct{} // one for each request under way
+	gate    gate // for what members cause
 
 	mu      sync.Mutex
 	held    tenure
@@ -131,16 +132,15 @@ type record struct {
 }
 
 const (
-	markerTTL   = time.Minute            // how long the bucket knows that a member has left
-	maxRequests = 32                     // under way at once
-	changeWait  = 100 * time.Millisecond // between two lists of WatchPresence
-	addWait     = 200 * time.Millisecond // until Join no longer waits for the bucket
+	markerTTL  = time.Minute            // how long the bucket knows that a member has left
+	changeWait = 100 * time.Millisecond // between two lists of WatchPresence
+	addWait    = 200 * time.Millisecond // until Join no longer waits for the bucket
 )
 
 // openPresence makes the buckets unless there are any, and takes a lease.
 func openPresence(ctx context.Context, js jetstream.JetStream, opts *Options) (*presence, error) {
 	p := &presence{
-		js: js, ttl: opts.presenceTTL(), node: opts.Node, limit: make(chan struct{}, maxRequests),
+		js: js, ttl: opts.presenceTTL(), node: opts.Node, gate: newGate(),
 		held: tenure{lease: nuid.Next(), fresh: true}, own: make(map[*entry]struct{}),
 		seen: make(map[string]renewal), changed: make(chan struct{}),
 	}
@@ -192,31 +192,47 @@ func (p *presence) run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// renew renews the lease, after it has written what could not be written before. A
-// lease that ran out some time ago is not renewed: its members may have been
-// removed, so they are all written anew, under another.
+// renew renews the lease, and writes what could not be written before. A lease that
+// ran out some time ago is not renewed: its members may have been removed, so they
+// are all written anew, under another, which is taken then.
 func (p *presence) renew(ctx context.Context) error {
 	lease, fresh, unwritten := p.begin()
-	began := time.Now()
-	var err error
-	for _, e := range unwritten {
-		if err = p.write(ctx, e); err != nil {
-			break
+	if fresh {
+		if err := p.writeAll(ctx, unwritten); err != nil {
+			return err
 		}
+		unwritten = nil
 	}
-	if err != nil && fresh {
+	began := time.Now()
+	err := once(ctx, func(ctx context.Context) error {
+		_, err := p.nodes.Put(ctx, lease, nil)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	p.renewed(began)
+	ctx, cancel := context.WithTimeout(ctx, p.ttl/3) // then the lease has to be renewed
 	defer cancel()
-	if _, putErr := p.nodes.Put(ctx, lease, nil); putErr != nil {
-		return putErr
-	}
+	return p.writeAll(ctx, unwritten)
+}
+
+// renewed notes that a renewal which began then has succeeded.
+func (p *presence) renewed(began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held.fresh = false
 	p.resumeLocked(began)
-	return err
+}
+
+// writeAll writes entries, until one of them cannot be written.
+func (p *presence) writeAll(ctx context.Context, entries []*entry) error {
+	writing, ctx := errgroup.WithContext(ctx)
+	writing.SetLimit(maxRequests)
+	for _, e := range entries {
+		writing.Go(func() error { return p.write(ctx, e) })
+	}
+	return writing.Wait()
 }
 
 // begin returns the lease to renew, whether it is a new one, and the members that
@@ -298,26 +314,42 @@ func (p *presence) add(ctx context.Context, topic string, info []byte) *entry {
 	return e
 }
 
-// write writes an entry under the lease there is.
+// write writes an entry under the lease there is, when it is its turn, unless that
+// was done or it has left.
 func (p *presence) write(ctx context.Context, e *entry) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	return p.gate.once(ctx, func(ctx context.Context) error {
+		key := p.keyOf(e)
+		if key == "" {
+			return nil
+		}
+		if _, err := p.entries.Put(ctx, key, e.value); err != nil {
+			return err
+		}
+		p.written(e, key)
+		return nil
+	})
+}
+
+// keyOf returns the key under which an entry is to be written, or "" if it is not.
+func (p *presence) keyOf(e *entry) string {
 	p.mu.Lock()
-	lease := p.held.lease
-	p.mu.Unlock()
-	key := strings.Join([]string{lease, e.topic, e.id}, ".")
-	if _, err := p.entries.Put(ctx, key, e.value); err != nil {
-		return err
+	defer p.mu.Unlock()
+	if e.gone || e.key != "" {
+		return ""
 	}
+	return strings.Join([]string{p.held.lease, e.topic, e.id}, ".")
+}
+
+// written notes that an entry was written.
+func (p *presence) written(e *entry, key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case e.gone:
 		go p.erase(key)
-	case lease == p.held.lease: // otherwise renew writes it again
+	case strings.HasPrefix(key, p.held.lease+"."): // otherwise renew writes it again
 		e.key = key
 	}
-	return nil
 }
 
 // remove takes a member off the list, in the background.
@@ -333,11 +365,9 @@ func (p *presence) remove(e *entry) {
 
 // erase removes a key. If NATS does not answer, the key is left until the lease is.
 func (p *presence) erase(key string) {
-	p.limit <- struct{}{}
-	defer func() { <-p.limit }()
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	p.entries.Purge(ctx, key, jetstream.PurgeTTL(markerTTL))
+	p.gate.once(context.Background(), func(ctx context.Context) error {
+		return p.entries.Purge(ctx, key, jetstream.PurgeTTL(markerTTL))
+	})
 }
 
 // end takes all members of this node off the list, unless their lease runs out first.
