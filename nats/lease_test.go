@@ -128,7 +128,7 @@ func TestLeaseOfManyMembers(t *testing.T) {
 				p.renew(t.Context())
 				<-next
 			}
-			assert.Len(t, entries.stored, members)
+			assert.Equal(t, members, len(entries.stored), "keys of members")
 			require.Len(t, nodes.stored, 1, "leases")
 			for lease, times := range nodes.stored {
 				assert.Equal(t, !anew, lease == "a")
