@@ -35,8 +35,8 @@
 // A node that is cut off from NATS keeps its members, and catches up when it is back.
 // Publishers see the fault as an error when their context ends. When a node is lost,
 // its members come to others all at once: those that missed the same share an answer
-// of the stream, and the other questions of a node wait in turn, 32 at a time, so that
-// NATS answers none of them too late.
+// of the stream, and a node asks it 32 questions at a time while the others wait in
+// turn, so that NATS answers none of them too late.
 //
 // What a Topic costs a node is a subscription with a goroutine; a member costs what
 // websocket.Group takes, its Context, and less than 800 bytes.

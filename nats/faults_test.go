@@ -53,8 +53,8 @@ func (b *book) publish(ctx context.Context, topic *Topic, name string) {
 	}
 }
 
-// wait waits until n more texts were entered. Where other tests keep the processors
-// busy, an election has taken 20 seconds and a message two.
+// wait waits until n more texts were entered, or ctx ends: where other tests keep the
+// processors busy, an election has taken 20 seconds and a message two.
 func (b *book) wait(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
 	for first := b.len(); b.len() < first+n; {

@@ -88,7 +88,7 @@ func TestLeasesOutlastAnOutage(t *testing.T) {
 	})
 }
 
-// A slowBucket takes half a second to store a value. It notes when each lease was
+// A slowBucket takes half a second to store a value. It notes when each key was
 // stored.
 type slowBucket struct {
 	jetstream.KeyValue
