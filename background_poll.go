@@ -42,7 +42,7 @@ func (c *Conn) canBePolled() bool {
 // hasUnread reports whether something was received that nobody has looked at,
 // and nobody reads.
 func (c *Conn) hasUnread() bool {
-	if !c.read.lock.tryLock() {
+	if !c.read.lock.tryLockInternal() {
 		return false
 	}
 	unread := c.in != nil && (c.in.err != nil || len(c.in.unread()) > 0)
@@ -133,7 +133,7 @@ func (p *backgroundPoll) slowness() *atomic.Int32 { return &(*Conn)(p).ensureLaz
 // the same way, unless the application reads or has to read first.
 func (c *Conn) pollControls() {
 	c.read.background.state.Store(backgroundReadOff)
-	if !c.read.lock.tryLock() {
+	if !c.read.lock.tryLockInternal() {
 		c.ensureReading(later) // whoever reads may have relied on this one
 		return
 	}

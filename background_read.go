@@ -113,7 +113,7 @@ func (c *Conn) needsBackgroundReadLocked() bool {
 
 // readInBackground is the background reader.
 func (c *Conn) readInBackground() {
-	for !c.isParked() && c.read.lock.tryLock() {
+	for !c.isParked() && c.read.lock.tryLockInternal() {
 		c.read.background.state.Store(backgroundReadOn)
 		err := c.readLocked(caller{ctx: context.Background(), internal: true})
 		// A reader that waits takes over, or sees to it that somebody does.

@@ -38,7 +38,7 @@ func (c *Conn) isReadClosed() bool { return c.delivery.Load() == readClosed }
 // beginDropping makes whoever reads, or the background reader, drop messages.
 func (c *Conn) beginDropping() {
 	c.read.deadlines.load().preempt() // one that reads in the background looks anew
-	if c.read.lock.tryLock() {
+	if c.read.lock.tryLockInternal() {
 		c.unlockReading(errReadClosed)
 	}
 }

@@ -12,13 +12,14 @@ import (
 // wait are in lockQueues. While nobody waits it allocates nothing. The zero
 // value is unlocked. It must not be copied, nor dropped while somebody waits.
 type fifoLock struct {
-	state atomic.Int32 // lockFree, lockHeld or lockContended
+	state atomic.Int32 // one of the following
 }
 
 // States of a fifoLock.
 const (
 	lockFree      = iota
 	lockHeld      // nobody waits
+	lockInternal  // the same, and it is held by a reader of the connection's own
 	lockContended // unlock must look for waiters
 )
 
@@ -49,6 +50,16 @@ func (l *fifoLock) queue() *lockQueue {
 
 // tryLock takes the lock if it is free.
 func (l *fifoLock) tryLock() bool { return l.state.CompareAndSwap(lockFree, lockHeld) }
+
+// tryLockInternal is tryLock for a reader of the connection's own.
+func (l *fifoLock) tryLockInternal() bool { return l.state.CompareAndSwap(lockFree, lockInternal) }
+
+// isLockedByUser reports whether the lock is held, and not by a reader of the
+// connection's own. Of one for which others wait, that is not known.
+func (l *fifoLock) isLockedByUser() bool {
+	state := l.state.Load()
+	return state == lockHeld || state == lockContended
+}
 
 // isLocked reports whether the lock is held.
 func (l *fifoLock) isLocked() bool { return l.state.Load() != lockFree }
@@ -101,7 +112,7 @@ func (l *fifoLock) cancelWait(w *lockWaiter) bool {
 
 // unlock hands the lock to the goroutine that has waited longest, or frees it.
 func (l *fifoLock) unlock() {
-	if !l.state.CompareAndSwap(lockHeld, lockFree) {
+	if !l.state.CompareAndSwap(lockHeld, lockFree) && !l.state.CompareAndSwap(lockInternal, lockFree) {
 		l.handOver()
 	}
 }

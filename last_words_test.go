@@ -197,6 +197,23 @@ func TestLastWordsBehindADroppedFragment(t *testing.T) {
 	})
 }
 
+// TestOnlyTheApplicationAsks proves that Close takes no reader of the connection's
+// own for the application, also one that has just begun.
+func TestOnlyTheApplicationAsks(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, _ *rawPeer) {
+		synctest.Wait()
+		require.False(t, c.isBeingRead(), "the background reader reads")
+		free := new(Conn)
+		require.False(t, free.isBeingRead(), "nobody reads")
+		require.True(t, free.read.lock.tryLockInternal())
+		require.False(t, free.isBeingRead(), "a background reader begins")
+		free.read.lock.unlock()
+		require.True(t, free.read.lock.tryLock())
+		require.True(t, free.isBeingRead(), "the application reads")
+		free.read.lock.unlock()
+	})
+}
+
 // TestLastWordsOfABusyReceiver proves that a Receiver that is busy when Close is
 // called gets the messages that come afterwards.
 func TestLastWordsOfABusyReceiver(t *testing.T) {

@@ -207,7 +207,7 @@ func (c *Conn) readControls(d *delivery) {
 
 // readUnseen reads for readControls, if it was called since the last read.
 func (c *Conn) readUnseen(d *delivery) {
-	for d.marks.has(unseenInput) && c.read.lock.tryLock() {
+	for d.marks.has(unseenInput) && c.read.lock.tryLockInternal() {
 		d.marks.clear(unseenInput)
 		if c.in != nil {
 			c.in.raw.drained = false

@@ -120,8 +120,10 @@ func (p *player) errorf(format string, args ...any) {
 	p.t.Fatalf("line %d: "+format, append([]any{p.at.line}, args...)...)
 }
 
-// application makes a call of the application. It may block.
+// application makes a call of the application, after all that can happen before has
+// happened: Close asks whether a read waits. The call may block.
 func (p *player) application(s step) {
+	synctest.Wait()
 	ctx := context.Background()
 	p.call = make(chan error, 1)
 	call := p.call
