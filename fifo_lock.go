@@ -12,15 +12,14 @@ import (
 // wait are in lockQueues. While nobody waits it allocates nothing. The zero
 // value is unlocked. It must not be copied, nor dropped while somebody waits.
 type fifoLock struct {
-	state atomic.Int32 // one of the following
+	state atomic.Int32 // the following, or 0 if it is free
 }
 
-// States of a fifoLock.
+// What the state of a fifoLock is made of.
 const (
-	lockFree      = iota
-	lockHeld      // nobody waits
-	lockInternal  // the same, and it is held by a reader of the connection's own
-	lockContended // unlock must look for waiters
+	lockHeld      int32 = 1 << iota
+	lockInternal        // the connection holds it for itself, not for the application
+	lockContended       // unlock must look for waiters
 )
 
 // A lockWaiter waits for a fifoLock, in a ring of all that do.
@@ -49,20 +48,21 @@ func (l *fifoLock) queue() *lockQueue {
 }
 
 // tryLock takes the lock if it is free.
-func (l *fifoLock) tryLock() bool { return l.state.CompareAndSwap(lockFree, lockHeld) }
+func (l *fifoLock) tryLock() bool { return l.state.CompareAndSwap(0, lockHeld) }
 
-// tryLockInternal is tryLock for a reader of the connection's own.
-func (l *fifoLock) tryLockInternal() bool { return l.state.CompareAndSwap(lockFree, lockInternal) }
-
-// isLockedByUser reports whether the lock is held, and not by a reader of the
-// connection's own. Of one for which others wait, that is not known.
-func (l *fifoLock) isLockedByUser() bool {
-	state := l.state.Load()
-	return state == lockHeld || state == lockContended
+// tryLockInternal is tryLock for what the connection does for itself.
+func (l *fifoLock) tryLockInternal() bool {
+	return l.state.CompareAndSwap(0, lockHeld|lockInternal)
 }
 
 // isLocked reports whether the lock is held.
-func (l *fifoLock) isLocked() bool { return l.state.Load() != lockFree }
+func (l *fifoLock) isLocked() bool { return l.state.Load() != 0 }
+
+// isLockedForUser reports whether the lock is held by one that did not take it with
+// tryLockInternal.
+func (l *fifoLock) isLockedForUser() bool {
+	return l.state.Load()&(lockHeld|lockInternal) == lockHeld
+}
 
 // lock waits for the lock. It reports false, without the lock, if either
 // channel is closed first; a nil channel never is.
@@ -88,7 +88,7 @@ func (l *fifoLock) lockOrEnqueue() *lockWaiter {
 	q := l.queue()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.state.Swap(lockContended) == lockFree {
+	if l.state.Or(lockContended) == 0 {
 		l.state.Store(lockHeld) // it was freed meanwhile, so nobody waits
 		return nil
 	}
@@ -112,7 +112,8 @@ func (l *fifoLock) cancelWait(w *lockWaiter) bool {
 
 // unlock hands the lock to the goroutine that has waited longest, or frees it.
 func (l *fifoLock) unlock() {
-	if !l.state.CompareAndSwap(lockHeld, lockFree) && !l.state.CompareAndSwap(lockInternal, lockFree) {
+	state := l.state.Load()
+	if state&lockContended != 0 || !l.state.CompareAndSwap(state, 0) {
 		l.handOver()
 	}
 }
@@ -124,9 +125,10 @@ func (l *fifoLock) handOver() {
 	defer q.mu.Unlock()
 	last := q.last[l]
 	if last == nil {
-		l.state.Store(lockFree)
+		l.state.Store(0)
 		return
 	}
+	l.state.Store(lockHeld | lockContended)
 	first := last.next
 	q.removeLocked(l, first)
 	close(first.granted)

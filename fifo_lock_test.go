@@ -50,6 +50,31 @@ func TestFIFOLockOrder(t *testing.T) {
 	}
 }
 
+// TestFIFOLockForTheConnection proves that the lock says whether it is held for the
+// application, also while others wait and after it was handed over.
+func TestFIFOLockForTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k fifoLock
+		require.False(t, k.isLockedForUser())
+		require.True(t, k.tryLockInternal())
+		require.False(t, k.tryLockInternal())
+		require.True(t, k.isLocked())
+		require.False(t, k.isLockedForUser())
+		go k.lock(nil, nil)
+		synctest.Wait()
+		require.False(t, k.isLockedForUser(), "somebody waits")
+		k.unlock()
+		synctest.Wait()
+		require.True(t, k.isLockedForUser(), "it was handed over")
+		k.unlock()
+		require.False(t, k.isLocked())
+		require.True(t, k.tryLock())
+		require.True(t, k.isLockedForUser())
+		k.unlock()
+		require.False(t, k.isLockedForUser())
+	})
+}
+
 // TestFIFOLockChangesHands proves that only one of many goroutines holds the
 // lock at a time, and that none is forgotten, while some give up.
 func TestFIFOLockChangesHands(t *testing.T) {

@@ -586,7 +586,7 @@ func (c *Conn) readError(err error) error {
 // releaseReading frees the memory of reading once the net.Conn is closed,
 // unless somebody reads: then that call does it when it ends.
 func (c *Conn) releaseReading() {
-	if !c.read.lock.tryLock() {
+	if !c.read.lock.tryLockInternal() {
 		return
 	}
 	defer c.read.lock.unlock()

@@ -39,7 +39,7 @@ func (c *Conn) isBeingRead() bool {
 	case d.marks.has(parked) && d.turn.Load() == turnFree:
 		return true
 	}
-	return c.readerWaits() || c.read.lock.isLockedByUser() && c.read.background.state.Load() != backgroundReadOn
+	return c.readerWaits() || c.read.lock.isLockedForUser()
 }
 
 // mayAskAgain reports whether the application, which may be busy with a message,
