@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -128,17 +129,19 @@ func TestCloseReadChecks(t *testing.T) {
 }
 
 // TestCloseReadRefusesReaders proves that reading is an error from then on, that
-// a call that waits still gets a message, and that the connection is not handed
-// over.
+// a call that waits still gets the next message, unless it was not its turn, and that
+// the connection is not handed over.
 func TestCloseReadRefusesReaders(t *testing.T) {
 	eachEnd(t, silent, rawNetworks, func(t *testing.T, c *Conn, peer *rawPeer) {
 		got := make(chan string)
 		go func() {
 			_, p, err := c.Read(context.Background())
-			got <- string(p)
-			if err != nil {
+			if err == errReadClosed {
+				p = []byte("nothing")
+			} else if err != nil {
 				t.Errorf("Read: %v", err)
 			}
+			got <- string(p)
 		}()
 		for c.read.intake.waitingSince.Load() == 0 || !c.isBeingRead() {
 			time.Sleep(time.Millisecond)
@@ -150,7 +153,7 @@ func TestCloseReadRefusesReaders(t *testing.T) {
 			peer.send(0x88, "")
 		}()
 		first := <-got
-		if first != "for the one that waits" && first != "dropped" {
+		if first != "for the one that waits" && first != "nothing" {
 			t.Errorf("Read returned %q", first)
 		}
 		_, _, err := c.Read(context.Background())
@@ -309,4 +312,32 @@ func TestCloseReadInHandler(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = c.Read(t.Context())
 	require.ErrorIs(t, err, CloseNormal)
+}
+
+// TestCloseReadOvertakesRead proves that a Read that waits for its turn when CloseRead
+// is called gets none of the messages that come afterwards, of which others are
+// dropped.
+func TestCloseReadOvertakesRead(t *testing.T) {
+	eachEnd(t, silent, []rawNetwork{memoryNetwork}, func(t *testing.T, c *Conn, peer *rawPeer) {
+		synctest.Wait()
+		require.True(t, lockForTest(c))
+		read := make(chan error)
+		go func() {
+			_, _, err := c.Read(t.Context())
+			read <- err
+		}()
+		synctest.Wait()
+		c.CloseRead(t.Context())
+		peer.send(0x81, "m")
+		c.unlockReading(nil)
+		require.ErrorIs(t, <-read, errReadClosed)
+	})
+}
+
+// lockForTest takes read.lock, which a background reader leaves.
+func lockForTest(c *Conn) bool {
+	c.read.waiting.Add(1)
+	defer c.read.waiting.Add(-1)
+	c.read.deadlines.load().preempt()
+	return c.read.lock.lock(nil, nil)
 }

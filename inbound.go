@@ -163,6 +163,11 @@ func (c *Conn) lockReading(ctx context.Context) error {
 		c.unlockReading(err)
 		return err
 	}
+	if c.isReadClosed() { // meanwhile: messages may have been dropped
+		err := c.whyNotRead()
+		c.unlockReading(err)
+		return err
+	}
 	if c.keepalive.flags.has(dataPending) {
 		c.keepalive.flags.clear(dataPending)
 	}
