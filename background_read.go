@@ -117,7 +117,7 @@ func (c *Conn) readInBackground() {
 		c.read.background.state.Store(backgroundReadOn)
 		err := c.readLocked(caller{ctx: context.Background(), internal: true})
 		// A reader that waits takes over, or sees to it that somebody does.
-		if err == nil && !c.isReadClosed() || c.readerWaits() || c.life.ending() != nil || c.isDeaf() {
+		if err == nil && !c.isReadClosed() || c.readerOrCloseWaits() || c.life.ending() != nil || c.isDeaf() {
 			return
 		}
 	}
