@@ -227,16 +227,13 @@ func (c *Conn) closeUntil(ctx context.Context, code CloseCode, reason string, ca
 }
 
 // awaitTransportClosed waits until the net.Conn is closed. If ctx ends before, it
-// calls giveUp, and waits on.
+// calls giveUp.
 func (c *Conn) awaitTransportClosed(ctx context.Context, giveUp func()) {
-	closed := c.transportClosedChan()
 	select {
-	case <-closed:
-		return
+	case <-c.transportClosedChan():
 	case <-ctx.Done():
+		giveUp()
 	}
-	giveUp()
-	<-closed
 }
 
 // closeInBackground is Close with CloseNormal, but returns once the Close frame
@@ -283,14 +280,20 @@ func (c *Conn) closingHandshake(ctx context.Context, code CloseCode, reason stri
 // giveUpClosing ends a connection whose closing handshake has taken too long, or
 // is not to go on because ctx has ended.
 func (c *Conn) giveUpClosing(ctx context.Context, code CloseCode, reason string, cause error) {
-	switch ending := c.life.ending(); {
+	c.life.mu.Lock() // under which terminate sets both
+	ending, terminal := c.life.ending(), c.life.terminal()
+	c.life.mu.Unlock()
+	switch {
 	case ctx.Err() == nil:
 		c.failClosing(code, reason, cause, context.DeadlineExceeded)
 	case ending == nil:
-		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: ctx.Err()})
-	case ending != c.life.terminal(): // otherwise it was broken off
+		c.leave(ctx.Err())
+	case ending == terminal: // it has ended without a closing handshake
+	case c.hostedStream() != nil: // whose handler is to return
 		c.terminate(c.endBy(ending, ctx.Err()), dropUnsent)
 		c.closeTransport()
+	default: // linger goes on
+		c.terminate(c.endBy(ending, ctx.Err()), sendUnsent)
 	}
 }
 
@@ -517,6 +520,56 @@ func (c *Conn) linger(end *CloseError) {
 	c.drainAfter(end)
 }
 
+// leave ends the connection because of err, without a closing handshake and without
+// waiting. If our Close frame was added before, it leaves, and the net.Conn stays open
+// as after a closing handshake: otherwise what the peer sends meanwhile could make it
+// lose that.
+func (c *Conn) leave(err error) {
+	if c.isClosing() && c.hasAddedQueued() {
+		c.queueClose(0, "", nil) // if whoever calls Close has not come to it
+	}
+	end := &CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err}
+	if c.socket().stream() != nil || !c.out.hasClose() {
+		c.breakOff(end)
+		return
+	}
+	c.out.flushNow()
+	if c.terminate(end, sendUnsent) {
+		go c.lingerBehindClose(end)
+	}
+}
+
+// drop is CloseNow for a connection whose peer has had its time: a Close frame that was
+// sent may be lost.
+func (c *Conn) drop() {
+	if c.life.ending() == nil {
+		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
+	}
+}
+
+// lingerBehindClose is linger for leave: others may read, and whoever writes has only
+// maxLeaving for that.
+func (c *Conn) lingerBehindClose(end *CloseError) {
+	late := time.AfterFunc(time.Until(c.closingDeadline()), c.closeTransport)
+	defer late.Stop()
+	ended := c.readDeadlines().end() // a read that waits ends at once
+	patience, cancel := context.WithTimeout(context.Background(), maxLeaving)
+	defer cancel()
+	select {
+	case <-c.out.closeSentChan():
+	case <-c.transportClosedChan():
+	case <-patience.Done():
+	}
+	if !ended || !c.out.closeSent() || !c.read.lock.lock(patience.Done(), nil) {
+		c.closeTransport() // which ends everything
+		return
+	}
+	c.drainAfter(end)
+	c.closeTransport()
+	c.read.lock.unlock()
+	c.releaseReading()
+}
+
 // lingerUnsent is linger while the Close frame has not left.
 func (c *Conn) lingerUnsent(end *CloseError) {
 	ctx, cancel := context.WithDeadline(context.Background(), c.closingDeadline())
@@ -628,8 +681,8 @@ func drainNow(fd uintptr, limit int) (drained int, wait bool) {
 // Calls that wait return. What Write reported as written leaves first, as far
 // as the network takes it. CloseNow always returns nil.
 //
-// On a connection that is ending or has ended it does nothing: a Close frame
-// that is on its way is not overtaken, and the net.Conn is closed soon after,
+// After Close or SendClose, and on a connection that is ending or has ended, a Close
+// frame that is on its way is not overtaken, and the net.Conn is closed soon after,
 // within Config.CloseTimeout. So `defer c.CloseNow()` is right however a
 // connection ends.
 //
@@ -645,7 +698,7 @@ func (c *Conn) CloseNow() error {
 // closeNow is CloseNow that never waits.
 func (c *Conn) closeNow() {
 	if c.life.ending() == nil {
-		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
+		c.leave(net.ErrClosed)
 	}
 }
 

@@ -92,6 +92,7 @@ type deadlineSupport struct {
 	proven          bool  // one in the past has ended a call
 	closedTransport bool  // it was closed to interrupt a call
 	broken          error // why it does not take them any more: calls may time out for ever
+	ended           bool  // calls that begin or wait are to return
 }
 
 // A leftoverDeadline is one that a call left on nc, because the next one sets
@@ -134,6 +135,9 @@ func (d *deadlines) arm(ctx context.Context, limit instant, yield func() bool) e
 	defer d.mu.Unlock()
 	if d.support.broken != nil {
 		return d.support.broken // a deadline in the past may stand
+	}
+	if d.support.ended {
+		return net.ErrClosed
 	}
 	if d.support.closedTransport { // though the call that was interrupted has returned without an error
 		if err := ctx.Err(); err != nil {
@@ -225,9 +229,11 @@ func (d *deadlines) disarm() (interrupted bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	interrupted = d.call.interrupted
-	if d.call.interrupted || d.call.overridden && !d.alwaysSet {
+	switch {
+	case d.support.ended: // the deadline in the past stays
+	case d.call.interrupted || d.call.overridden && !d.alwaysSet:
 		d.setLocked(d.user.at)
-	} else if d.alwaysSet && d.call.limit != 0 {
+	case d.alwaysSet && d.call.limit != 0:
 		d.leftover.at = d.call.limit
 		d.sweepLaterLocked()
 	}
@@ -311,6 +317,16 @@ func (d *deadlines) preempt() {
 	if d.support.broken != nil {
 		d.closeLocked()
 	}
+}
+
+// end makes calls return, those that wait and those to come, because the connection
+// has ended. It reports false if they do not, as far as is known: on a net.Conn without
+// deadlines, or one that does not take them any more.
+func (d *deadlines) end() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.support.ended = true
+	return d.setLocked(past) == nil && !d.support.missing
 }
 
 // canPreempt reports whether preempt is known to end a call: not on a net.Conn

@@ -394,15 +394,16 @@ func (w *frameWriter) hasPendingLocked() bool {
 	return w.active != nil && (w.active.pending.control != nil || w.active.pending.data != nil)
 }
 
-// flushLast makes what was corked leave as far as the network takes it, and the
-// Close frame, before the net.Conn is closed. Where that cannot be done without waiting, it returns
-// a channel that is closed when it has left, or never will; otherwise nil.
+// flushLast makes what Write has reported as written, and the Close frame, leave as far
+// as the network takes it before the net.Conn is closed. If somebody else is writing, or
+// the network does not take all at once, it returns a channel that is closed when that
+// has left, or never will; otherwise nil.
 func (w *frameWriter) flushLast() <-chan struct{} {
 	w.flushNow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.active
-	if s == nil || s.nc.isRaw() || !s.busy || w.brokenLocked() || !s.corked.reported && !w.closesNextLocked() {
+	if s == nil || !s.busy || w.brokenLocked() || !s.corked.reported && !s.hasClose() {
 		return nil
 	}
 	if s.awaited.idle == nil {
@@ -411,11 +412,17 @@ func (w *frameWriter) flushLast() <-chan struct{} {
 	return s.awaited.idle
 }
 
-// closesNextLocked reports whether the Close frame was added and is the next to
-// leave. The caller holds w.mu, and there is a state.
-func (w *frameWriter) closesNextLocked() bool {
-	s := w.active
-	return (s.pending.closeFrame != nil || s.work.closeSize > 0) && w.sentToLocked() == s.offsets.appended
+// hasClose reports whether the Close frame was added and has not left. The caller
+// holds frameWriter.mu.
+func (s *writeState) hasClose() bool {
+	return s.pending.closeFrame != nil || s.work.closeSize > 0
+}
+
+// hasClose reports whether the Close frame was added.
+func (w *frameWriter) hasClose() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closeSentLocked() || w.active != nil && w.active.hasClose()
 }
 
 // closeSent reports whether the Close frame was handed to the network.

@@ -579,6 +579,9 @@ func (c *Conn) readError(err error) error {
 	if err == nil {
 		return nil
 	}
+	if end := c.terminal(); end != nil {
+		return end
+	}
 	if broken := c.read.deadlines.load().whyBroken(); broken != nil {
 		return c.fail(broken)
 	}

@@ -303,6 +303,49 @@ func TestCloseContext(t *testing.T) {
 	}
 }
 
+// TestCloseNowLeavesTheCloseFrame proves that CloseNow, and a context that ends, do not
+// make a peer lose the Close frame that was sent before, though it has sent what nobody
+// has read, and sends more.
+func TestCloseNowLeavesTheCloseFrame(t *testing.T) {
+	networks := slices.DeleteFunc(slices.Clone(rawNetworks), func(n rawNetwork) bool { return n.is(noDeadline) })
+	for _, ending := range []struct {
+		name string
+		ends func(c *Conn)
+	}{
+		{"SendClose and CloseNow", func(c *Conn) {
+			c.SendClose(CloseGoingAway, "bye")
+			c.CloseNow()
+		}},
+		{"Close with a context that has ended", func(c *Conn) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			c.CloseContext(ctx, CloseGoingAway, "bye")
+		}},
+		{"CloseNow during Close", func(c *Conn) {
+			c.refuseWrites(CloseGoingAway, "bye", nil) // as far as Close has come
+			c.CloseNow()
+		}},
+	} {
+		for _, reading := range []readLoop{noLoop, loopRead, loopReceiver} {
+			t.Run(ending.name, func(t *testing.T) {
+				eachEnd(t, silent, networks, func(t *testing.T, c *Conn, peer *rawPeer) {
+					read := make(chan error)
+					go func() { read <- reading(c, func(MessageType, []byte) {}) }()
+					require.NoError(t, peer.send(0x81, "unread"))
+					ending.ends(c)
+					require.ErrorIs(t, <-read, CloseAbnormal)
+					go peer.send(0x81, "late")
+					payload, _, err := peer.readClose()
+					require.NoError(t, err)
+					require.Equal(t, rawClose(1001, "bye"), payload)
+					peer.nc.Close()
+					<-c.transportClosedChan()
+				})
+			})
+		}
+	}
+}
+
 // TestCloseContextIsClose proves that a context that does not end changes
 // nothing, and that CloseTimeout stays the bound.
 func TestCloseContextIsClose(t *testing.T) {

@@ -231,7 +231,7 @@ func (r *Registry) takePending() (last pendingClose, ok bool) {
 func (r *Registry) dropAll(err error) error {
 	n := 0
 	for c := range r.Conns() {
-		c.closeNow()
+		c.drop()
 		n++
 	}
 	return fmt.Errorf("websocket: shutdown ended early, %d connections dropped: %w", n, err)
