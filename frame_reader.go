@@ -268,6 +268,14 @@ func (r *frameReader) noteRead(n int, err error) error {
 	return err
 }
 
+// parkBytes parts with the buffer before a read waits, or moves the few bytes of
+// an unfinished frame or header to a smaller one: a peer that sends no more would
+// hold all of it.
+func (r *frameReader) parkBytes() {
+	r.releaseIfEmpty()
+	r.trim()
+}
+
 // isDrained reports whether there is nothing that was received and not handed
 // on.
 func (r *frameReader) isDrained() bool {
@@ -305,12 +313,25 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 			copy(r.room(), r.nc.own.waitBuf[:n])
 		}
 	default:
-		n, err = readSome(r.nc, r.room())
+		n, err = readSome(r.nc, r.blindRoom())
 	}
 	if n > 0 {
 		r.noteFilled(n)
 	}
 	return n, err
+}
+
+// blindRoom is room for a read that may wait while nobody knows whether anything
+// has come. Behind bytes that are few there is only an ordinary buffer, because a
+// peer that sends no more would hold all of a larger one.
+func (r *frameReader) blindRoom() []byte {
+	if !r.pinned && r.buf != nil && len(r.unread()) <= r.sizeAt(0)/2 {
+		r.shrinkTo(r.sizeAt(0))
+	}
+	if r.buf == nil || len(r.buf.b) == cap(r.buf.b) || len(r.unread()) > r.sizeAt(0)/2 {
+		return r.room()
+	}
+	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
 }
 
 // readSome reads until something comes, or nothing has come maxEmptyReads
@@ -369,7 +390,7 @@ func (r *frameReader) readReady(fd uintptr) bool {
 	}
 	n, wait, err := readNow(fd, p)
 	if wait {
-		r.releaseIfEmpty()
+		r.parkBytes()
 		if r.raw.noWait {
 			return true
 		}

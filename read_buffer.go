@@ -151,10 +151,26 @@ func (b *readBuffer) noteFilled(n int) {
 // trim moves the unread bytes to a smaller buffer if they are few. Of what was
 // taken nothing may be in use, unless it is pinned.
 func (b *readBuffer) trim() {
-	if b.pinned {
+	if b.pinned || b.buf == nil {
 		return
 	}
 	if small := b.buf.trim(b.start); small != b.buf {
 		b.buf, b.start = small, 0
 	}
+}
+
+// shrinkTo moves the unread bytes to the start of a buffer of about size bytes,
+// which they must fit in: the present one, unless it is larger. Nothing may be
+// pinned.
+func (b *readBuffer) shrinkTo(size int) {
+	old := b.unread()
+	if cap(b.buf.b) >= 2*size || cap(b.buf.b) < size {
+		fresh := acquireBuffer(size)
+		fresh.b = append(fresh.b, old...)
+		b.buf.free()
+		b.buf = fresh
+	} else {
+		b.buf.b = b.buf.b[:copy(b.buf.b, old)]
+	}
+	b.start = 0
 }
