@@ -508,9 +508,17 @@ const maxDrained = 8 << 20
 // 6455, Section 7.1.1). What comes meanwhile is dropped: a peer that waits for
 // us to read does not read our Close frame. Nobody else reads any more.
 func (c *Conn) linger(end *CloseError) {
-	defer c.closeTransport()
 	// Not every net.Conn lets a deadline interrupt it.
 	late := time.AfterFunc(time.Until(c.closingDeadline()), func() { c.settleEnd(end, dropUnsent) })
+	if c.out.closeSent() {
+		c.settleEnd(end, sendUnsent)
+		if c.socket().isRaw() && c.shutSending(end) {
+			c.socket().SetReadDeadline(c.closingDeadline())
+			go c.drainAlone(late)
+			return
+		}
+	}
+	defer c.closeTransport()
 	defer late.Stop()
 	if !c.out.closeSent() {
 		c.lingerUnsent(end)
@@ -518,6 +526,16 @@ func (c *Conn) linger(end *CloseError) {
 	}
 	c.settleEnd(end, sendUnsent)
 	c.drainAfter(end)
+}
+
+// drainAlone is the end of linger on a raw socket whose sending half is shut. It
+// has a goroutine of its own, whose stack is small: a peer that leaves its half
+// open makes it wait for as long as the closing handshake may take.
+func (c *Conn) drainAlone(late *time.Timer) {
+	c.releaseReading()
+	c.drainRaw()
+	late.Stop()
+	c.closeTransport()
 }
 
 // leave ends the connection because of err, without a closing handshake and without
@@ -631,25 +649,41 @@ func (c *Conn) shutSending(end *CloseError) bool {
 	return ok && shutdown.CloseWrite() == nil
 }
 
-// drainSize is the size of the buffer for what is dropped.
-const drainSize = 16 << 10
+// Sizes in bytes of the buffers for what is dropped: one that is there only while
+// something comes, and one with which a read waits.
+const (
+	drainSize      = 16 << 10
+	blindDrainSize = 512
+)
 
 // drain reads and drops what comes until the peer ends, sends too much, or the
-// time of the closing handshake is over. On a raw socket it has no buffer while
-// nothing comes. Its caller is the only reader.
+// time of the closing handshake is over. Its caller is the only reader.
 func (c *Conn) drain() {
 	c.socket().SetReadDeadline(c.closingDeadline())
-	drained := 0
 	if c.socket().isRaw() {
-		c.socket().rawConn().Read(func(fd uintptr) bool {
-			n, wait := drainNow(fd, maxDrained-drained)
-			drained += n
-			return !wait
-		})
-		return
+		c.drainRaw()
+	} else {
+		c.drainBlindly()
 	}
-	sink := acquireBuffer(drainSize)
+}
+
+// drainRaw is drain on a raw socket whose deadline is set. It has no buffer while
+// nothing comes.
+func (c *Conn) drainRaw() {
+	drained := 0
+	c.socket().rawConn().Read(func(fd uintptr) bool {
+		n, wait := drainNow(fd, maxDrained-drained)
+		drained += n
+		return !wait
+	})
+}
+
+// drainBlindly is drain on a net.Conn that cannot be asked whether anything has
+// come.
+func (c *Conn) drainBlindly() {
+	sink := acquireBuffer(blindDrainSize)
 	defer sink.free()
+	drained := 0
 	for empty := 0; drained < maxDrained && empty < maxEmptyReads; {
 		n, err := c.socket().Read(sink.b[:cap(sink.b)])
 		drained += n

@@ -160,7 +160,8 @@ func (serve serveFunc) run(h *handler, c *Conn, errorLog *log.Logger) {
 
 // finish is deferred. It closes the connection, logs *err, which serve
 // returned, or what serve panicked with, and releases the reservation in the
-// Registry. If the connection was handed over to a Receiver, the reservation is
+// Registry once the net.Conn is closed. For that of a connection that has ended
+// no goroutine waits, unless it is a stream of HTTP/2. If the connection was handed over to a Receiver, the reservation is
 // kept until the end of the delivery, to which the rest is left if serve
 // returned nil.
 func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
@@ -171,12 +172,14 @@ func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
 			return
 		}
 	} else {
-		defer release()
+		defer c.whenTransportClosed(release)
 	}
 	if panicked := recover(); panicked != nil {
 		c.logPanic(errorLog, panicked)
 	} else {
 		c.logError(*err)
 	}
-	c.Close(closeFor(*err))
+	if c.terminal() == nil || c.socket().stream() != nil {
+		c.Close(closeFor(*err))
+	}
 }

@@ -262,6 +262,27 @@ func (c *Conn) unwatch(w watcher) {
 	}
 }
 
+// whenTransportClosed calls f, without locks, once the net.Conn is closed: at once
+// if it is.
+func (c *Conn) whenTransportClosed(f func()) {
+	c.life.mu.Lock()
+	waits := !c.life.transportClosed
+	if waits {
+		a := c.audienceLocked()
+		a.watchers = append(a.watchers, &closedWatcher{f})
+	}
+	c.life.mu.Unlock()
+	if !waits {
+		f()
+	}
+}
+
+// A closedWatcher calls a function when the net.Conn is closed.
+type closedWatcher struct{ f func() }
+
+func (*closedWatcher) ended(*Conn)  {}
+func (w *closedWatcher) gone(*Conn) { w.f() }
+
 // An audience is everyone that waits for the end of a connection. Conn.life.mu
 // guards it.
 type audience struct {
