@@ -325,10 +325,13 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 // has come. Behind bytes that are few there is only an ordinary buffer, because a
 // peer that sends no more would hold all of a larger one.
 func (r *frameReader) blindRoom() []byte {
-	if !r.pinned && r.buf != nil && len(r.unread()) <= r.sizeAt(0)/2 {
+	switch {
+	case r.buf == nil:
+		r.buf = acquireBuffer(r.sizeAt(0))
+	case !r.pinned && len(r.unread()) <= r.sizeAt(0)/2:
 		r.shrinkTo(r.sizeAt(0))
 	}
-	if r.buf == nil || len(r.buf.b) == cap(r.buf.b) || len(r.unread()) > r.sizeAt(0)/2 {
+	if len(r.buf.b) == cap(r.buf.b) || len(r.unread()) > r.sizeAt(0)/2 {
 		return r.room()
 	}
 	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
