@@ -1,7 +1,6 @@
 // Package attack has what one hostile peer can do to make a server hold memory
-// or spend time: for each attack the bytes that it sends, made by hand. It is
-// shared by the test that bounds what is held and the command that compares it
-// with other libraries, and knows none of them.
+// or spend time: for each attack the bytes that it sends, made by hand. It knows no
+// library.
 package attack
 
 import (
