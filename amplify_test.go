@@ -272,9 +272,13 @@ func boundsOfSecurity(t *testing.T) map[string]int64 {
 }
 
 // TestAmplification proves that no attack makes a server hold more for each
-// connection than docs/security.md says, nor more than one goroutine.
+// connection than docs/security.md says, nor more than one goroutine beyond that of a
+// Receiver which waits to write.
 func TestAmplification(t *testing.T) {
-	covers(t, "Q.M01", "Q.M02", "Q.M04", "Q.M05", "Q.M06")
+	covers(t, "Q.M01", "Q.M02", "Q.M05", "Q.M06")
+	if testing.Short() || strconv.IntSize == 32 {
+		t.Skip("it takes a minute, and counts bytes of a 64-bit system")
+	}
 	bounds := boundsOfSecurity(t)
 	attacks := attack.All()
 	require.Len(t, bounds, len(attacks), "docs/security.md has a bound for each attack, and for nothing else")
@@ -289,7 +293,11 @@ func TestAmplification(t *testing.T) {
 				held := heldFor(t, kind, a)
 				t.Logf("%d bytes, of them %d of stacks, and %d goroutines", held.bytes, held.stacks, held.goroutines)
 				require.LessOrEqual(t, held.bytes, bound)
-				require.LessOrEqual(t, held.goroutines, int64(1))
+				goroutines := int64(1)
+				if len(a.Flood) > 0 && kind == "parked" {
+					goroutines++ // the Receiver's Write waits on another than its poller's
+				}
+				require.LessOrEqual(t, held.goroutines, goroutines)
 			})
 		}
 	}

@@ -512,19 +512,23 @@ func (c *Conn) linger(end *CloseError) {
 	late := time.AfterFunc(time.Until(c.closingDeadline()), func() { c.settleEnd(end, dropUnsent) })
 	if c.out.closeSent() {
 		c.settleEnd(end, sendUnsent)
-		if c.socket().isRaw() && c.shutSending(end) {
-			c.socket().SetReadDeadline(c.closingDeadline())
-			go c.drainAlone(late)
-			return
-		}
+		c.lingerSent(end, late)
+		return
 	}
 	defer c.closeTransport()
 	defer late.Stop()
-	if !c.out.closeSent() {
-		c.lingerUnsent(end)
+	c.lingerUnsent(end)
+}
+
+// lingerSent is linger once the Close frame has left. It stops late at the end.
+func (c *Conn) lingerSent(end *CloseError, late *time.Timer) {
+	if c.socket().isRaw() && c.shutSending(end) {
+		c.socket().SetReadDeadline(c.closingDeadline())
+		go c.drainAlone(late)
 		return
 	}
-	c.settleEnd(end, sendUnsent)
+	defer c.closeTransport()
+	defer late.Stop()
 	c.drainAfter(end)
 }
 
@@ -569,7 +573,6 @@ func (c *Conn) drop() {
 // maxLeaving for that.
 func (c *Conn) lingerBehindClose(end *CloseError) {
 	late := time.AfterFunc(time.Until(c.closingDeadline()), c.closeTransport)
-	defer late.Stop()
 	ended := c.readDeadlines().end() // a read that waits ends at once
 	patience, cancel := context.WithTimeout(context.Background(), maxLeaving)
 	defer cancel()
@@ -579,13 +582,12 @@ func (c *Conn) lingerBehindClose(end *CloseError) {
 	case <-patience.Done():
 	}
 	if !ended || !c.out.closeSent() || !c.read.lock.lock(patience.Done(), nil) {
+		late.Stop()
 		c.closeTransport() // which ends everything
 		return
 	}
-	c.drainAfter(end)
-	c.closeTransport()
-	c.read.lock.unlock()
-	c.releaseReading()
+	c.read.lock.unlock() // whoever has read has left, and nobody else will
+	c.lingerSent(end, late)
 }
 
 // lingerUnsent is linger while the Close frame has not left.

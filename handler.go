@@ -161,9 +161,9 @@ func (serve serveFunc) run(h *handler, c *Conn, errorLog *log.Logger) {
 // finish is deferred. It closes the connection, logs *err, which serve
 // returned, or what serve panicked with, and releases the reservation in the
 // Registry once the net.Conn is closed. For that of a connection that has ended
-// no goroutine waits, unless it is a stream of HTTP/2. If the connection was handed over to a Receiver, the reservation is
-// kept until the end of the delivery, to which the rest is left if serve
-// returned nil.
+// no goroutine waits, unless it is a stream of HTTP/2. If the connection was
+// handed over to a Receiver, the reservation is kept until the end of the
+// delivery, to which the rest is left if serve returned nil.
 func (h *handler) finish(c *Conn, errorLog *log.Logger, err *error) {
 	release := h.acceptor.registry.release
 	if c.hasReceiver() {
