@@ -68,7 +68,7 @@ func startPeer(t *testing.T) *peer {
 		t.Skip("no node on the PATH")
 	}
 	if _, err := os.Stat("node_modules/ws/package.json"); err != nil {
-		t.Skip("ws is not installed: run npm ci in internal/interop")
+		t.Skip("ws is not installed: run install.sh in internal/interop")
 	}
 	cmd := exec.Command(node, "peer.js")
 	cmd.Stderr = os.Stderr
