@@ -9,5 +9,5 @@
 // installed are skipped.
 //
 //	go test .                                  # 100 messages, one kind of compression
-//	go test -v -timeout 1h . -interop.full     # 2,000 messages, all windows; prints a table
+//	go test -v -timeout 1h . -interop.full     # 2,000 messages, asks for every window
 package interop

@@ -121,6 +121,7 @@ func libraries() []*library {
 	const (
 		noFragments = "has no interface that sends a message in fragments"
 		noCode      = "sends 1000 and 3000 to 4999 only"
+		ownWindow   = "answers with the client window it is set to, here 12"
 		clientOnly  = "is a client only"
 	)
 	return []*library{
@@ -136,10 +137,16 @@ func libraries() []*library {
 		inGo("gorilla", nil),
 		inGo("coder", nil),
 		inGo("gobwas", nil),
-		inGo("gws", nil),
+		inGo("gws", map[string]string{
+			"server/deflate with window 9,*":     ownWindow,
+			"server/deflate with window 1[01],*": ownWindow,
+		}),
 		inPython("websockets", nil),
 		inPython("aiohttp", map[string]string{"*/*fragments of theirs": noFragments}),
-		inPython("tornado", map[string]string{"*/*fragments of theirs": noFragments}),
+		inPython("tornado", map[string]string{
+			"*/*fragments of theirs":                noFragments,
+			"client/deflate with *theirs new true*": "reads only parameters that have a value, so not client_no_context_takeover",
+		}),
 		inPython("autobahn", map[string]string{
 			"*/close 1001 of theirs":     noCode,
 			"*/close 100[3-9] of theirs": noCode,

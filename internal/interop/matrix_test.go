@@ -14,7 +14,7 @@ import (
 )
 
 // full has the test exchange 2,000 messages and try every window.
-var full = flag.Bool("interop.full", false, "exchange 2,000 messages, with all windows")
+var full = flag.Bool("interop.full", false, "exchange 2,000 messages, and ask for every window")
 
 // corpora are those of a run.
 type corpora struct {
