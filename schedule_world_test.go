@@ -543,11 +543,10 @@ func (w *world) checkEnd() {
 // A scheduledPeer answers what comes, and does what actions say.
 type scheduledPeer struct {
 	*rawPeer
-	turn     chan struct{} // is full while somebody sends
-	received []byte
-	frames   []rawFrame
-	closed   bool     // has sent a Close frame
-	said     []string // messages that were sent
+	turn   chan struct{} // is full while somebody sends
+	frames []rawFrame
+	closed bool     // has sent a Close frame
+	said   []string // messages that were sent
 }
 
 // sending calls f while nobody else sends, and not once a Close frame was sent.
