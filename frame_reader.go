@@ -321,17 +321,23 @@ func (r *frameReader) readOnce(target []byte) (n int, err error) {
 	return n, err
 }
 
-// blindRoom is room for a read that may wait while nobody knows whether anything
-// has come. Behind bytes that are few there is only an ordinary buffer, because a
-// peer that sends no more would hold all of a larger one.
+// maxBlindRoom is how many bytes of room a read has at most that may wait while
+// nobody knows whether anything has come: a record of TLS is no larger (RFC 8446,
+// Section 5.1).
+const maxBlindRoom = 16 << 10
+
+// blindRoom is room for such a read. Behind bytes that are few there is only a
+// buffer of maxBlindRoom, because a peer that sends no more would hold all of a
+// larger one.
 func (r *frameReader) blindRoom() []byte {
+	size := min(r.bufferSize(), max(r.sizeAt(0), maxBlindRoom))
 	switch {
 	case r.buf == nil:
-		r.buf = acquireBuffer(r.sizeAt(0))
-	case !r.pinned && len(r.unread()) <= r.sizeAt(0)/2:
-		r.shrinkTo(r.sizeAt(0))
+		r.buf = acquireBuffer(size)
+	case !r.pinned && len(r.unread()) <= size/2:
+		r.shrinkTo(size)
 	}
-	if len(r.buf.b) == cap(r.buf.b) || len(r.unread()) > r.sizeAt(0)/2 {
+	if len(r.buf.b) == cap(r.buf.b) || len(r.unread()) > size/2 {
 		return r.room()
 	}
 	return r.buf.b[len(r.buf.b):cap(r.buf.b)]
