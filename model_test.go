@@ -168,6 +168,7 @@ type model struct {
 	closeSent bool      // the application has closed
 	told      CloseCode // with this code
 	fed       int       // bytes
+	headers   int64     // frames whose header, or a fault in it, was seen
 
 	header  []byte // of the frame under way
 	h       modelHeader
@@ -296,6 +297,9 @@ func (m *model) limits(h modelHeader) (codes []CloseCode) {
 func (m *model) headerOctet(octet byte) {
 	m.header = append(m.header, octet)
 	h, whole := modelParse(m.header)
+	if len(m.header) == 2 {
+		m.headers++
+	}
 	if len(m.header) >= 2 && m.state().firstTwo(h) != 0 {
 		m.fail(1002)
 		return
@@ -316,7 +320,7 @@ func (m *model) headerOctet(octet byte) {
 
 // beginFrame enters that the header h is whole.
 func (m *model) beginFrame(h modelHeader) {
-	m.h, m.inFrame, m.header, m.payload = h, true, nil, nil
+	m.h, m.inFrame, m.header, m.payload = h, true, m.header[:0], m.payload[:0]
 	if !h.control() {
 		m.frames++
 		m.open = true
@@ -358,7 +362,7 @@ func (m *model) textOctet(octet byte) bool {
 	case sequenceInvalid:
 		return false
 	case sequenceWhole:
-		m.sequence = nil
+		m.sequence = m.sequence[:0]
 	}
 	return true
 }
@@ -393,7 +397,7 @@ func (m *model) endMessage() {
 		return
 	}
 	m.event(modelEvent{modelMessage, m.kind, string(m.message)})
-	m.open, m.message, m.frames = false, nil, 0
+	m.open, m.message, m.frames = false, m.message[:0], 0
 }
 
 // closeFrame is RFC 6455, Section 5.5.1.
