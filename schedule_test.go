@@ -31,6 +31,9 @@ func TestSchedules(t *testing.T) {
 	covers(t, "Q.H01")
 	all := scenarios()
 	seen := make(map[string]bool)
+	defer func() {
+		t.Logf("interleavings: %d different, %d scenarios, instrumented: %v", len(seen), len(all), schedule.Instrumented())
+	}()
 	for i, s := range all {
 		if *oneSchedule >= 0 && *oneSchedule%len(all) != i {
 			continue
@@ -52,7 +55,6 @@ func TestSchedules(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("interleavings: %d different, %d scenarios, instrumented: %v", len(seen), len(all), schedule.Instrumented())
 }
 
 // decide returns the switches of a round of a scenario in which as many as widths says

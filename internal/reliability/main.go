@@ -1,52 +1,105 @@
-// Reliability runs what takes longer than go test should, and prints what that has
-// proved so far.
+// Command reliability looks for faults of the library for as long as it is told
+// to, adds what was tried to the ledger, and prints what the ledger has.
 //
+//	go run ./internal/reliability fuzz -time 10m
+//	go run ./internal/reliability generate -frames 50000000
 //	go run ./internal/reliability schedules -n 100000
+//	go run ./internal/reliability report
+//
+// A run that is interrupted adds what it has executed, and one that fails adds
+// its failures. The library must be committed: see package ledger.
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"strconv"
-
-	"github.com/fullduplex-go/websocket/internal/schedule"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
 )
 
-// commands are what the program can do.
-var commands = []struct {
-	name, does string
-	run        func(args []string) error
-}{
-	{"schedules", "interleavings of what uses one connection, enumerated, at every mutex and atomic variable", schedules},
+// A command is what this program can be told to do.
+type command struct {
+	name string
+	does string
+	run  func(ctx context.Context, args []string) error
 }
+
+// commands are all commands.
+var commands = []command{
+	{"fuzz", "run the fuzz targets and the generator for a time", fuzz},
+	{"generate", "compare generated frames with the reference model", generate},
+	{"schedules", "let what uses one connection take turns in enumerated orders", schedules},
+	{"corpus", "keep the inputs that add coverage in testdata/fuzz", corpus},
+	{"report", "print what was tried, as a table in Markdown", report},
+}
+
+// errUsage tells that the arguments mean nothing. What is wrong was printed.
+var errUsage = errors.New("see usage")
 
 func main() {
-	if len(os.Args) > 1 {
-		for _, c := range commands {
-			if c.name != os.Args[1] {
-				continue
-			}
-			if err := c.run(os.Args[2:]); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
-			}
-			return
-		}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := dispatch(ctx, os.Args[1:])
+	switch {
+	case err == errUsage:
+		os.Exit(2)
+	case err != nil && err != flag.ErrHelp:
+		fmt.Fprintln(os.Stderr, "reliability:", err)
+		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, "usage: go run ./internal/reliability COMMAND [flags]")
-	for _, c := range commands {
-		fmt.Fprintf(os.Stderr, "  %-12s%s\n", c.name, c.does)
-	}
-	os.Exit(2)
 }
 
-// schedules runs TestSchedules with points at every mutex and atomic variable.
-func schedules(args []string) error {
-	flags := flag.NewFlagSet("schedules", flag.ExitOnError)
-	n := flags.Int("n", 2000, "how many interleavings")
-	one := flags.Int("one", -1, "the number of the only one to run, with what happens in it")
-	flags.Parse(args)
-	return schedule.Test(".", os.Stdout, "-count=1", "-v", "-timeout", "2h", "-run", "^TestSchedules$",
-		"-schedules", strconv.Itoa(*n), "-schedule", strconv.Itoa(*one))
+// dispatch runs the command that args begin with.
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		for _, c := range commands {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:])
+			}
+		}
+	}
+	usage(os.Stderr)
+	return errUsage
+}
+
+// usage prints what there is.
+func usage(to io.Writer) {
+	fmt.Fprintln(to, "usage: go run ./internal/reliability COMMAND [-help]")
+	for _, c := range commands {
+		fmt.Fprintf(to, "\t%-10s%s\n", c.name, c.does)
+	}
+}
+
+// parse parses the arguments of a command, which are flags only.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		if err == flag.ErrHelp {
+			return err
+		}
+		return errUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "reliability: %s takes no arguments, and got %q\n", flags.Name(), flags.Args())
+		return errUsage
+	}
+	return nil
+}
+
+// moduleRoot returns the directory of the module.
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", err
+	}
+	file := strings.TrimSpace(string(out))
+	if filepath.Base(file) != "go.mod" {
+		return "", errors.New("this is not the directory of a module")
+	}
+	return filepath.Dir(file), nil
 }

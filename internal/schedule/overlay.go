@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 )
@@ -82,21 +80,4 @@ func instrument(name string) (source []byte, changed bool, err error) {
 		changed = true
 	}
 	return source, changed, nil
-}
-
-// Test runs go test -race in dir with these arguments and the Overlay of the package
-// there. What it prints goes to out.
-func Test(dir string, out io.Writer, args ...string) error {
-	scratch, err := os.MkdirTemp("", "schedule")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(scratch)
-	overlay, err := Overlay(dir, scratch)
-	if err != nil {
-		return err
-	}
-	test := exec.Command("go", append([]string{"test", "-race", "-overlay", overlay, "."}, args...)...)
-	test.Dir, test.Stdout, test.Stderr = dir, out, out
-	return test.Run()
 }
