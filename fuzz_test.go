@@ -1,6 +1,9 @@
 package websocket
 
 import (
+	"io"
+	"net"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -20,11 +23,7 @@ func FuzzConnClient(f *testing.F) { fuzzConn(f, client) }
 // of which is the size of a piece, and compares it with the model. Since the
 // model knows no plan, the result is the same for every plan.
 func fuzzConn(f *testing.F, r role) {
-	for _, c := range conversations(f) {
-		if !slices.Contains(c.roles, r) || len(c.as(r).input()) > 5000 {
-			continue
-		}
-		input := c.as(r).input()
+	for _, input := range fuzzInputs(f, r) {
 		f.Add(input, []byte{})
 		f.Add(input, []byte{1})
 		f.Add(input, []byte{3, 1, 2})
@@ -47,6 +46,74 @@ func fuzzConn(f *testing.F, r role) {
 			e.checkAnswers(m)
 		})
 	})
+}
+
+// fuzzInputs returns what the peer sends in the conversations that are short.
+func fuzzInputs(f *testing.F, r role) (inputs [][]byte) {
+	for _, c := range conversations(f) {
+		if !slices.Contains(c.roles, r) {
+			continue
+		}
+		if input := c.as(r).input(); len(input) <= 5000 {
+			inputs = append(inputs, input)
+		}
+	}
+	return inputs
+}
+
+// FuzzParked compares a connection on a socket that no goroutine reads with the
+// model. A piece is sent when the one before was read, so that each is an event
+// of the poller, unless the plan's byte is even: then it may come with the next.
+func FuzzParked(f *testing.F) {
+	covers(f, "F13", "G06")
+	for _, r := range []role{client, server} {
+		for _, input := range fuzzInputs(f, r) {
+			f.Add(input, []byte{1, 2, 7}, r == client)
+		}
+	}
+	f.Fuzz(func(t *testing.T, input, plan []byte, asClient bool) {
+		if len(input) > 1<<14 {
+			t.Skip("longer than any limit")
+		}
+		r := server
+		if asClient {
+			r = client
+		}
+		near, far := unixNetwork(t, r)
+		defer far.Close()
+		e := &endpoint{t: t, role: r, conn: newConn(near, r, fuzzConfig.withDefaults(), agreement{}, nil)}
+		m := conversation{config: fuzzConfig}.model(r)
+		m.feed(input)
+		sent := make(chan []byte, 1)
+		go func() {
+			all, _ := io.ReadAll(far)
+			sent <- all
+		}()
+		go sendParked(e.conn, far, input, plan)
+		e.err = loopReceiver(e.conn, e.deliver)
+		<-e.conn.transportClosedChan()
+		e.sent = <-sent
+		end := asCloseError(e.err)
+		e.compare(end, m)
+		if end.Code == CloseAbnormal {
+			e.checkAnswersToNobody(m)
+		} else {
+			e.checkAnswers(m)
+		}
+	})
+}
+
+// sendParked sends input to c in pieces, and then the end.
+func sendParked(c *Conn, far net.Conn, input, plan []byte) {
+	sent := uint64(0)
+	for i, piece := range pieces(input, plan) {
+		far.Write(piece)
+		sent += uint64(len(piece))
+		for len(plan) > 0 && plan[i%len(plan)]%2 == 1 && c.read.intake.received.Load() < sent && c.Context().Err() == nil {
+			runtime.Gosched()
+		}
+	}
+	far.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // pieces cuts input into pieces of the planned sizes, over and over; without

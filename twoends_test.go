@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,30 +128,80 @@ func (e *end) deliver(_ MessageType, p []byte) {
 // FuzzTwoEnds lets two endpoints do what the two strings say, at the same
 // time, over a network with changing windows. Messages arrive whole, in order
 // and once; none that was sent is missing if the connection ended cleanly;
-// every call returns.
+// every call returns. The third string is what is wrong with the network: see
+// faulty.
 func FuzzTwoEnds(f *testing.F) {
-	f.Add([]byte("\x00\x08\x10\x02\x03\x0b"), []byte("\x01\x0a\x03\x06"))
-	f.Add([]byte("\x05\xf8\xf8\xf8\x04"), []byte("\x36\xf4\xff\x03\x07"))
-	f.Add([]byte("\xfa\xfa\xfa\x07"), []byte("\x07"))
-	f.Add([]byte("\xfc\x24\x24\xf8"), []byte("\x0d\xfe\xff\xf8\x0f"))
-	f.Fuzz(func(t *testing.T, does, answers []byte) {
-		if len(does)+len(answers) > 200 {
+	for _, faults := range []string{"", "\x80\x00\x01\x02", "\x02\x30\x83\x21", "\x04\x60\x05\x11", "\x06\x09", "\x07\x32\x08\x20", "\x0a\x14\x81\x02", "\x0c\x07\x0d\x33"} {
+		f.Add([]byte("\x00\x08\x10\x02\x03\x0b"), []byte("\x01\x0a\x03\x06"), []byte(faults))
+		f.Add([]byte("\x05\xf8\xf8\xf8\x04"), []byte("\x36\xf4\xff\x03\x07"), []byte(faults))
+		f.Add([]byte("\xfa\xfa\xfa\x07"), []byte("\x07"), []byte(faults))
+		f.Add([]byte("\xfc\x24\x24\xf8"), []byte("\x0d\xfe\xff\xf8\x0f"), []byte(faults))
+	}
+	f.Fuzz(func(t *testing.T, does, answers, faults []byte) {
+		if len(does)+len(answers) > 200 || len(faults) > 8 {
 			t.Skip("longer than it needs to be")
 		}
 		for _, loops := range [][2]readLoop{{loopRead, loopRead}, {loopRead, loopReceiver}, {loopReceiver, loopReceiver}} {
-			synctest.Test(t, func(t *testing.T) { twoEnds(t, does, answers, loops) })
+			synctest.Test(t, func(t *testing.T) { twoEnds(t, does, answers, faults, loops) })
 		}
 	})
 }
 
+// faulty returns the net.Conn of an end, 0 or 1, with the faults that are meant
+// for it. Each is two bytes: the lowest bit of the first is the end, the bits above
+// say what happens, and the second says where. The faults of one connection are
+// those that a network may have, or a wrapper: what arrives is cut into pieces, or
+// stops; a call fails; a write takes a part.
+func faulty(nc net.Conn, end byte, faults []byte) net.Conn {
+	for pair := range slices.Chunk(faults, 2) {
+		if len(pair) < 2 || pair[0]&1 != end {
+			continue
+		}
+		at := int(pair[1]) * 4
+		switch pair[0] >> 1 % 8 {
+		case 0:
+			nc = faultnet.ReadsOf(nc, 1+int(pair[1]))
+		case 1:
+			nc = faultnet.TruncateAt(nc, at, io.EOF)
+		case 2:
+			nc = faultnet.TruncateAt(nc, at, syscall.ECONNRESET)
+		case 3:
+			nc = faultnet.TruncateAt(nc, at, nil)
+		case 4:
+			nc = faultnet.EmptyReads(nc, at, 1+int(pair[1]%200))
+		case 5:
+			nc = faultnet.ErrAt(nc, int(pair[1]), syscall.ECONNRESET)
+		case 6:
+			nc = faultnet.ShortWrite(nc, at, syscall.EPIPE)
+		case 7:
+			nc = faultnet.ShortWrite(nc, at, nil)
+		}
+	}
+	return nc
+}
+
+// agreedAnyhow returns what two ends agree on that compress if any of the bytes
+// has its highest bit set.
+func agreedAnyhow(bytes []byte) (*Compression, [2]agreement) {
+	for _, b := range bytes {
+		if b >= 0x80 {
+			c := &Compression{}
+			return c, [2]agreement{agreedFor(client, c), agreedFor(server, c)}
+		}
+	}
+	return nil, [2]agreement{}
+}
+
 // twoEnds is one run of FuzzTwoEnds, in which the client and the server read by
 // these loops.
-func twoEnds(t *testing.T, does, answers []byte, loops [2]readLoop) {
+func twoEnds(t *testing.T, does, answers, faults []byte, loops [2]readLoop) {
 	covers(t, "G06", "G07", "G08", "X07", "Q.F10", "Q.H01", "Q.H03")
 	config := Config{WriteTimeout: 5 * time.Second, CloseTimeout: 2 * time.Second}
+	compression, agreed := agreedAnyhow(faults)
+	config.Compression = compression
 	na, nb := faultnet.Pipe()
-	a := &end{t: t, name: "client", nc: na, sent: map[string]bool{}, conn: newConn(na, client, config.withDefaults(), agreement{}, nil)}
-	b := &end{t: t, name: "server", nc: nb, sent: map[string]bool{}, conn: newConn(nb, server, config.withDefaults(), agreement{}, nil)}
+	a := &end{t: t, name: "client", nc: na, sent: map[string]bool{}, conn: newConn(faulty(na, 0, faults), client, config.withDefaults(), agreed[0], nil)}
+	b := &end{t: t, name: "server", nc: nb, sent: map[string]bool{}, conn: newConn(faulty(nb, 1, faults), server, config.withDefaults(), agreed[1], nil)}
 	var reading, acting sync.WaitGroup
 	for _, run := range []struct {
 		end  *end

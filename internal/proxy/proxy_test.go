@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // covers marks the rows of the root's testdata/requirements.tsv that a test
@@ -74,39 +76,72 @@ func TestConnectCannotWrite(t *testing.T) {
 	}
 }
 
-// FuzzConnect feeds a proxy's answers to Connect: whatever comes, it returns,
-// with an *Error or with the bytes behind the answer untouched.
+// FuzzConnect feeds a proxy's answers to Connect: whatever comes, and in whatever
+// pieces, it returns, with an *Error or with the bytes behind the answer untouched.
 func FuzzConnect(f *testing.F) {
 	covers(f, "C04", "Q.B09")
-	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
-	f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false)
-	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true)
-	f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true)
-	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
+	for _, plan := range []string{"", "\x00", "\x02\x00\x05"} {
+		f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false, []byte(plan))
+		f.Add([]byte("HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\nhello"), false, []byte(plan))
+		f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), true, []byte(plan))
+		f.Add([]byte("\x05\x02\x01\x00\x05\x00\x00\x03\x01a\x00\x50"), true, []byte(plan))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte, socks bool, plan []byte) {
 		scheme := "http"
 		if socks {
 			scheme = "socks5h"
 		}
-		near, far := net.Pipe()
-		defer near.Close()
-		go io.Copy(io.Discard, far)
-		go func() {
-			far.Write(append(answer, "tail"...))
-			far.Close()
-		}()
-		nc, err := parsed(t, scheme+"://user:secret@proxy").Connect(t.Context(), near, "example.com", "80", nil)
-		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) || strings.Contains(err.Error(), "secret") {
-				t.Errorf("got %v", err)
+		p := parsed(t, scheme+"://user:secret@proxy")
+		synctest.Test(t, func(t *testing.T) {
+			rest, err := connectTo(t, p, answer, plan)
+			whole, wholeErr := connectTo(t, p, answer, nil)
+			if rest != whole || fmt.Sprint(err) != fmt.Sprint(wholeErr) {
+				t.Errorf("in pieces of %v: %q and %v, in one: %q and %v", plan, rest, err, whole, wholeErr)
 			}
-			return
-		}
-		rest, err := io.ReadAll(nc)
-		if !strings.HasSuffix(string(answer)+"tail", string(rest)) || !strings.HasSuffix(string(rest), "tail") && len(rest) >= 4 {
-			t.Errorf("tunnel carries %q, %v", rest, err)
-		}
+			if err != nil {
+				var e *Error
+				if !errors.As(err, &e) || strings.Contains(err.Error(), "secret") {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if !strings.HasSuffix(string(answer)+"tail", rest) || !strings.HasSuffix(rest, "tail") && len(rest) >= 4 {
+				t.Errorf("tunnel carries %q", rest)
+			}
+		})
 	})
+}
+
+// connectTo asks a proxy that answers in pieces, each as large as a byte of the
+// plan says and one more, and then sends "tail". It returns what the tunnel
+// carries.
+func connectTo(t *testing.T, p *Proxy, answer, plan []byte) (rest string, err error) {
+	near, far := net.Pipe()
+	defer near.Close()
+	go io.Copy(io.Discard, far)
+	go func() {
+		defer far.Close()
+		left := append(bytes.Clone(answer), "tail"...)
+		for i := 0; len(left) > 0; i++ {
+			n := len(left)
+			if len(plan) > 0 {
+				n = min(n, 1+int(plan[i%len(plan)]))
+			}
+			if _, err := far.Write(left[:n]); err != nil {
+				return
+			}
+			left = left[n:]
+		}
+	}()
+	nc, err := p.Connect(t.Context(), near, "example.com", "80", nil)
+	if err != nil {
+		return "", err
+	}
+	tunnel, err := io.ReadAll(nc)
+	if err != nil {
+		t.Errorf("the tunnel ends with %v", err)
+	}
+	return string(tunnel), nil
 }
 
 func TestConnectRefused(t *testing.T) {
