@@ -72,9 +72,18 @@ func modelUTF8Start(p []byte) bool {
 // nil, as far as it goes. The error is io.ErrUnexpectedEOF if it stops inside a
 // block.
 func modelInflate(history, payload, end []byte) (out []byte, err error) {
-	if end != nil {
-		end = slices.Concat(end, lastBlock)
+	if end == nil {
+		return modelInflateAll(history, payload, nil)
 	}
+	out, err = modelInflateAll(history, payload, slices.Concat(end, lastBlock))
+	if err != nil { // what was made of lastBlock is none of the message
+		out, _ = modelInflateAll(history, slices.Concat(payload, end), nil)
+	}
+	return out, err
+}
+
+// modelInflateAll is modelInflate with an end that has a last block.
+func modelInflateAll(history, payload, end []byte) (out []byte, err error) {
 	in := bytes.NewReader(slices.Concat(payload, end))
 	for in.Len() > 0 {
 		z := flate.NewReaderDict(in, slices.Concat(history, out))
