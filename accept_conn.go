@@ -137,7 +137,7 @@ func requestError(err error) error {
 	switch {
 	case errors.Is(err, http1.ErrTooLarge):
 		e.Status, e.Reason = http.StatusRequestHeaderFieldsTooLarge, "request is not acceptable"
-	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrStartLine):
+	case errors.Is(err, http1.ErrMalformed), errors.Is(err, http1.ErrStartLine), errors.Is(err, http1.ErrTarget):
 		e.Status, e.Reason = http.StatusBadRequest, "request is not acceptable"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Status = http.StatusRequestTimeout

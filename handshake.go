@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -123,13 +124,30 @@ func checkMethod(r *http.Request) error {
 	return nil
 }
 
-// checkRequestTarget refuses "*", which is only for OPTIONS, and URIs without a
-// path (RFC 9112, Section 3.2).
+// checkRequestTarget refuses what is neither a path nor "an absolute HTTP/HTTPS
+// URI" (RFC 6455, Section 4.2.1): "*" is only for OPTIONS, and a host with its
+// port only for CONNECT (RFC 9112, Section 3.2). It judges what the client sent
+// and not r.URL, which middleware may have changed.
 func checkRequestTarget(r *http.Request) error {
-	if r.RequestURI == "*" || r.URL != nil && r.URL.Opaque != "" {
-		return newRefusal(http.StatusBadRequest, "request target is not a path")
+	target := r.RequestURI
+	if target == "" && r.URL != nil {
+		target = r.URL.RequestURI()
 	}
-	return nil
+	switch {
+	case strings.Contains(target, "#"):
+		return newRefusal(http.StatusBadRequest, "request target has a fragment, which is for the client alone")
+	case !strings.HasPrefix(target, "/") && !isAbsoluteForm(target):
+		return newRefusal(http.StatusBadRequest, "request target is neither a path nor an http or https URI")
+	default:
+		return nil
+	}
+}
+
+// isAbsoluteForm reports whether target is an http or https URI. It must name a
+// host, and no user (RFC 9110, Sections 4.2.1 and 4.2.4).
+func isAbsoluteForm(target string) bool {
+	u, err := url.ParseRequestURI(target)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil
 }
 
 // checkHostField refuses a request that names no host: "The request MUST

@@ -159,6 +159,66 @@ func TestRequestStatus(t *testing.T) {
 	}
 }
 
+// TestRequestTarget has every form of a request target, and what is of none. Only
+// a path, and the URI of one, are for GET.
+func TestRequestTarget(t *testing.T) {
+	covers(t, "Q.A07", "Q.M10", "S02", "S03")
+	const notOurs, fragment, malformed = "neither a path nor an http or https URI", "has a fragment", "request target is malformed"
+	for target, want := range map[string]string{
+		"/":                                 "",
+		"/chat?a=b?c":                       "",
+		"//other.example/chat":              "",
+		"/*":                                "",
+		"http://server.example.com":         "",
+		"HTTPS://server.example.com:1/chat": "",
+		"http://[::1]/?a":                   "",
+		"*":                                 notOurs,
+		"server.example.com:80":             notOurs,
+		"localhost:http":                    notOurs,
+		"mailto:a":                          notOurs,
+		"http:chat":                         notOurs,
+		"http:/chat":                        notOurs,
+		"http:///chat":                      notOurs,
+		"http://:80/chat":                   notOurs,
+		"http://user@server.example.com/":   notOurs,
+		"ftp://server.example.com/chat":     notOurs,
+		"ws://server.example.com/chat":      notOurs,
+		"/chat#there":                       fragment,
+		"http://server.example.com/#":       fragment,
+		"**":                                malformed,
+		"chat":                              malformed,
+		"?chat":                             malformed,
+		"192.0.2.1:80":                      malformed,
+		"[::1]:80":                          malformed,
+		"/%zz":                              malformed,
+		"http://server.example.com:x/chat":  malformed,
+	} {
+		wire := request("GET " + target + " HTTP/1.1")
+		status := http.StatusBadRequest
+		if want == "" {
+			status = http.StatusSwitchingProtocols
+		}
+		for _, d := range entryPoints {
+			r, _ := d.open(t, nil, wire)
+			body, _ := io.ReadAll(r.Body)
+			if r.StatusCode != status {
+				t.Errorf("%s: %s: got %s %q, want %d", target, d.name, r.Status, body, status)
+			}
+		}
+		if want == "" {
+			continue
+		}
+		near, far := net.Pipe()
+		go io.Copy(io.Discard, near)
+		go io.WriteString(near, wire)
+		_, _, err := AcceptConn(t.Context(), far, nil)
+		var e *HandshakeError
+		if !errors.As(err, &e) || e.Status != http.StatusBadRequest || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", target, err, want)
+		}
+	}
+}
+
 // TestRefusalsSayWhatToDo sends requests that a proxy has changed, and one like
 // that of a browser which visits the address.
 func TestRefusalsSayWhatToDo(t *testing.T) {

@@ -20,6 +20,7 @@ var (
 	ErrTooLarge  = errors.New("header is too large")
 	ErrMalformed = errors.New("header is malformed")
 	ErrStartLine = errors.New("start line is malformed")
+	ErrTarget    = errors.New("request target is malformed")
 )
 
 // headLength returns the length of the head at the start of b, with the blank

@@ -43,7 +43,7 @@ func parseRequestLine(r *http.Request, line string) (err error) {
 		return nil
 	}
 	if r.URL, err = url.ParseRequestURI(r.RequestURI); err != nil {
-		return ErrStartLine
+		return ErrTarget
 	}
 	return nil
 }
