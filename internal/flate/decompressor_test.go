@@ -216,8 +216,11 @@ func (s *bitString) code(lengths []int, sym int) *bitString {
 
 // dynamic writes the header of a dynamic block whose code lengths are sent
 // one by one in codes of 5 bits or less.
-func dynamic(lit, dist []int) *bitString {
-	s := new(bitString).put(0, 1).put(2, 2)
+func dynamic(lit, dist []int) *bitString { return new(bitString).dynamic(lit, dist) }
+
+// dynamic writes that header behind what s has.
+func (s *bitString) dynamic(lit, dist []int) *bitString {
+	s.put(0, 1).put(2, 2)
 	s.put(len(lit)-257, 5).put(len(dist)-1, 5).put(15, 4)
 	pre := []int{4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5}
 	for _, i := range preCodeOrder {

@@ -12,6 +12,7 @@
 //	decompressor.go  Decompressor: messages whole or in parts, limits, errors
 //	inflater.go      the scratch of a message: where its input comes from
 //	inflate.go       blocks and codes
+//	match.go         what matches copy
 //	header.go        headers of blocks
 //	table.go         decoding tables
 //	history.go       the ring of what was received

@@ -220,37 +220,6 @@ func (z *inflater) resumeMatch() (p pause, pausing bool) {
 	return wantInput, false
 }
 
-// copyMatch appends n bytes from dist bytes back. There must be room for them.
-// Bytes from before this call's output come from the history.
-func (z *inflater) copyMatch(dist, n int) {
-	for n > 0 {
-		k := min(n, dist)
-		if have := z.op - z.start; dist > have {
-			k = z.recent.copyOut(z.out[z.op:z.op+n], dist-have)
-		} else {
-			copy(z.out[z.op:z.op+k], z.out[z.op-dist:])
-		}
-		z.op += k
-		n -= k
-	}
-}
-
-// copy16 copies 16 bytes in words of 8. The first is written before the second
-// is read, so that src may begin 8 bytes or more before dst.
-func copy16(dst, src []byte) {
-	_, _ = dst[15], src[15]
-	binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
-	binary.LittleEndian.PutUint64(dst[8:], binary.LittleEndian.Uint64(src[8:]))
-}
-
-// copy32 copies 32 bytes in the same way. Most matches are shorter, so that no
-// branch depends on their length.
-func copy32(dst, src []byte) {
-	_, _ = dst[31], src[31]
-	copy16(dst, src)
-	copy16(dst[16:], src[16:])
-}
-
 // fastCodes decodes codes while the position is not after limit and slack
 // bytes of room are left. It leaves the state inCodes, or ends the block. It is
 // one long function because its variables must stay in registers: a call for
@@ -362,20 +331,22 @@ func (z *inflater) fastCodes(limit int) fault {
 		}
 		from := op - int(dist)
 		end := op + length
-		if dist >= 8 {
+		if dist >= 16 {
 			copy32(out[op:], out[from:])
-			for k := 32; k < length; k += 16 {
-				copy16(out[op+k:], out[from+k:])
+			for k, back := 32, int(dist); k < length; back *= 2 {
+				for stop := min(length, 2*back-int(dist)); k < stop; k += 32 {
+					copy32(out[op+k:], out[op+k-back:])
+				}
 			}
 		} else if dist == 1 {
 			fill := uint64(out[from]) * 0x0101010101010101
-			for ; op < end; op += 8 {
-				binary.LittleEndian.PutUint64(out[op:], fill)
+			for ; op < end; op += 16 {
+				put16(out[op:], fill, fill)
 			}
 		} else {
-			for ; op < end; op++ {
-				out[op] = out[from]
-				from++
+			lo, hi := period(out[from:], dist, length)
+			for step := int(periods[dist].step); op < end; op += step {
+				put16(out[op:], lo, hi)
 			}
 		}
 		op = end
