@@ -22,7 +22,7 @@ func (v *Validator) Accept(p []byte) bool {
 	}
 	whole := len(p) - cutRune(p)
 	v.n += uint8(copy(v.start[v.n:], p[whole:]))
-	return utf8.Valid(p[:whole])
+	return valid(p[:whole])
 }
 
 // add appends b to the incomplete rune, and reports whether it can still be
