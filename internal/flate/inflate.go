@@ -332,6 +332,7 @@ func (z *inflater) fastCodes(limit int) fault {
 		from := op - int(dist)
 		end := op + length
 		if dist >= 16 {
+			// What was copied is copied in turn, with twice the distance each time.
 			copy32(out[op:], out[from:])
 			for k, back := 32, int(dist); k < length; back *= 2 {
 				for stop := min(length, 2*back-int(dist)); k < stop; k += 32 {
