@@ -77,7 +77,10 @@ func TestGroupDoesNotWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := &Config{PingInterval: -1, WriteTimeout: time.Hour, SlowConsumer: policy}
 				stuck, _ := memoryConn(server, cfg)
-				defer stuck.CloseNow()
+				defer func() {
+					stuck.CloseNow()
+					<-stuck.transportClosedChan() // a Close frame has its time to leave
+				}()
 				well, peer := memoryConn(server, cfg)
 				defer well.CloseNow()
 				var g Group
