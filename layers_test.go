@@ -286,9 +286,9 @@ func isStranger(a, b string) bool {
 // connections, of the source itself and of its documentation, and the fixtures
 // that these need.
 var suites = []string{
-	"alloc_test.go", "doc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go", "generator_test.go",
+	"alloc_test.go", "amplify_test.go", "doc_test.go", "ends_process_test.go", "ends_test.go", "exhaustive_test.go", "fault_test.go", "fuzz_test.go", "generator_test.go",
 	"guides_test.go", "hostile_test.go", "layers_test.go", "memory_test.go", "misuse_test.go",
-	"panic_test.go", "requirements_test.go", "tls_test.go", "twins_test.go", "twoends_test.go", "wire_test.go",
+	"panic_test.go", "requirements_test.go", "schedule_test.go", "schedule_world_test.go", "tls_test.go", "twins_test.go", "twoends_test.go", "wire_test.go",
 
 	"conversation_test.go", "endpoint_test.go", "helpers_test.go", "model_inflate_test.go", "model_test.go", "rawpeer_test.go",
 }
