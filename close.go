@@ -550,7 +550,7 @@ func (c *Conn) leave(err error) {
 	if c.isClosing() && c.hasAddedQueued() {
 		c.queueClose(0, "", nil) // if whoever calls Close has not come to it
 	}
-	end := &CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err}
+	end := c.abnormalEnd(err)
 	if c.socket().stream() != nil || !c.out.hasClose() {
 		c.breakOff(end)
 		return
@@ -565,7 +565,7 @@ func (c *Conn) leave(err error) {
 // sent may be lost.
 func (c *Conn) drop() {
 	if c.life.ending() == nil {
-		c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: net.ErrClosed})
+		c.breakOff(c.abnormalEnd(net.ErrClosed))
 	}
 }
 

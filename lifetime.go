@@ -77,8 +77,14 @@ func (c *Conn) fail(err error) error {
 		c.settleEnd(ending, dropUnsent)
 		return c.terminal()
 	}
-	c.breakOff(&CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err})
+	c.breakOff(c.abnormalEnd(err))
 	return c.terminal()
+}
+
+// abnormalEnd returns the terminal error of a connection that ends because of err,
+// without the peer's Close frame.
+func (c *Conn) abnormalEnd(err error) *CloseError {
+	return &CloseError{Code: CloseAbnormal, Sent: c.out.closeSent(), Err: err}
 }
 
 // breakOff makes end the terminal error, unless there is one, and closes the

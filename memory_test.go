@@ -87,6 +87,11 @@ func startHandler(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) 
 
 // startAcceptConn starts one that uses AcceptConn.
 func startAcceptConn(t *testing.T, opts *AcceptOptions, serve func(c *Conn) error) *net.TCPAddr {
+	return listenFor(t, func(nc net.Conn) { acceptAndServe(nc, opts, serve) })
+}
+
+// listenFor starts a server that calls serve for each connection.
+func listenFor(t *testing.T, serve func(nc net.Conn)) *net.TCPAddr {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
@@ -96,7 +101,7 @@ func startAcceptConn(t *testing.T, opts *AcceptOptions, serve func(c *Conn) erro
 			if err != nil {
 				return
 			}
-			go acceptAndServe(nc, opts, serve)
+			go serve(nc)
 		}
 	}()
 	return l.Addr().(*net.TCPAddr)

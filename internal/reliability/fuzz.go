@@ -49,11 +49,7 @@ func fuzz(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		return err
-	}
-	library, err := ledger.CommittedLibrary(root)
+	root, library, err := tried()
 	if err != nil {
 		return err
 	}

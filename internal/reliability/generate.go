@@ -31,11 +31,7 @@ func generate(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		return err
-	}
-	library, err := ledger.CommittedLibrary(root)
+	root, library, err := tried()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/fullduplex-go/websocket/internal/ledger"
 )
 
 // stopping is how long an interrupted go test may take to end.
@@ -46,4 +48,14 @@ func goTest(ctx context.Context, dir string, shown io.Writer, see func(line stri
 		return nil
 	}
 	return err
+}
+
+// tried returns the root of the module and the hash of the library that is tried,
+// which must be committed.
+func tried() (root, library string, err error) {
+	if root, err = moduleRoot(); err != nil {
+		return "", "", err
+	}
+	library, err = ledger.CommittedLibrary(root)
+	return root, library, err
 }

@@ -154,7 +154,7 @@ func TestMinimal(t *testing.T) {
 		t.Skip("builds the tests of a package")
 	}
 	connect := func(name, answer string) input {
-		return input{name, []byte("go test fuzz v1\n[]byte(" + answer + ")\nbool(false)\n")}
+		return input{name, []byte("go test fuzz v1\n[]byte(" + answer + ")\nbool(false)\n[]byte(\"\")\n")}
 	}
 	candidates := []input{
 		connect("empty", `""`),
